@@ -1,0 +1,46 @@
+# Two commands do everything on a machine with Python 3.11+, make and git: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test check fast lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clipledger needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+env: $(READY)  ## make the environment
+
+demo: $(READY)  ## play a whole archive against the simulator and audit it
+	$(BIN)/clipledger demo clipledger-demo
+
+test: $(READY) check-static  ## the whole suite
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
+
+check: $(READY) check-static fast  ## format, lint, types, import contracts, fast tests
+
+check-static: $(READY)
+	$(BIN)/ruff format --check --quiet src tests benchmarks
+	$(BIN)/ruff check --quiet src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo > $(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+
+fast: $(READY)
+	$(BIN)/python -m pytest -q -n auto -m "not slow"
+
+docs: $(READY)  ## write the generated reference pages anew
+	$(BIN)/python docs/generate.py
+
+lock:  ## pin every dependency anew, with hashes
+	$(BIN)/python -m piptools compile --quiet --strip-extras --allow-unsafe --generate-hashes --extra dev \
+	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+
+clean:  ## remove what make made
+	rm -rf $(VENV) clipledger-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,5 @@
+"""`python -m clipledger`: the same as the `clipledger` command."""
+
+from clipledger.cli.main import main
+
+main()

@@ -1,0 +1,235 @@
+"""The commands and their options. What each does is in the module it imports when it is called."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clipledger import __version__
+from clipledger.cli.output import Context
+
+app = typer.Typer(
+    name="clipledger",
+    help="An archive of short videos whose books balance: every id ever seen is saved, or you are told why not.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Global options are accepted before and after the command. "
+    "Exit codes: 0 all saved, 2 usage, 3 some ids dead or waiting, 4 misconfigured, 5 cap or credits, 6 storage, "
+    "7 damage found, 8 outage, 9 archive in use, 130 interrupted.",
+)
+sim = typer.Typer(help="The simulator of the API and the CDN.", no_args_is_help=True, rich_markup_mode=None)
+db = typer.Typer(help="The database of the archive.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(sim, name="sim")
+app.add_typer(db, name="db")
+
+context = Context()
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Post ids or URLs.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"clipledger {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _globals(
+    archive: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The archive folder; else $CLIPLEDGER_ARCHIVE, else this folder.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document (long runs: JSON lines).")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what must be said.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    context.archive = archive or Path(os.environ.get("CLIPLEDGER_ARCHIVE") or ".")
+    context.json = json
+    context.loudness = verbose - quiet
+
+
+@app.command()
+def init(
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Where; else the archive folder.")] = None,
+) -> None:
+    """Create an archive: settings file, database, UUID. Running it again changes nothing."""
+    from clipledger.cli.adding import initialise
+
+    initialise(context, folder or context.archive)
+
+
+@app.command()
+def add(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SOURCE]...",
+            help=(
+                "@handle, #tag, search:WORDS, music:ID, playlist:ID, collection:ID, liked:@handle, stories:@handle, "
+                "any TikTok URL, or a post id."
+            ),
+        ),
+    ] = None,
+    batch_file: Annotated[
+        str | None,
+        typer.Option(
+            "-a", "--batch-file", metavar="FILE", help=("Read sources from FILE, one a line, # comments; - is stdin.")
+        ),
+    ] = None,
+    region: Annotated[str, typer.Option(metavar="CC", help="Two-letter region, for tags and searches.")] = "",
+    sort: Annotated[str, typer.Option(metavar="relevance|likes|date", help="Order of a search.")] = "",
+    published_within: Annotated[
+        int, typer.Option(metavar="0|1|7|30|90|180", help="Days, for searches; 0 is no limit.")
+    ] = 0,
+    every: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How often --follow reads it again, such as 6h.")
+    ] = None,
+    max_pages: Annotated[int | None, typer.Option(min=1, metavar="N", help="Pages in one pass, at most.")] = None,
+    priority: Annotated[int, typer.Option(min=-100, max=100, metavar="N", help="Higher is resolved first.")] = 0,
+) -> None:
+    """Register sources or single posts. Costs nothing; known ids are not queued twice."""
+    from clipledger.cli.adding import Options, add_sources
+
+    add_sources(context, what or [], batch_file, Options(region, sort, published_within, every, max_pages, priority))
+
+
+@app.command()
+def run(
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Keep going: poll sources, wait out outages, until stopped.")
+    ] = False,
+    only: Annotated[
+        str | None, typer.Option(metavar="ROLES", help="listing,capture,metadata,janitor: only these.")
+    ] = None,
+    max_videos: Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after so many posts.")] = None,
+    max_credits: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Stop before spending more credits.")
+    ] = None,
+    max_bytes: Annotated[
+        str | None, typer.Option(metavar="N", help="Stop once so many bytes came; 500M, 20G are understood.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would spend; do nothing.")] = False,
+) -> None:
+    """Do all due work, then exit."""
+    from clipledger.cli.running import Wanted, run_archive
+
+    run_archive(context, Wanted(follow, only, max_videos, max_credits, max_bytes, dry_run))
+
+
+@app.command()
+def status() -> None:
+    """Show what is wanted, saved, dead, waiting, owed; credits; latencies; each source."""
+    from clipledger.cli.looking import status as show_status
+
+    show_status(context)
+
+
+@app.command()
+def sources() -> None:
+    """List the sources: what each showed, where its pass stands, when it is read next."""
+    from clipledger.cli.looking import list_sources
+
+    list_sources(context)
+
+
+@app.command()
+def show(aweme_id: Annotated[str, typer.Argument(metavar="ID", help="A post id or URL.")]) -> None:
+    """Show everything known of one id: state, why, files, attribution, credits, sightings."""
+    from clipledger.cli.looking import show_post
+
+    show_post(context, aweme_id)
+
+
+@app.command()
+def failures(
+    reason: Annotated[str | None, typer.Option(metavar="R", help="Only this reason.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="At most so many rows.")] = 100,
+) -> None:
+    """List dead and waiting ids, grouped by reason."""
+    from clipledger.cli.looking import list_failures
+
+    list_failures(context, reason, limit)
+
+
+@app.command()
+def retry(
+    ids: Ids = None,
+    reason: Annotated[str | None, typer.Option(metavar="R", help="All ids that failed for this reason.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every dead and waiting id.")] = False,
+) -> None:
+    """Make failed and waiting ids due now."""
+    from clipledger.cli.looking import retry_ids
+
+    retry_ids(context, ids or [], reason, all_)
+
+
+@app.command()
+def verify(
+    ledger: Annotated[bool, typer.Option("--ledger", help="Only the books.")] = False,
+    media: Annotated[bool, typer.Option("--media", help="Only the files.")] = False,
+) -> None:
+    """Recompute the books and the files' sizes and sha256; exit 7 names every id that does not hold."""
+    from clipledger.cli.verifying import verify as verify_archive
+
+    verify_archive(context, books=ledger or not media, files=media or not ledger)
+
+
+@app.command()
+def janitor() -> None:
+    """Sweep once by hand: dead workers, abandoned parts, aged dead letters."""
+    from clipledger.cli.running import sweep
+
+    sweep(context)
+
+
+@app.command()
+def regions() -> None:
+    """List the region codes of the API; asked once a month (one credit) and kept."""
+    from clipledger.cli.running import list_regions
+
+    list_regions(context)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Made anew each time.")] = Path("clipledger-demo"),
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same world.")] = 7,
+    posts: Annotated[int, typer.Option(min=20, max=100_000, metavar="N", help="Posts in the world.")] = 240,
+) -> None:
+    """Play a whole archive against the built-in simulator, a kill -9 included, and audit it. No key, no network."""
+    from clipledger.cli.playing import play
+
+    play(context, folder, seed, posts)
+
+
+@sim.command("serve")
+def sim_serve(
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same world.")] = 1,
+    posts: Annotated[int, typer.Option(min=1, max=10_000_000, metavar="N", help="Posts in the world.")] = 600,
+    faults: Annotated[
+        str, typer.Option(metavar="PLAN", help="calm, hostile, outage, or kinds such as hd_403=0.1.")
+    ] = "calm",
+    rpm: Annotated[
+        int, typer.Option(min=1, metavar="N", help="The plan's calls a minute; more is answered 429.")
+    ] = 200,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0 picks a free one.")] = 0,
+) -> None:
+    """Serve the API and the CDN on one loopback port; prints {"base_url": ...} when ready."""
+    from clipledger.cli.playing import serve
+
+    serve(context, seed, posts, faults, rpm, port)
+
+
+@db.command("migrate")
+def db_migrate() -> None:
+    """Bring the archive's tables up to this program's schema."""
+    from clipledger.cli.verifying import migrate
+
+    migrate(context)

@@ -1,0 +1,286 @@
+"""`status`, `sources`, `show`, `failures`, `retry`: look closer, and put failed rows back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from clipledger.cli.exits import Exit
+from clipledger.cli.output import Context, size, table
+from clipledger.core.errors import Reason, UsageError
+from clipledger.core.links import WantedPost, post_url, understand
+from clipledger.core.model import AwemeId
+from clipledger.core.times import iso_time, utc_day
+from clipledger.db.books import Balance
+from clipledger.wiring import Archive, open_archive
+
+T = TypeVar("T")
+
+_TIMES = ("_at", "_until")
+
+
+def status(context: Context) -> None:
+    """Show where everything stands."""
+    body = _with(context, _status)
+    if context.json:
+        context.document(body)
+        return
+    ids, spent, late = body["ids"], body["credits"], body["discovery_to_resolve_s"]
+    lines = [
+        f"{ids['seen']} seen = {ids['archived']} archived + {ids['dead']} dead + {ids['withheld']} withheld "
+        f"+ {ids['waiting']} waiting",
+        f"waiting: {body['due_now']} due now, {body['suspects']} said to be gone and not believed yet",
+        "dead: " + (", ".join(f"{n} {why}" for why, n in ids["reasons"].items()) or "none"),
+        f"stored: {body['files']} files, {size(body['bytes'])}",
+        f"credits: {spent['today']} today, {spent['all']} in all"
+        + (f", cap {spent['cap']} a day" if spent["cap"] is not None else ""),
+        f"discovery to resolve: p50 {_seconds(late['p50'])}, p95 {_seconds(late['p95'])} (last {late['of']} posts)",
+        f"breaker: {body['breaker']['state']}"
+        + (f" since {body['breaker']['since']}: {body['breaker']['evidence']}" if body["breaker"]["since"] else ""),
+    ]
+    context.tell("\n".join(lines))
+    if body["sources"]:
+        context.tell("\n" + _source_table(body["sources"]))
+
+
+def list_sources(context: Context) -> None:
+    """Show each source."""
+    rows = _with(context, _sources)
+    if context.json:
+        context.document(rows)
+    elif rows:
+        context.tell(_source_table(rows))
+    else:
+        context.tell("no sources yet: clipledger add @handle '#tag' 'search:WORDS' ...")
+
+
+def show_post(context: Context, text: str) -> None:
+    """Show everything known of one id; exit 2 when it was never seen."""
+    aweme_id = _id(text)
+    body = _with(context, lambda archive: _post(archive, aweme_id))
+    if body is None:
+        raise UsageError(f"{aweme_id}: this archive has never seen it; `clipledger add {aweme_id}` queues it")
+    if context.json:
+        context.document(body)
+    else:
+        context.tell("\n".join(_flat(body)))
+
+
+def list_failures(context: Context, reason: str | None, limit: int) -> None:
+    """Show dead and waiting ids."""
+    wanted = _reason(reason)
+    body = _with(context, lambda archive: _failures(archive, wanted, limit))
+    if context.json:
+        context.document(body)
+        return
+    rows = [
+        (row["aweme_id"], row["state"], row["reason"], row["attempts"], row["when"], row["detail"][:60])
+        for row in body["failures"]
+    ]
+    if rows:
+        context.tell(table(rows, ("id", "state", "reason", "attempts", "when", "detail")))
+    else:
+        context.tell("no failures")
+
+
+def retry_ids(context: Context, ids: Sequence[str], reason: str | None, everything: bool) -> None:
+    """Make failed and waiting ids due now."""
+    if sum((bool(ids), reason is not None, everything)) != 1:
+        raise UsageError("name the ids to retry, or --reason R, or --all")
+    which = [_id(text) for text in ids] if ids else _reason(reason)
+    count = _with(context, lambda archive: archive.queue.retry(which, archive.clock.now()))
+    if context.json:
+        context.document({"due_again": count, "exit": Exit.OK.word})
+    else:
+        context.tell(f"{count} due again; `clipledger run` takes them up")
+
+
+def _with(context: Context, ask: Callable[[Archive], Awaitable[T]]) -> T:
+    async def asked() -> T:
+        async with open_archive(context.archive) as archive:
+            return await ask(archive)
+
+    return asyncio.run(asked())
+
+
+def _id(text: str) -> AwemeId:
+    import time
+
+    wanted = understand(text, now=time.time())  # noqa: TID251 - bounds what can be an id
+    if not isinstance(wanted, WantedPost):
+        raise UsageError(f"{text[:80]!r} is not a post: give its id or its URL")
+    return wanted.aweme_id
+
+
+def _reason(text: str | None) -> Reason | None:
+    if text is None:
+        return None
+    try:
+        return Reason(text)
+    except ValueError:
+        raise UsageError(f"--reason {text!r}: use one of {', '.join(Reason)}") from None
+
+
+async def _status(archive: Archive) -> dict[str, Any]:
+    now = archive.clock.now()
+    everything, switch = await archive.books.everything(), await archive.switches.get("breaker")
+    latencies = sorted(await archive.queue.latencies())
+    files, stored = await archive.catalog.size()
+    totals = await archive.credits.totals()
+    is_open = switch is not None and switch.state != "closed"
+    return {
+        "archive": str(archive.folder.resolve()),
+        "uuid": archive.uuid,
+        "ids": _balance(everything),
+        "states": {state.value: count for state, count in (await archive.queue.counts()).items()},
+        "due_now": await archive.queue.due_count(now, 1 << 62),
+        "suspects": await archive.queue.suspect_count(),
+        "files": files,
+        "bytes": stored,
+        "credits": {
+            "today": await archive.credits.spent(utc_day(now)),
+            "all": sum(total.credits for total in totals),
+            "cap": archive.settings.budget.credits_per_day,
+            "by": [asdict(total) for total in totals],
+        },
+        "discovery_to_resolve_s": {
+            "p50": _quantile(latencies, 0.50),
+            "p95": _quantile(latencies, 0.95),
+            "of": len(latencies),
+        },
+        "requests_per_minute": archive.settings.api.requests_per_minute,
+        "breaker": {
+            "state": "open" if is_open else "closed",
+            "since": iso_time(switch.since) if switch is not None and is_open else None,
+            "evidence": switch.evidence if switch is not None and is_open else None,
+        },
+        "sources": await _sources(archive),
+    }
+
+
+async def _sources(archive: Archive) -> list[dict[str, Any]]:
+    rows = {row.source: row for row in await archive.sources.all()}
+    told = []
+    for balance in await archive.books.per_source():
+        row = rows.get(balance.source)
+        told.append(_balance(balance) | (_timed(asdict(row)) if row is not None else {"source": balance.source}))
+    return told
+
+
+async def _post(archive: Archive, aweme_id: AwemeId) -> dict[str, Any] | None:
+    row = await archive.queue.row(aweme_id)
+    if row is None:
+        return None
+    post = await archive.catalog.post(aweme_id)
+    return {
+        "aweme_id": aweme_id,
+        "state": row.state,
+        "url": post_url(aweme_id, post.author_handle if post is not None else "_"),
+        "queue": _timed(asdict(row)),
+        "post": _timed(asdict(post)) if post is not None else None,
+        "files": [_timed(asdict(file)) for file in await archive.catalog.files_of(aweme_id)],
+        "dead_letter": await _letter(archive, aweme_id),
+        "sightings": [_timed(asdict(seen)) for seen in await archive.books.sightings(aweme_id)],
+        "credits": [_timed(asdict(call)) for call in await archive.credits.of(aweme_id)],
+    }
+
+
+async def _letter(archive: Archive, aweme_id: AwemeId) -> dict[str, Any] | None:
+    letter = await archive.queue.letter(aweme_id)
+    return _timed(asdict(letter)) if letter is not None else None
+
+
+async def _failures(archive: Archive, reason: Reason | None, limit: int) -> dict[str, Any]:
+    dead = await archive.queue.failures(limit, reason)
+    waiting = [row for row in await archive.queue.waiting(limit) if reason is None or row.last_reason == reason]
+    everything = await archive.books.everything()
+    rows = [
+        {
+            "aweme_id": letter.aweme_id,
+            "state": "dead",
+            "reason": letter.reason,
+            "detail": letter.detail,
+            "attempts": letter.attempts,
+            "when": iso_time(letter.died_at),
+            "source": letter.source,
+        }
+        for letter in dead
+    ]
+    rows += [
+        {
+            "aweme_id": row.aweme_id,
+            "state": "suspect" if row.suspect_at is not None else "waiting",
+            "reason": row.last_reason or "",
+            "detail": row.last_detail or "",
+            "attempts": row.attempts,
+            "when": iso_time(row.due_at),
+            "source": row.source,
+        }
+        for row in waiting
+    ]
+    return {"reasons": dict(everything.reasons), "failures": rows[:limit]}
+
+
+def _balance(balance: Balance) -> dict[str, Any]:
+    return {
+        "seen": balance.seen,
+        "archived": balance.archived,
+        "dead": balance.dead,
+        "withheld": balance.withheld,
+        "waiting": balance.waiting,
+        "declared": balance.declared,
+        "reasons": dict(balance.reasons),
+    }
+
+
+def _source_table(rows: Sequence[dict[str, Any]]) -> str:
+    shown = [
+        (
+            row["source"][:48],
+            row["seen"],
+            row["archived"],
+            row["dead"],
+            row["waiting"],
+            row["declared"],
+            row.get("pass_end") or (f"page {row['pass_pages']}" if row.get("pass_pages") else "-"),
+            row.get("last_reason") or "",
+        )
+        for row in rows
+    ]
+    return table(shown, ("source", "seen", "archived", "dead", "waiting", "declared", "pass", "problem"))
+
+
+def _timed(row: dict[str, Any]) -> dict[str, Any]:
+    """Write every moment as UTC text."""
+    return {
+        key: iso_time(value) if isinstance(value, float) and key.endswith(_TIMES) else value
+        for key, value in row.items()
+    }
+
+
+def _flat(body: dict[str, Any], indent: str = "") -> list[str]:
+    lines = []
+    for key, value in body.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", *_flat(value, indent + "  ")]
+        elif isinstance(value, list):
+            lines += [f"{indent}{key}:", *(f"{indent}  - {_inline(item)}" for item in value)]
+        elif value not in (None, ""):
+            lines.append(f"{indent}{key}: {value}")
+    return lines
+
+
+def _inline(item: Any) -> str:
+    if not isinstance(item, dict):
+        return str(item)
+    return ", ".join(f"{key} {value}" for key, value in item.items() if value not in (None, "") and key != "aweme_id")
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float | None:
+    return round(ordered[min(int(len(ordered) * share), len(ordered) - 1)], 3) if ordered else None
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} s"

@@ -1,0 +1,85 @@
+"""The entry point: sorts the global options to the front, runs the command, turns its end into an exit code.
+
+Imports as little as it can: `clipledger --help` must not wait for a database library.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from clipledger.cli.exits import Exit
+
+_FLAGS = {"--json", "--quiet", "--verbose"}
+_VALUED = "--archive"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code."""
+    sys.exit(int(run(list(sys.argv[1:] if argv is None else argv))))
+
+
+def run(argv: list[str]) -> Exit:
+    """Run one command; give its exit code. One line on stderr for anything wrong, a traceback only for a bug."""
+    import typer
+    from typer.exceptions import TyperException
+
+    from clipledger.cli.app import app, context
+    from clipledger.core.errors import ClipledgerError
+
+    argv = globals_first(argv)
+    try:
+        app(argv, standalone_mode=False, prog_name="clipledger")
+        return context.exit
+    except typer.Exit as ended:
+        return Exit(ended.exit_code)
+    except TyperException as error:
+        return _fail(argv, Exit.USAGE, error.format_message())
+    except (typer.Abort, KeyboardInterrupt):
+        return _fail(argv, Exit.INTERRUPTED, "interrupted")
+    except ClipledgerError as error:
+        from clipledger.cli.exits import exit_of
+
+        code = exit_of(error)
+        if code is Exit.BUG:
+            raise
+        return _fail(argv, code, error.detail)
+    except BrokenPipeError:
+        # The reader went away (`| head`): nothing is wrong, and Python must not complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+
+
+def globals_first(argv: Sequence[str]) -> list[str]:
+    """Move the global options before the command: they are accepted on either side of it."""
+    front: list[str] = []
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif _is_flag(word) or word.startswith(f"{_VALUED}="):
+            front.append(word)
+        elif word == _VALUED:
+            if (value := next(words, None)) is None:
+                return [*front, word]  # the parser says what is missing
+            front += [word, value]
+        else:
+            rest.append(word)
+    return front + rest
+
+
+def _is_flag(word: str) -> bool:
+    return word in _FLAGS or (len(word) > 1 and word[0] == "-" and set(word[1:]) <= {"q", "v"})
+
+
+def _fail(argv: Sequence[str], code: Exit, why: str) -> Exit:
+    from clipledger.cli.output import printable
+
+    line = printable(" ".join(why.split()))
+    sys.stderr.write(f"clipledger: {line}\n")
+    if "--json" in argv:
+        sys.stdout.write(json.dumps({"exit": code.word, "error": line}) + "\n")
+    return code

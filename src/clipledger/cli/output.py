@@ -1,0 +1,78 @@
+"""What a command says: one JSON document on stdout, or words for people.
+
+With `--json` stdout holds the document and nothing else; everything meant for people goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clipledger.cli.exits import Exit
+
+
+@dataclass(slots=True)
+class Context:
+    """The global options of one call."""
+
+    archive: Path = Path()
+    json: bool = False
+    loudness: int = 0  # -1 quiet, 0, 1 verbose
+    exit: Exit = Exit.OK
+
+    def tell(self, text: str) -> None:
+        """Say something to people: stdout, or stderr with --json; nothing with -q."""
+        if self.loudness >= 0:
+            out = sys.stderr if self.json else sys.stdout
+            out.write(printable(text) + "\n")
+
+    def warn(self, text: str) -> None:
+        """Say what people must see even with -q."""
+        sys.stderr.write(printable(text) + "\n")
+
+    def document(self, body: Mapping[str, Any] | Sequence[Any]) -> None:
+        """Print the one JSON document, in ASCII: a folder's name may be bytes that no encoding can print."""
+        sys.stdout.write(json.dumps(body) + "\n")
+
+    def line(self, body: Mapping[str, Any]) -> None:
+        """Print one line of a JSON stream, at once."""
+        sys.stdout.write(json.dumps(body) + "\n")
+        sys.stdout.flush()
+
+
+def printable(text: str) -> str:
+    """Escape what would move a terminal's cursor or hide text: titles and handles come from strangers."""
+    return "".join(c if c == "\n" or c.isprintable() or c == "\u200d" else f"\\x{ord(c):02x}" for c in text)
+
+
+def table(rows: Sequence[Sequence[object]], head: Sequence[str]) -> str:
+    """Lay rows out in columns: text to the left, numbers to the right."""
+    cells = [[_cell(cell) for cell in row] for row in rows]
+    widths = [max(len(line[i]) for line in [list(head), *cells]) for i in range(len(head))]
+    numeric = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(head))]
+
+    def lay(line: Sequence[str]) -> str:
+        return "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+
+    return "\n".join(lay(line) for line in [list(head), *cells])
+
+
+def _cell(value: object) -> str:
+    # A line break inside a cell would let a stranger's title forge a row.
+    return "-" if value is None else printable(str(value)).replace("\n", "\\n")
+
+
+def size(count: float) -> str:
+    """Write bytes for people: 1.4 GB."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if round(count, 1) < 1000 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError

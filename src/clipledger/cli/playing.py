@@ -1,0 +1,239 @@
+"""`demo` and `sim serve`: the simulator, alone or with a whole archive played against it."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+import os
+import shutil
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from clipledger.cli.exits import Exit
+from clipledger.cli.output import Context, size
+from clipledger.core.errors import UsageError
+from clipledger.sim.audit import Evidence, Report, audit
+from clipledger.sim.faults import FaultPlan
+from clipledger.sim.server import SimServer
+from clipledger.sim.server import serve as serve_world
+from clipledger.sim.world import World
+from clipledger.wiring import SystemClock
+
+_MARK = "made by clipledger demo; made anew each time"
+_KEY = "sim-key"
+_DEMO_RPM = 6000
+_RUNS_MAX = 4
+
+_DAY_S = 86_400
+
+# A hostile week, without what would only make a person wait: time-outs and stalls of minutes. A post
+# fails at most once, so that the longest back-off is the first.
+_FAULTS = f"hostile,timeout=0,slow=0,stall=0,throttle_429=0.005:1,rpm={_DEMO_RPM},burst=none,patience=1"
+
+
+def serve(context: Context, seed: int, posts: int, faults: str, rpm: int, port: int) -> None:
+    """Serve one world until it is told to stop."""
+    try:
+        FaultPlan.parse(faults)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    asyncio.run(serve_world(seed=seed, posts=posts, faults=faults, rpm=rpm, port=port))
+    context.exit = Exit.OK
+
+
+def play(context: Context, folder: Path, seed: int, posts: int) -> None:
+    """Play an archive from nothing to audited."""
+    _make_anew(folder)
+    report = asyncio.run(_Demo(context, folder, seed, posts).play())
+    if report.findings:
+        context.exit = Exit.DAMAGED
+
+
+def _make_anew(folder: Path) -> None:
+    mark = folder / "DEMO"
+    if folder.exists() and any(folder.iterdir()):
+        if not mark.is_file() or mark.read_text(encoding="utf-8").strip() != _MARK:
+            raise UsageError(f"{folder} is not empty and not a demo: name another folder, it would be made anew")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(_MARK + "\n", encoding="utf-8")
+
+
+@dataclass(slots=True)
+class _Demo:
+    """One play: a world behind a port in this process, the archive's commands in processes of their own."""
+
+    context: Context
+    folder: Path
+    seed: int
+    posts: int
+
+    async def play(self) -> Report:
+        clock = SystemClock()
+        started, start = clock.now(), clock.now() // _DAY_S * _DAY_S - _DAY_S
+        world = World(self.seed, self.posts, start=start, faults=FaultPlan.parse(_FAULTS), api_key=_KEY)
+        async with SimServer(world, port=0) as server:
+            self._say(f"a world of {self.posts} posts (seed {self.seed}) on a bad week, at {server.base_url}")
+            env = _environment(server.base_url)
+            await self._command(env, "init")
+            await self._command(env, "add", *_sources(world))
+            await self._crash(env)
+            await self._finish(env)
+            report = self._judge(world)
+            calls = len(world.ledger.calls)
+            await self._command(env, "run", "--json", "-q")
+            report.findings += [f"a second run made {len(world.ledger.calls) - calls} calls"] * (
+                len(world.ledger.calls) > calls
+            )
+            code, _ = await self._command(env, "verify", "--json")
+            report.findings += ["clipledger verify is not content"] * (code is Exit.DAMAGED)
+        page = write_gallery(self.folder)
+        self._tell(report, page, clock.now() - started)
+        return report
+
+    async def _crash(self, env: Mapping[str, str]) -> None:
+        """Start a run and kill it without warning in the middle of the work."""
+        process = await _start(self.folder, env, "run", "--json", "-q")
+        assert process.stdout is not None
+        stored = 0
+        async for line in process.stdout:
+            stored += json.loads(line).get("event") == "stored"
+            if stored >= self.posts // 4:
+                break
+        process.kill()
+        await process.communicate()
+        self._say(f"run: killed with SIGKILL after {stored} posts, others under way")
+
+    async def _finish(self, env: Mapping[str, str]) -> None:
+        for _ in range(_RUNS_MAX):
+            _, body = await self._command(env, "run", "--json", "-q")
+            states = body["states"]
+            waiting = states["pending"] + states["running"] + states["stored"]
+            self._say(
+                f"run: {states['archived']} archived, {states['dead']} dead, {waiting} waiting; "
+                f"{body['credits']} credits, {body['adopted']} posts adopted from the killed run"
+            )
+            if not waiting:
+                break
+
+    def _judge(self, world: World) -> Report:
+        ledger, truth = world.control.ledger(calls=True), world.control.world(with_files=True)
+        return audit(self.folder, Evidence(ledger, truth, _KEY, _DEMO_RPM))
+
+    async def _command(self, env: Mapping[str, str], *words: str) -> tuple[Exit, dict[str, Any]]:
+        process = await _start(self.folder, env, *words)
+        out, err = await process.communicate()
+        code = Exit(process.returncode or 0)
+        if code not in (Exit.OK, Exit.UNFINISHED, Exit.DAMAGED):
+            raise RuntimeError(f"clipledger {words[0]} ended with {code.word}: {err.decode(errors='replace')[-2000:]}")
+        lines = out.decode().splitlines()
+        return code, json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+
+    def _say(self, text: str) -> None:
+        self.context.tell(f"  {text}")
+
+    def _tell(self, report: Report, page: Path, seconds: float) -> None:
+        states, reasons = dict(report.states), dict(report.reasons)
+        replay = f"clipledger demo {self.folder} --seed {self.seed} --posts {self.posts}"
+        if self.context.json:
+            told = {"states": states, "dead": reasons, "files": report.files, "bytes": report.bytes}
+            told |= {"credits": report.credits_told, "resolves": report.resolve_calls, "ids": report.ids_resolved}
+            exit_word = (Exit.DAMAGED if report.findings else Exit.OK).word
+            told |= {"findings": report.findings, "replay": replay, "page": str(page), "exit": exit_word}
+            self.context.document(told)
+            return
+        dead = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
+        verdict = "\n".join(f"  FOUND: {finding}" for finding in report.findings[:20]) or (
+            "  The auditor, who knows the world, is content: every id is accounted for, each file is what was served,\n"
+            "  nothing alive was declared dead, every paid call has its reason, no key and no signed link was written."
+        )
+        self.context.tell(
+            f"""
+  {states.get("archived", 0)} archived, dead: {dead}; {report.files} files, {size(report.bytes)}
+  {report.resolve_calls} resolves for {report.ids_resolved} ids; a second run spent nothing ({seconds:.0f} s in all)
+{verdict}
+
+  look:         {page}
+                {self.folder}/videos, {self.folder}/photos
+  ask:          clipledger --archive {self.folder} status
+                clipledger --archive {self.folder} verify
+  replay:       {replay}
+  for real:     export TIKLIVEAPI_KEY=...
+                clipledger init my-archive
+                clipledger --archive my-archive add @handle '#tag' 'search:WORDS'
+                clipledger --archive my-archive run --dry-run
+                clipledger --archive my-archive run"""
+        )
+
+
+def _environment(base_url: str) -> dict[str, str]:
+    keep = {name: value for name, value in os.environ.items() if not name.startswith(("CLIPLEDGER_", "TIKLIVEAPI_"))}
+    return keep | {
+        "TIKLIVEAPI_KEY": _KEY,
+        "CLIPLEDGER_API__BASE_URL": base_url,
+        "CLIPLEDGER_API__REQUESTS_PER_MINUTE": str(_DEMO_RPM),
+        "CLIPLEDGER_CDN__ALLOW_INSECURE": "true",
+        "CLIPLEDGER_QUEUE__RETRY_BASE_S": "1",
+        "CLIPLEDGER_LISTING__SHORT_LINK_URL": base_url,
+    }
+
+
+def _sources(world: World) -> list[str]:
+    """Ask for every list that shows the world's posts, in every form, and for one post that never was."""
+    people = world.population
+    ids = list(world.ids())
+    named = [f"@{author.handle(world.now())}" for author in people.authors]
+    tags = list(people.tags)[:3]
+    return [
+        *named,
+        *(f"#{tag}" for tag in tags),
+        f"search:{tags[0]}",
+        f"music:{people.sounds[0].id}",
+        world.post_url(ids[0]),
+        ids[1],
+    ]
+
+
+async def _start(folder: Path, env: Mapping[str, str], *words: str) -> Process:
+    command = (sys.executable, "-m", "clipledger", "--archive", str(folder), *words)
+    return await asyncio.create_subprocess_exec(*command, env=env, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+
+
+def write_gallery(folder: Path) -> Path:
+    """Write one page that plays what is in the archive; give its path."""
+    cards = [
+        _card(json.loads(path.read_text(encoding="utf-8")))
+        for kind in ("videos", "photos")
+        for path in sorted((folder / kind).rglob("*.json"))
+    ]
+    page = folder / "index.html"
+    page.write_text(
+        "<!doctype html><meta charset=utf-8><title>clipledger demo</title><style>body{font:14px system-ui;margin:2em}"
+        "main{display:grid;grid-template-columns:repeat(auto-fill,minmax(180px,1fr));gap:1em}"
+        "video,img{width:100%;border-radius:6px}p{margin:.3em 0;overflow-wrap:anywhere}</style>"
+        f"<h1>{len(cards)} archived posts</h1><main>{''.join(cards)}</main>\n",
+        encoding="utf-8",
+    )
+    return page
+
+
+def _card(post: Mapping[str, Any]) -> str:
+    shown = "".join(_element(file) for file in post["files"] if file["kind"] != "cover")
+    told = html.escape(f"@{post['author']['handle']}: {post['title']}"[:200])
+    return f'<article>{shown}<p>{told}</p><p><a href="{html.escape(post["url"])}">{post["aweme_id"]}</a></p></article>'
+
+
+def _element(file: Mapping[str, Any]) -> str:
+    source = html.escape(quote(file["key"]))
+    match file["kind"]:
+        case "video":
+            return f'<video src="{source}" controls preload=none></video>'
+        case "audio":
+            return f'<audio src="{source}" controls preload=none></audio>'
+    return f'<img src="{source}" loading=lazy alt="">'

@@ -1,0 +1,207 @@
+"""`run` and the sweeps: the process that works, its signals, its progress, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clipledger import presence
+from clipledger.cli.exits import Exit, exit_of
+from clipledger.cli.output import Context, table
+from clipledger.cli.progress import watch
+from clipledger.core.errors import Misconfigured, UsageError
+from clipledger.core.model import State
+from clipledger.crew import ROLES, Crew, Plan
+from clipledger.events import Events
+from clipledger.net.wire import CurlWire
+from clipledger.settings import read_key
+from clipledger.sources import registry
+from clipledger.stages.listing import known_regions
+from clipledger.wiring import Archive, Limits, SystemClock, crew, new_worker_name, open_archive, paid_calls
+from clipledger.worker import Tally
+
+_SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `run` was asked for, as typed."""
+
+    follow: bool
+    only: str | None
+    max_videos: int | None
+    max_credits: int | None
+    max_bytes: str | None
+    dry_run: bool
+
+
+def run_archive(context: Context, wanted: Wanted) -> None:
+    """Work on the archive; the exit code says how it ended."""
+    roles = _roles(wanted.only)
+    limits = Limits(wanted.max_videos, wanted.max_credits, _size(wanted.max_bytes))
+    if wanted.dry_run:
+        asyncio.run(_foretell(context, roles))
+    else:
+        asyncio.run(_run(context, Plan(roles, wanted.follow), limits))
+
+
+def sweep(context: Context) -> None:
+    """Run the janitor once."""
+    asyncio.run(_run(context, Plan(frozenset({"janitor"})), Limits()))
+
+
+def list_regions(context: Context) -> None:
+    """Print the API's regions, buying them when none are kept."""
+    regions = asyncio.run(_regions(context.archive))
+    if context.json:
+        context.document(regions)
+    else:
+        context.tell(table(sorted(regions.items()), ("code", "name")))
+
+
+async def _run(context: Context, plan: Plan, limits: Limits) -> None:
+    async with open_archive(context.archive) as archive:
+        worker = new_worker_name()
+        with presence.hold_archive(archive.folder), presence.hold_worker(archive.folder, worker):
+            wire = CurlWire()
+            try:
+                with watch(context, archive) as listener:
+                    events = Events(archive.clock, listener)
+                    hands = crew(archive, plan, wire=wire, key=_key(plan), events=events, worker=worker, limits=limits)
+                    with _signals(hands.worker.stop.step, events) as interrupted:
+                        tally = await hands.run()
+            finally:
+                await wire.close()
+        code = await _ending(archive, tally, interrupted())
+        await _report(context, archive, tally, hands, code)
+
+
+def _key(plan: Plan) -> Any:
+    key = read_key()
+    if key is None and plan.roles & {"listing", "capture"}:
+        raise Misconfigured("no API key: set TIKLIVEAPI_KEY, or TIKLIVEAPI_KEY_FILE to a file that holds it")
+    return key
+
+
+@contextmanager
+def _signals(step: Callable[[], None], events: Events) -> Iterator[Callable[[], bool]]:
+    """Turn SIGINT and SIGTERM into the two steps of a stop."""
+    loop, seen = asyncio.get_running_loop(), []
+
+    def asked(name: str) -> None:
+        seen.append(name)
+        events.emit("stopping", signal=name, how="finishing what is under way" if len(seen) == 1 else "cutting")
+        step()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked, signal.Signals(number).name)
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def _ending(archive: Archive, tally: Tally, interrupted: bool) -> Exit:
+    if tally.halted is not None:
+        return exit_of(tally.halted)
+    if interrupted:
+        return Exit.INTERRUPTED
+    counts = await archive.queue.counts()
+    open_ids = sum(counts[state] for state in (State.PENDING, State.RUNNING, State.STORED, State.DEAD))
+    failing = any(source.last_reason is not None for source in await archive.sources.all())
+    return Exit.UNFINISHED if open_ids or failing else Exit.OK
+
+
+async def _report(context: Context, archive: Archive, tally: Tally, hands: Crew, code: Exit) -> None:
+    counts = await archive.queue.counts()
+    summary = {
+        "event": "summary",
+        "exit": code.word,
+        "why": tally.halted.detail if tally.halted else None,
+        "captured": tally.captured,
+        "adopted": tally.adopted,
+        "archived": tally.archived,
+        "failed_attempts": tally.failed,
+        "bytes": tally.bytes,
+        "credits": hands.spent,
+        "unconfirmed": tally.unconfirmed,
+        "states": {state.value: count for state, count in counts.items()},
+    }
+    if context.json:
+        context.line(summary)
+    else:
+        context.tell(_in_words(summary, counts))
+        if tally.halted is not None:
+            context.warn(f"clipledger: {tally.halted.detail}")
+    context.exit = code
+
+
+def _in_words(summary: dict[str, Any], counts: dict[State, int]) -> str:
+    waiting = counts[State.PENDING] + counts[State.RUNNING] + counts[State.STORED]
+    return (
+        f"{summary['exit']}: this run archived {summary['archived']} for {summary['credits']} credits. "
+        f"The archive: {counts[State.ARCHIVED]} archived, {counts[State.DEAD]} dead, {waiting} waiting, "
+        f"{counts[State.WITHHELD]} withheld"
+    )
+
+
+async def _foretell(context: Context, roles: frozenset[str]) -> None:
+    async with open_archive(context.archive) as archive:
+        now = archive.clock.now()
+        due = await archive.queue.due_count(now, 1 << 62) if "capture" in roles else 0
+        kinds = registry() if "listing" in roles else {}
+        listing = [row for row in await archive.sources.all() if row.next_at <= now and row.kind in kinds]
+        lookups = sum(row.entity_id is None and kinds[row.kind].lookup(row.subject) is not None for row in listing)
+        pages = len(listing)
+        minutes = (due + lookups + pages) / archive.settings.api.requests_per_minute
+        body = {
+            "resolves": due,
+            "lookups": lookups,
+            "pages_at_least": pages,
+            "credits_at_least": due + lookups + pages,
+            "minutes_at_least": round(minutes, 1),
+            "sources": [source.source for source in listing],
+        }
+    if context.json:
+        context.document(body)
+    else:
+        context.tell(
+            f"would spend at least {body['credits_at_least']} credits: {due} posts to resolve, {lookups} look-ups, "
+            f"{pages} sources with one page or more each, and one for every 30 posts they show and each post not known "
+            f"yet; at least {minutes:.1f} min at {archive.settings.api.requests_per_minute} calls a minute"
+        )
+
+
+async def _regions(folder: Path) -> dict[str, str]:
+    async with open_archive(folder) as archive:
+        wire, worker = CurlWire(), new_worker_name()
+        try:
+            paid = paid_calls(archive, wire, read_key(), Events(SystemClock()), worker)
+            return await known_regions(paid, archive.meta, archive.clock)
+        finally:
+            await wire.close()
+
+
+def _roles(only: str | None) -> frozenset[str]:
+    if only is None:
+        return frozenset(ROLES)
+    roles = frozenset(word.strip() for word in only.split(",") if word.strip())
+    if not roles or not roles <= set(ROLES):
+        raise UsageError(f"--only {only!r}: name roles out of {','.join(ROLES)}")
+    return roles
+
+
+def _size(text: str | None) -> int | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,18})\s*([KMGT]?)B?", text.strip().upper(), re.ASCII)
+    if match is None:
+        raise UsageError(f"--max-bytes {text!r}: write a number of bytes, or one with K, M, G or T")
+    return int(match[1]) * _SIZES[match[2]]

@@ -1,0 +1,90 @@
+"""`verify` and `db migrate`: prove the archive, and bring its tables up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from clipledger import presence
+from clipledger import settings as settings_file
+from clipledger.cli.exits import Exit
+from clipledger.cli.output import Context, size
+from clipledger.db import schema
+from clipledger.db.tables import SCHEMA_VERSION
+from clipledger.stages.verify import Verify
+from clipledger.wiring import database_url, open_archive
+
+SHOWN = 50
+"""Findings told to people one by one; the rest is counted. JSON holds all, up to `KEPT`."""
+
+KEPT = 100_000
+
+
+def verify(context: Context, *, books: bool, files: bool) -> None:
+    """Check the archive; exit 7 when anything does not hold."""
+    body = asyncio.run(_verify(context, books, files))
+    context.exit = Exit.DAMAGED if body["findings"] else Exit.OK
+    body["exit"] = context.exit.word
+    if context.json:
+        context.document(body)
+        return
+    for finding in body["findings"][:SHOWN]:
+        context.warn(f"{finding['aweme_id'] or 'the books'}: {finding['what']}")
+    if (more := body["count"] - SHOWN) > 0:
+        context.warn(f"... and {more} more; --json lists them")
+    context.tell(_in_words(body, books, files))
+
+
+def migrate(context: Context) -> None:
+    """Bring the tables up to this program's schema, alone on the archive."""
+    with presence.hold_archive(context.archive, alone=True):
+        schema.migrate(database_url(context.archive, settings_file.load(context.archive)))
+    if context.json:
+        context.document({"schema": SCHEMA_VERSION, "exit": Exit.OK.word})
+    else:
+        context.tell(f"the archive is at schema {SCHEMA_VERSION}")
+
+
+async def _verify(context: Context, books: bool, files: bool) -> dict[str, Any]:
+    findings: list[dict[str, str]] = []
+    count = 0
+    async with open_archive(context.archive) as archive:
+        check = Verify(archive.books, archive.catalog, archive.store)
+        for wanted, found in ((books, check.books), (files, check.media)):
+            if not wanted:
+                continue
+            async for finding in found():
+                count += 1
+                if count <= KEPT:
+                    findings.append({"aweme_id": finding.aweme_id, "what": finding.what})
+                _progress(context, check)
+        everything = await archive.books.everything()
+    return {
+        "findings": findings,
+        "count": count,
+        "seen": everything.seen,
+        "archived": everything.archived,
+        "dead": everything.dead,
+        "withheld": everything.withheld,
+        "waiting": everything.waiting,
+        "files": check.files,
+        "bytes": check.bytes,
+    }
+
+
+def _progress(context: Context, check: Verify) -> None:
+    if context.loudness >= 0 and sys.stderr.isatty():
+        sys.stderr.write(f"\r{check.ids} posts, {check.files} files, {size(check.bytes)} \r")
+
+
+def _in_words(body: dict[str, Any], books: bool, files: bool) -> str:
+    balance = (
+        f"{body['seen']} seen = {body['archived']} archived + {body['dead']} dead + {body['withheld']} withheld "
+        f"+ {body['waiting']} waiting"
+    )
+    read = f"; {body['files']} files, {size(body['bytes'])} read again" if files else ""
+    if body["count"]:
+        return f"damaged: {body['count']} findings; {balance}{read}"
+    told = " and ".join(word for word, did in (("the books balance", books), ("every file is whole", files)) if did)
+    return f"{told}: {balance}{read}"

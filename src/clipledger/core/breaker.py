@@ -1,0 +1,140 @@
+"""When answers mean an outage: a window over the last resolves, judged without a clock or a call.
+
+During a real upstream block every public post answered with the not-found text. So a post that
+the API calls gone is only a suspect until the window around it has closed healthy; a burst of
+them is an outage until known-alive posts (canaries) say otherwise; and a run of failures with
+nothing but failures in it stops the work instead of burning attempts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+
+from clipledger.core.model import AwemeId
+
+WINDOW = 50
+GONE_MAX = 25
+"""More than this many gone among the last `WINDOW` resolves is a burst."""
+
+GONE_RUN = 8
+"""So many gone in a row are suspicious: at a natural tenth gone that is one run in 10^8."""
+
+FAILED_RUN = 20
+"""So many failures in a row, of API or CDN, are an outage: one page of work, not a dataset."""
+
+CANARY_EVERY = 50
+"""While suspicion lasts, canaries are asked at most once in so many resolves."""
+
+MALFORMED_MAX = 3
+"""So many distinct ids with a reply of unknown shape, within the window, mean a changed API."""
+
+
+class Answer(StrEnum):
+    """What one resolve (or the download after it) came to."""
+
+    ALIVE = "alive"
+    GONE = "gone"
+    FAILED = "failed"
+    MALFORMED = "malformed"
+
+
+class Mood(Enum):
+    """What the window says. `DOUBT` asks canaries and goes on, `BURST` goes on only if all are alive."""
+
+    CALM = auto()
+    DOUBT = auto()
+    BURST = auto()
+    FAILING = auto()
+    CHANGED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One answer at `at` (unix seconds)."""
+
+    at: float
+    answer: Answer
+    aweme_id: AwemeId
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The last `WINDOW` outcomes, oldest first, and how many came since canaries last answered."""
+
+    outcomes: tuple[Outcome, ...] = ()
+    since_canary: int = CANARY_EVERY
+
+    def observe(self, outcome: Outcome) -> Window:
+        """Take in one more outcome."""
+        return Window((*self.outcomes, outcome)[-WINDOW:], self.since_canary + 1)
+
+    def vouched(self, *, closed: bool) -> Window:
+        """Note that canaries are alive; `closed` starts the window anew, as after a burst."""
+        return Window(() if closed else self.outcomes, 0)
+
+    def mood(self) -> Mood:
+        """Judge the window as it stands."""
+        if len(_ids(self.outcomes, Answer.MALFORMED)) >= MALFORMED_MAX:
+            return Mood.CHANGED
+        if _tail(self.outcomes, Answer.FAILED) >= FAILED_RUN:
+            return Mood.FAILING
+        if self.gone > GONE_MAX:
+            return Mood.BURST
+        if _tail(self._judging, Answer.GONE) >= GONE_RUN and self.since_canary >= CANARY_EVERY:
+            return Mood.DOUBT
+        return Mood.CALM
+
+    @property
+    def gone(self) -> int:
+        """How many of the window's answers were gone."""
+        return sum(o.answer is Answer.GONE for o in self.outcomes)
+
+    @property
+    def _judging(self) -> tuple[Outcome, ...]:
+        return tuple(o for o in self.outcomes if o.answer in (Answer.ALIVE, Answer.GONE))
+
+    def healthy_before(self) -> float | None:
+        """Give the time before which suspects are confirmed while work goes on; None for not yet.
+
+        A whole window of later answers stands between a suspect and its confirmation.
+        """
+        full = len(self.outcomes) == WINDOW and self.mood() is Mood.CALM
+        return self.outcomes[0].at if full and self._answered() else None
+
+    def healthy_at_end(self) -> float | None:
+        """Give the time before which suspects are confirmed when no more work is due.
+
+        The last living answer vouches for what came before it, unless most answers were gone.
+        """
+        if self.mood() is not Mood.CALM or self.gone * 2 > len(self.outcomes):
+            return None
+        return max((o.at for o in self.outcomes if o.answer is Answer.ALIVE), default=None)
+
+    def _answered(self) -> bool:
+        return any(o.answer is Answer.ALIVE for o in self.outcomes)
+
+    def evidence(self) -> str:
+        """Say in one line what the window holds."""
+        counts = {answer: sum(o.answer is answer for o in self.outcomes) for answer in Answer}
+        told = ", ".join(f"{count} {answer}" for answer, count in counts.items() if count)
+        return f"last {len(self.outcomes)} answers: {told or 'none'}"
+
+
+def _tail(outcomes: Sequence[Outcome], answer: Answer) -> int:
+    run = 0
+    for outcome in reversed(outcomes):
+        if outcome.answer is not answer:
+            break
+        run += 1
+    return run
+
+
+def _ids(outcomes: Sequence[Outcome], answer: Answer) -> set[AwemeId]:
+    return {o.aweme_id for o in outcomes if o.answer is answer}
+
+
+def probe_delay_s(probes: int) -> float:
+    """Wait between probes while the breaker is open: 1 min, doubling, at most 30 min."""
+    return min(60.0 * 2.0 ** min(probes, 10), 1800.0)

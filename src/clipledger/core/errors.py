@@ -1,0 +1,180 @@
+"""Every failure we can name, sorted by what happens next.
+
+Adapters translate what went wrong into one of these, each in one table; nothing above them looks
+at a status code. `reason` is a short stable word for tables and reports; `detail` is for people
+and must not hold a secret.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a video is not archived (yet): the words in `last_reason` and `dead_letters.reason`."""
+
+    NOT_FOUND = "not_found"
+    PRIVATE = "unavailable:private"
+    REGION = "unavailable:region"
+    API_UNAVAILABLE = "api_unavailable"
+    API_MESSAGE = "api_message"
+    CDN_UNAVAILABLE = "cdn_unavailable"
+    TRUNCATED = "truncated_body"
+    NOT_MEDIA = "not_media"
+    TOO_LARGE = "too_large"
+    REFUSED_URL = "refused_url"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+    URL_EXPIRED = "url_expired"
+    THROTTLED = "throttled"
+    MALFORMED = "malformed_reply"
+    WRONG_ID = "wrong_id"
+    KEY_REFUSED = "key_refused"
+    CREDITS_EXHAUSTED = "credits_exhausted"
+    CAP_REACHED = "cap_reached"
+    STORAGE_FULL = "storage_full"
+    LEASE_LOST = "lease_lost"
+    WORKER_KILLED = "worker_killed"
+    SHUTDOWN = "shutdown"
+    OUTAGE = "outage"
+
+
+class ClipledgerError(Exception):
+    """The root. `reason` is the stable word, `detail` one line for people."""
+
+    reason: Reason = Reason.API_UNAVAILABLE
+
+    def __init__(self, detail: str = "", *, reason: Reason | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        if reason is not None:
+            self.reason = reason
+
+
+class Transient(ClipledgerError):
+    """Try again later; counts as an attempt."""
+
+
+class ApiUnavailable(Transient):
+    """5xx, reset, time-out, an empty or unreadable body, or a message we do not know."""
+
+    reason = Reason.API_UNAVAILABLE
+
+
+class ApiUnreachable(ApiUnavailable):
+    """The request was never sent (no address, no connection): it cannot have cost a credit."""
+
+
+class CdnUnavailable(Transient):
+    """The CDN answered 5xx, reset, stalled or could not be reached."""
+
+    reason = Reason.CDN_UNAVAILABLE
+
+
+class TruncatedBody(Transient):
+    """Fewer bytes than declared, or a file that ends inside itself."""
+
+    reason = Reason.TRUNCATED
+
+
+class NotMedia(Transient):
+    """The bytes are not what the link promised: HTML, JSON, an error page, sound for video."""
+
+    reason = Reason.NOT_MEDIA
+
+
+class TooLarge(Transient):
+    """More bytes than the cap allows."""
+
+    reason = Reason.TOO_LARGE
+
+
+class RefusedUrl(Transient):
+    """A media link to a host, scheme or address outside the allow-list: never opened."""
+
+    reason = Reason.REFUSED_URL
+
+
+class StorageUnavailable(Transient):
+    """The store failed in a way that may pass."""
+
+    reason = Reason.STORAGE_UNAVAILABLE
+
+
+class UrlExpired(ClipledgerError):
+    """CDN 403, 404 or 410, or a link whose own date has passed: resolve again."""
+
+    reason = Reason.URL_EXPIRED
+
+
+class Throttled(ClipledgerError):
+    """429, from the API or the CDN. `retry_after_s` when the answer told one."""
+
+    reason = Reason.THROTTLED
+
+    def __init__(self, detail: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class Gone(ClipledgerError):
+    """The API says deleted, private or not in this region. A suspect until the window closed healthy."""
+
+    reason = Reason.NOT_FOUND
+
+
+class MalformedReply(ClipledgerError):
+    """A shape we do not know. `sample` holds the start of the body, scrubbed of signatures."""
+
+    reason = Reason.MALFORMED
+
+    def __init__(self, detail: str = "", *, sample: str = "", reason: Reason | None = None) -> None:
+        super().__init__(detail, reason=reason)
+        self.sample = sample
+
+
+class Halt(ClipledgerError):
+    """Stop the run: work is given back untouched and nothing is burnt."""
+
+
+class Misconfigured(Halt):
+    """Key missing or refused, bad setting, wrong schema. `detail` says what to do next."""
+
+    reason = Reason.KEY_REFUSED
+
+
+class CreditsExhausted(Halt):
+    """The account has no credits left."""
+
+    reason = Reason.CREDITS_EXHAUSTED
+
+
+class CapReached(CreditsExhausted):
+    """A cap of the operator's own: credits a day, or --max-..."""
+
+    reason = Reason.CAP_REACHED
+
+
+class Outage(Halt):
+    """The breaker is open: the API or the CDN cannot be believed now. `detail` is the evidence."""
+
+    reason = Reason.OUTAGE
+
+
+class ArchiveInUse(ClipledgerError):
+    """Another process holds the archive in a way that excludes this one."""
+
+
+class StorageFull(Halt):
+    """No space, no inodes, read-only."""
+
+    reason = Reason.STORAGE_FULL
+
+
+class LeaseLost(ClipledgerError):
+    """A settle that came too late: another worker owns the video now."""
+
+    reason = Reason.LEASE_LOST
+
+
+class UsageError(ClipledgerError):
+    """What the user typed cannot be understood. `detail` names it and says what would be right."""

@@ -1,0 +1,372 @@
+"""Decoded JSON -> model. Tolerant of the known oddities, `MalformedReply` for a shape we do not know.
+
+Must not: decode bytes, say what an error body is (net/tiklive does both), or let a signed link out
+by another way than `SignedUrl`: what is kept of a reply has been through `scrub`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Any
+
+from clipledger.core.errors import MalformedReply, Reason
+from clipledger.core.links import EARLIEST_S, created_second, plausible_id
+from clipledger.core.model import (
+    Author,
+    AwemeId,
+    Counters,
+    Page,
+    Post,
+    Quality,
+    Rendition,
+    Reply,
+    SignedUrl,
+    Slide,
+)
+
+TEXT_MAX = 10_000
+"""The longest text kept, in characters; captions end at 4,000."""
+
+SAMPLE_MAX = 4_096
+"""How much of an unknown body is kept for people, in characters."""
+
+DEPTH_MAX = 32
+"""How deep a reply is kept; the deepest captured one has 7 levels."""
+
+_URL_MAX = 8_192
+_COUNT_MAX = 10**15  # nothing on the platform comes near; also far inside BIGINT
+_DURATION_MAX_S = 7 * 86_400.0
+_LATEST_EXPIRY_S = 4_102_444_800.0  # 2100
+
+_SLASH = r"\\{0,4}/"  # JSON inside JSON writes \/ or \\/
+_SIGNING_PATH = re.compile(rf"({_SLASH})[0-9a-f]{{32}}({_SLASH})([0-9a-f]{{8}})(?![0-9a-z])", re.I)
+_WEB_LINK = re.compile(rf"(https?:(?:{_SLASH}){{2}})((?:[^\s\"'<>\\]|\\{{1,4}}(?=/|u00[0-9a-f]))*)", re.I)
+_RELATIVE_LINK = re.compile(r"\s*(/[^\s?#]*)[?#]\S*\s*")
+_USERINFO = re.compile(r"\A[^\\/?#]*@")
+_QUERY = re.compile(r"[?#].*|%3f.*|\\{1,4}u003f.*", re.I | re.S)
+_KEY_LOOKING = re.compile(
+    r"((?:[?&]|%3f|%26|\\{1,4}u0026|&amp;)(?:[a-z]+-)*[a-z]*(?:signature|expires?|expiration|token|policy|api-?key|key-pair-id)"
+    r"(?:=|%3d))[^\s&\"'<>]*",
+    re.I,
+)
+_API_KEY = re.compile(r"(x-api-key[\\\"']*\s*[:=]\s*[\\\"']*)[^\s\\\"',;&}]+", re.I)
+_EXPIRY_QUERY = re.compile(r"[?&;](?:x-)?(?:v?expir(?:e|es|ation))=([0-9]{9,13})(?![0-9])", re.I)
+_LONE_SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
+_SECRET_NAMES = frozenset({"x-api-key", "api-key", "api_key", "apikey", "authorization"})
+_ENVELOPE = frozenset({"code", "msg", "message", "status"})
+_LINK_KEYS = ("play", "hdplay", "wmplay", "images")
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Who or what stands behind a handle or a tag. `declared`: how many posts it says it has."""
+
+    id: str
+    name: str = ""
+    declared: int | None = None
+
+
+def unwrap(body: object) -> Reply:
+    """Return the object of a reply, flat or inside `{code, msg, data}`."""
+    if not isinstance(body, Mapping):
+        raise _malformed("the body is not an object", body)
+    inner = body.get("data")
+    if isinstance(inner, Mapping) and (len(body) == 1 or not _ENVELOPE.isdisjoint(body)):
+        return inner
+    return body
+
+
+def detail(body: object, *, asked: AwemeId, now: float) -> Post:
+    """Read a `/post-detail/` body. MalformedReply: unknown shape, or (WRONG_ID) another post than asked."""
+    reply = unwrap(body)
+    if not any(key in reply for key in _LINK_KEYS):
+        raise _malformed("a detail body without any media key", body)
+    if reply.get("images") and not isinstance(reply["images"], list):
+        raise _malformed("a detail body whose `images` is not a list", body)
+    return item(reply, asked=asked, now=now, detail=True)
+
+
+def page(body: object, *, now: float) -> Page:
+    """Read a page of a list. An item without a usable id is counted, never hidden."""
+    reply = unwrap(body)
+    entries = reply.get("videos")
+    if not isinstance(entries, list):
+        raise _malformed("a list body without `videos`", body)
+    posts = tuple(post for post in (_listed(entry, now) for entry in entries) if post is not None)
+    cursor = _cursor(reply.get("cursor"))
+    told = reply.get("hasMore", reply.get("has_more"))
+    # Told nothing: a cursor behind items is followed; stopping would lose the rest in silence.
+    more = bool(entries) and cursor is not None if told is None else _flag(told)
+    return Page(posts, cursor, more, bad_items=len(entries) - len(posts))
+
+
+def item(obj: object, *, asked: AwemeId | None, now: float, detail: bool) -> Post:
+    """Read one post object. `asked` stands in for a missing id; `now` (unix s) bounds dates.
+
+    Raises MalformedReply without a usable id, and with reason WRONG_ID when the object names
+    another post than `asked`.
+    """
+    if not isinstance(obj, Mapping):
+        raise _malformed("a post that is not an object", obj)
+    aweme_id = _identity(obj, asked, now)
+    is_photo = bool(obj.get("images")) and isinstance(obj["images"], list)
+    music = _mapping(obj.get("music_info"))
+    sound = _links(obj.get("music"), music.get("play"))
+    return Post(
+        aweme_id=aweme_id,
+        author=_author(obj.get("author")),
+        title=_text(obj.get("title")),
+        region=_text(obj.get("region"))[:8],
+        duration_s=_duration(obj.get("duration")),
+        created_at=_created(obj.get("create_time"), aweme_id, now),
+        counters=_counters(obj),
+        music_id=_text(music.get("id")).strip()[:64],
+        renditions=() if is_photo else _renditions(obj, detail),
+        slides=_slides(obj) if is_photo else (),
+        audio=_distinct((*_links(*(obj.get(key) for key in _LINK_KEYS[:3])), *sound)) if is_photo else sound,
+        covers=_links(obj.get("origin_cover"), obj.get("cover")),
+        is_ad=_flag(obj.get("is_ad")),
+        pinned=_flag(obj.get("is_top")),
+        reply=scrub(obj),
+    )
+
+
+def links_reply(body: object, *, asked: AwemeId, hint: Reply | None, now: float) -> Post:
+    """Read a `/download-video/` body: two links and nothing else. Metadata comes from the `hint`.
+
+    The hint is a scrubbed list item, so its own links are dead and dropped; one that names another
+    post is not believed. Not for photo posts (`is_photo_hint`): their links here are sound.
+    """
+    reply = unwrap(body)
+    if "video" not in reply and "video_hd" not in reply:
+        raise _malformed("a download body without `video` and `video_hd`", body)
+    _identity(reply, asked, now)
+    known = hint if hint is not None and _identity(hint, None, now, default=asked) == asked else {}
+    told = item(known, asked=asked, now=now, detail=False)
+    links = ((Quality.HD, reply.get("video_hd")), (Quality.STANDARD, reply.get("video")))
+    found = tuple(Rendition(quality, link) for quality, raw in links for link in _links(raw))
+    kept = scrub({**known, **reply})
+    return replace(told, renditions=found, slides=(), audio=(), covers=(), thin=True, reply=kept)
+
+
+def is_photo_hint(hint: Reply | None) -> bool:
+    """Say whether a list item is a photo post, whose files only the full endpoint names."""
+    return bool(hint and hint.get("images"))
+
+
+def user(body: object) -> Entity:
+    """Read who a handle is; `stats` stands beside `user` or inside it."""
+    reply = unwrap(body)
+    who = _mapping(reply.get("user")) or reply
+    stats = {**_mapping(who.get("stats")), **_mapping(reply.get("stats"))}
+    name = _text(who.get("uniqueId")) or _text(who.get("unique_id"))
+    return _entity(who.get("id"), name, (stats.get("videoCount"), who.get("videoCount")), body)
+
+
+def tag(body: object) -> Entity:
+    """Read what a tag is. Its `user_count` is the number of posts that carry it."""
+    reply = unwrap(body)
+    what = _mapping(reply.get("challenge")) or _mapping(reply.get("challenge_info")) or reply
+    return _entity(what.get("id"), _text(what.get("cha_name")), (what.get("video_count"), what.get("user_count")), body)
+
+
+def regions(body: object) -> dict[str, str]:
+    """Read the region list: two-letter code -> name."""
+    told = {str(code): _text(name) for code, name in unwrap(body).items()}
+    found = {code: name for code, name in told.items() if name and re.fullmatch(r"[A-Z]{2}", code)}
+    if not found:
+        raise _malformed("a region list without regions", body)
+    return found
+
+
+def expiry(url: str) -> float | None:
+    """Read when a signed link dies (unix s); the earliest when it tells several, None when none."""
+    told = [float(int(found[3], 16)) for found in _SIGNING_PATH.finditer(url[:_URL_MAX])]
+    told += [float(digits) for digits in _EXPIRY_QUERY.findall(url[:_URL_MAX])]
+    seconds = [at / 1000 if at > 1e11 else at for at in told]
+    return min((at for at in seconds if EARLIEST_S <= at < _LATEST_EXPIRY_S), default=None)
+
+
+def scrub(value: Any) -> Any:
+    """Copy a decoded value without signatures and keys: safe to keep, to store and to encode again.
+
+    Also: nothing below 32 levels, no text above 10,000 characters, no NaN, no lone surrogates,
+    no NUL (PostgreSQL takes none), no whole number beyond 64 bits.
+    """
+    return _scrubbed(value, DEPTH_MAX)
+
+
+def scrub_text(text: str) -> str:
+    """Take signatures, userinfo and keys out of any text: a raw body, a message, a log line."""
+    text = _WEB_LINK.sub(lambda found: found[1] + _bare_link(found[2]), text)
+    text = _SIGNING_PATH.sub(r"\1-\2-", text)
+    return _API_KEY.sub(r"\1-", _KEY_LOOKING.sub(r"\1-", text))
+
+
+def _bare_link(rest: str) -> str:
+    return _USERINFO.sub("", _QUERY.sub("", rest))
+
+
+def _scrubbed(value: Any, depth: int) -> Any:
+    match value:
+        case str():
+            return _scrubbed_text(value)
+        case bool() | None:
+            return value
+        case int():
+            return value if -(2**63) <= value < 2**64 else None
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping() if depth:
+            return {_scrubbed_text(str(key)): _kept(key, inner, depth - 1) for key, inner in value.items()}
+        case list() | tuple() if depth:
+            return [_scrubbed(inner, depth - 1) for inner in value]
+    return None
+
+
+def _kept(key: object, value: Any, depth: int) -> Any:
+    return "-" if str(key).lower() in _SECRET_NAMES else _scrubbed(value, depth)
+
+
+def _scrubbed_text(text: str) -> str:
+    short = _plain(text)
+    relative = _RELATIVE_LINK.fullmatch(short)
+    return scrub_text(relative[1] if relative else short)
+
+
+def _plain(text: str) -> str:
+    return _LONE_SURROGATE_OR_NUL.sub("\ufffd", text[:TEXT_MAX])
+
+
+def _malformed(what: str, body: object, reason: Reason | None = None) -> MalformedReply:
+    sample = json.dumps(scrub(body), ensure_ascii=False)[:SAMPLE_MAX]
+    return MalformedReply(what, sample=sample, reason=reason)
+
+
+def _identity(obj: Reply, asked: AwemeId | None, now: float, *, default: AwemeId | None = None) -> AwemeId:
+    told = (_digits(obj.get(key)) for key in ("id", "video_id", "aweme_id"))
+    named = next((AwemeId(text) for text in told if plausible_id(text, now)), asked or default)
+    if named is None:
+        raise _malformed("a post without a usable id", obj)
+    if asked is not None and named != asked:
+        raise _malformed(f"asked for {asked}, got {named}", obj, Reason.WRONG_ID)
+    return named
+
+
+def _listed(entry: object, now: float) -> Post | None:
+    try:
+        return item(entry, asked=None, now=now, detail=False)
+    except MalformedReply:
+        return None
+
+
+def _entity(raw_id: object, name: str, counts: Iterable[object], body: object) -> Entity:
+    if not (found := _digits(raw_id)) or not name:
+        raise _malformed("an answer without a numeric id and a name", body)
+    return Entity(found, name, next((n for n in map(_count, counts) if n is not None), None))
+
+
+def _author(raw: object) -> Author:
+    if isinstance(raw, str):
+        plain = _text(raw).strip().removeprefix("@")
+        is_handle = re.fullmatch(r"[A-Za-z0-9_.]{1,64}", plain) is not None
+        return Author(handle=plain) if is_handle else Author(nickname=plain)
+    told = _mapping(raw)
+    handle = _text(told.get("unique_id")) or _text(told.get("uniqueId"))
+    return Author(_digits(told.get("id")), handle.strip().removeprefix("@"), _text(told.get("nickname")))
+
+
+def _counters(obj: Reply) -> Counters:
+    names = ("play", "digg", "comment", "share", "download", "collect")
+    return Counters(*(_count(obj.get(f"{name}_count")) for name in names))
+
+
+def _renditions(obj: Reply, detail: bool) -> tuple[Rendition, ...]:
+    # A watermarked link that equals the plain one is the plain one.
+    watermarked = None if obj.get("wmplay") == obj.get("play") else obj.get("wmplay")
+    told = (
+        (Quality.HD, obj.get("hdplay") if detail else None, "hd_size"),
+        (Quality.STANDARD, obj.get("play"), "size"),
+        (Quality.WATERMARKED, watermarked, "wm_size"),
+    )
+    return tuple(
+        Rendition(quality, link, _count(obj.get(size)) or None) for quality, raw, size in told for link in _links(raw)
+    )
+
+
+def _slides(obj: Reply) -> tuple[Slide, ...]:
+    live = obj.get("live_images")
+    pairs = zip_longest(obj["images"], live if isinstance(live, list) else ())
+    slides = (Slide(_link(image), _link(video)) for image, video in pairs)
+    return tuple(slide for slide in slides if slide.image or slide.video)
+
+
+def _link(raw: object) -> SignedUrl | None:
+    """Keep the raw text of a link, relative ones too; None for anything that is no link at all."""
+    if not isinstance(raw, str) or not raw.strip() or len(raw) > _URL_MAX:
+        return None
+    text = _plain(raw.strip())
+    return SignedUrl(text, expiry(text))
+
+
+def _links(*raw: object) -> tuple[SignedUrl, ...]:
+    return _distinct(link for link in map(_link, raw) if link is not None)
+
+
+def _distinct(links: Iterable[SignedUrl]) -> tuple[SignedUrl, ...]:
+    return tuple(dict.fromkeys(links))
+
+
+def _mapping(raw: object) -> Reply:
+    return raw if isinstance(raw, Mapping) else {}
+
+
+def _text(raw: object) -> str:
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        return _digits(raw)
+    return _plain(raw) if isinstance(raw, str) else ""
+
+
+def _digits(raw: object) -> str:
+    """Return an id as text: from digits or a JSON integer. A float has lost its last digits: ''."""
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        return str(raw) if 0 <= raw < 10**20 else ""
+    return raw.strip() if isinstance(raw, str) and re.fullmatch(r"\s*[0-9]{1,20}\s*", raw) else ""
+
+
+def _number(raw: object) -> float | None:
+    if isinstance(raw, str) and re.fullmatch(r"\s*[0-9]{1,20}(\.[0-9]{1,20})?\s*", raw):
+        return float(raw)
+    known = isinstance(raw, (int, float)) and not isinstance(raw, bool) and 0 <= raw <= _COUNT_MAX
+    return float(raw) if known else None  # type: ignore[arg-type]
+
+
+def _count(raw: object) -> int | None:
+    number = _number(raw)
+    return None if number is None or number > _COUNT_MAX else int(number)
+
+
+def _duration(raw: object) -> float | None:
+    number = _number(raw)
+    return number if number is not None and 0 < number <= _DURATION_MAX_S else None
+
+
+def _created(raw: object, aweme_id: AwemeId, now: float) -> int:
+    told = _count(raw)
+    return told if told is not None and EARLIEST_S <= told <= now + 86_400 else created_second(aweme_id)
+
+
+def _flag(raw: object) -> bool:
+    return raw.strip().lower() in ("1", "true") if isinstance(raw, str) else bool(raw)
+
+
+def _cursor(raw: object) -> str | None:
+    if isinstance(raw, float) and raw.is_integer() and abs(raw) < 2**53:
+        raw = int(raw)
+    text = str(raw) if isinstance(raw, (int, str)) and not isinstance(raw, bool) else ""
+    return _plain(text) if 0 < len(text) <= 512 else None

@@ -1,0 +1,199 @@
+"""The crew: the roles of one process side by side, each fed by the one before it, until all is done.
+
+Listing feeds capture, capture feeds metadata; the janitor sweeps. A run that does not follow ends when
+no role has anything due, sitting out short back-offs but not long ones. A Halt in any role stops all of
+them in good order. Must not: know what any role does inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+from clipledger.core.breaker import probe_delay_s
+from clipledger.core.errors import Halt, LeaseLost, Outage
+from clipledger.core.lifecycle import Policy
+from clipledger.core.ports import Clock
+from clipledger.core.times import parse_duration
+from clipledger.db.queue import Queue
+from clipledger.db.sources import Sources
+from clipledger.events import Events
+from clipledger.settings import Settings
+from clipledger.stages.guard import Guard
+from clipledger.stages.janitor import Janitor
+from clipledger.stages.listing import Listing
+from clipledger.stages.metadata import Metadata
+from clipledger.stages.paid import PaidCalls
+from clipledger.worker import Tally, Worker, wait_for
+
+ROLES = ("listing", "capture", "metadata", "janitor")
+
+PATIENCE_S = 120.0
+"""Back-offs up to this long are sat out by a run that does not follow."""
+
+LISTERS = 2
+"""Sources read at the same time: two keep the queue fed while one waits for its answer."""
+
+_IDLE_S = 5.0
+_SETTLE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which roles this process has, and whether it goes on when nothing is due."""
+
+    roles: frozenset[str] = frozenset(ROLES)
+    follow: bool = False
+
+
+class Crew:
+    """Run a plan to its end. The tally and the stop are the worker's."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        worker: Worker,
+        *,
+        paid: PaidCalls,
+        queue: Queue,
+        sources: Sources,
+        guard: Guard,
+        listing: Listing,
+        metadata: Metadata,
+        janitor: Janitor,
+        clock: Clock,
+        events: Events,
+        settings: Settings,
+        policy: Policy,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.worker, self._plan = worker, plan
+        self._queue, self._sources, self._guard = queue, sources, guard
+        self._listing, self._metadata, self._janitor = listing, metadata, janitor
+        self._clock, self._events, self._settings = clock, events, settings
+        self._policy, self._jitter = policy, jitter
+        self._paid = paid
+        self._listers = LISTERS if "listing" in plan.roles else 0
+        self._capturing = "capture" in plan.roles
+
+    @property
+    def spent(self) -> int:
+        """Give the credits that this process spent, as far as known."""
+        return self._paid.spent
+
+    async def run(self) -> Tally:
+        """Do the due work of all roles; what halted the run, if anything, is in the tally."""
+        await self._janitor.recover()
+        await self._guard.load()
+        try:
+            async with asyncio.TaskGroup() as group:
+                beat = group.create_task(self.worker.beat())
+                async with asyncio.TaskGroup() as roles:
+                    for role in self._roles():
+                        roles.create_task(self._in_good_order(role))
+                beat.cancel()
+        finally:
+            # What a bug left behind, and calls whose answer was never read.
+            await self._queue.release_worker(self.worker.name, self._clock.now(), self._policy.crashes_max)
+        return self.worker.tally
+
+    def _roles(self) -> Iterator[Callable[[], Awaitable[None]]]:
+        yield from [self._list] * self._listers
+        if self._capturing:
+            yield self._capture
+        if "metadata" in self._plan.roles:
+            yield self._record
+        if "janitor" in self._plan.roles:
+            yield self._sweep
+
+    async def _in_good_order(self, role: Callable[[], Awaitable[None]]) -> None:
+        """Run a role; a Halt in it stops every role, each in its own good order."""
+        try:
+            await role()
+        except* Halt as group:
+            self.worker.halt(_first(group))
+        finally:
+            self.worker.stop.wake.set()
+
+    async def _list(self) -> None:
+        try:
+            while not self.worker.stop:
+                if not await self._list_one() and not await self._soon(await self._sources.next_due_at()):
+                    return
+        finally:
+            self._listers -= 1
+
+    async def _list_one(self) -> bool:
+        """Read one due source; False when none is due."""
+        job = await self._sources.claim_due(self._clock.now(), self._settings.queue.lease_s, self.worker.name)
+        if job is None:
+            return False
+        try:
+            await self._listing.act(job, lambda: bool(self.worker.stop), self._jitter())
+        except LeaseLost:
+            self.worker.tally.lost += 1
+        self.worker.stop.wake.set()
+        return True
+
+    async def _capture(self) -> None:
+        probes = 0
+        try:
+            while not self.worker.stop:
+                try:
+                    return await self.worker.work(self._more)
+                except* Outage as group:
+                    if not self._plan.follow:
+                        raise
+                    self._events.emit("waiting_out", why=_first(group).detail, seconds=probe_delay_s(probes))
+                await self._pause(probe_delay_s(probes))
+                probes += 1
+        finally:
+            self._capturing = False
+            self.worker.stored.set()
+
+    async def _more(self) -> bool:
+        """Say whether anything may still become claimable, having waited for it."""
+        if self._listers:
+            await wait_for(self.worker.stop.wake, 1.0)
+            return True
+        return await self._soon(await self._queue.next_due_at())
+
+    async def _record(self) -> None:
+        while True:
+            ended = not self._capturing
+            done = await self._metadata.act()
+            self.worker.tally.archived += done
+            if not done and ended:
+                return
+            if not done and await wait_for(self.worker.stored, _IDLE_S):
+                await self._clock.sleep(_SETTLE_S)  # a few more may join the same transaction
+            self.worker.stored.clear()
+
+    async def _sweep(self) -> None:
+        await self._janitor.act()
+        while self._plan.follow and not self.worker.stop:
+            await self._pause(parse_duration(self._settings.janitor.every))
+            await self._janitor.act()
+
+    async def _soon(self, due_at: float | None) -> bool:
+        """Sleep towards the next due moment; False when it is too far off for this run, or there is none."""
+        wait_s = _IDLE_S if due_at is None else max(due_at - self._clock.now(), 0.0)
+        if self._plan.follow:
+            await self._pause(min(max(wait_s, _SETTLE_S), _IDLE_S))
+            return not self.worker.stop
+        if due_at is None or wait_s > PATIENCE_S:
+            return False
+        await self._pause(max(wait_s, _SETTLE_S))
+        return True
+
+    async def _pause(self, seconds: float) -> None:
+        await wait_for(self.worker.stop.asked, seconds)
+
+
+def _first(group: BaseExceptionGroup[Halt]) -> Halt:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, Halt)
+    return found

@@ -1,0 +1,265 @@
+"""The ledger of paid calls: one row per call, written before it is sent, settled after.
+
+Keeps the day's running sum in the same transaction, and refuses the call that would exceed the
+operator's cap. A day is a UTC day, that of the call. Must not: know what an answer means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection, bindparam, func, insert, literal_column, select, update
+
+from clipledger.core.breaker import Answer, Outcome
+from clipledger.core.errors import CapReached
+from clipledger.core.lifecycle import CallReason
+from clipledger.core.model import AwemeId
+from clipledger.core.times import utc_day
+from clipledger.db.database import Database
+from clipledger.db.engine import per_dialect
+from clipledger.db.tables import UtcTime, credit_days
+from clipledger.db.tables import credits as calls
+
+_ABANDONED_MAX = 1000
+
+
+class CallOutcome(StrEnum):
+    """What a call came to. `SENT` is still open; `UNKNOWN` is a lost answer, taken as paid."""
+
+    SENT = "sent"
+    OK = "ok"
+    GONE = "gone"
+    REFUSED = "refused"
+    THROTTLED = "throttled"
+    FAILED = "failed"
+    MALFORMED = "malformed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class CallIn:
+    """A call about to be made. `token` is the attempt's or the source's; `aweme_id` None for lists."""
+
+    endpoint: str
+    aweme_id: AwemeId | None
+    source: str | None
+    reason: CallReason
+    worker: str
+    token: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallTotal:
+    """How many calls, and what they cost."""
+
+    endpoint: str
+    outcome: str
+    reason: str
+    calls: int
+    credits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as the ledger holds it."""
+
+    at: float
+    endpoint: str
+    reason: str
+    outcome: str
+    credits: int
+    settled_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Intent:
+    call: CallIn
+    at: float
+    cap: int | None
+
+    @property
+    def day(self) -> str:
+        return utc_day(self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    seq: int
+    outcome: CallOutcome
+    credits: int
+    at: float
+
+
+_OPEN_DAY = per_dialect(lambda insert: insert(credit_days).on_conflict_do_nothing())
+_DAYS = (
+    select(credit_days.c.day, credit_days.c.credits)
+    .where(credit_days.c.day.in_(bindparam("days", expanding=True)))
+    .order_by(credit_days.c.day)
+    .with_for_update()
+)
+_ADD_TO_DAY = (
+    update(credit_days)
+    .where(credit_days.c.day == bindparam("of"))
+    .values(credits=credit_days.c.credits + bindparam("more"))
+)
+_INTEND = insert(calls).returning(calls.c.seq, sort_by_parameter_order=True)
+_OPEN_CALLS = (
+    select(calls.c.seq, calls.c.at, calls.c.credits)
+    .where(calls.c.seq.in_(bindparam("seqs", expanding=True)), calls.c.outcome == CallOutcome.SENT)
+    .order_by(calls.c.seq)
+    .with_for_update()
+)
+_SETTLE = (
+    update(calls)
+    .where(calls.c.seq == bindparam("id"))
+    .values(outcome=bindparam("to"), credits=bindparam("cost"), settled_at=bindparam("now", type_=UtcTime))
+)
+_old = calls.alias("old")
+_ABANDON = (
+    update(calls)
+    .where(
+        calls.c.seq.in_(
+            select(_old.c.seq)
+            .where(_old.c.outcome == literal_column("'sent'"), _old.c.at < bindparam("before", type_=UtcTime))
+            .limit(_ABANDONED_MAX)
+        )
+    )
+    .values(outcome=CallOutcome.UNKNOWN, settled_at=bindparam("now", type_=UtcTime))
+)
+_SPENT = select(credit_days.c.credits).where(credit_days.c.day == bindparam("of"))
+_OF = (
+    select(calls.c.at, calls.c.endpoint, calls.c.reason, calls.c.outcome, calls.c.credits, calls.c.settled_at)
+    .where(calls.c.aweme_id == bindparam("id"))
+    .order_by(calls.c.seq)
+)
+_TOTALS = (
+    select(calls.c.endpoint, calls.c.outcome, calls.c.reason, func.count(), func.sum(calls.c.credits))
+    .group_by(calls.c.endpoint, calls.c.outcome, calls.c.reason)
+    .order_by(calls.c.endpoint, calls.c.outcome, calls.c.reason)
+)
+_OUTCOMES = (
+    select(calls.c.settled_at, calls.c.outcome, calls.c.aweme_id)
+    .where(
+        calls.c.endpoint.in_(bindparam("paths", expanding=True)),
+        calls.c.outcome.in_([CallOutcome.OK, CallOutcome.GONE]),
+        calls.c.aweme_id.is_not(None),
+        calls.c.reason != CallReason.CANARY,
+    )
+    .order_by(calls.c.seq.desc())
+    .limit(bindparam("n"))
+)
+
+
+class Credits:
+    """The tables `credits` and `credit_days`."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._intend = db.batched(_intend)
+        self._settle = db.batched(_settle)
+
+    async def intend(self, call: CallIn, now: float, cap: int | None = None) -> int:
+        """Write down a call before it is sent, as one credit; return its number.
+
+        CapReached when the day's sum would exceed `cap`; nothing is written then.
+        """
+        seq = await self._intend(_Intent(call, now, cap))
+        if seq is None:
+            raise CapReached(f"budget.credits_per_day: {cap} credits are spent on {utc_day(now)} (UTC)")
+        return seq
+
+    async def settle(self, seq: int, outcome: CallOutcome, credits: int, now: float) -> bool:
+        """Write what the call came to and what it cost; False when it was settled already."""
+        return await self._settle(_Settled(seq, outcome, credits, now))
+
+    async def abandon(self, before: float, now: float) -> int:
+        """Settle calls begun before `before` and still open as `unknown`, at most 1,000; return how many."""
+        return await self._db.write(
+            lambda connection: connection.execute(_ABANDON, {"before": before, "now": now}).rowcount
+        )
+
+    async def spent(self, day: str) -> int:
+        """Give the credits of one UTC day, open calls counted as one each."""
+        return await self._db.read(lambda connection: connection.execute(_SPENT, {"of": day}).scalar() or 0)
+
+    async def of(self, aweme_id: AwemeId) -> list[Call]:
+        """List the calls made about one id, oldest first."""
+        return await self._db.read(lambda connection: [Call(*row) for row in connection.execute(_OF, {"id": aweme_id})])
+
+    async def totals(self) -> list[CallTotal]:
+        """Sum all calls up by endpoint, outcome and reason."""
+        return await self._db.read(lambda connection: [CallTotal(*row) for row in connection.execute(_TOTALS)])
+
+    async def outcomes(self, endpoints: Sequence[str], limit: int) -> list[Outcome]:
+        """List the last resolves that found a post alive or gone, oldest first; canaries left out."""
+        asked = {"paths": list(endpoints), "n": limit}
+        rows = await self._db.read(lambda connection: connection.execute(_OUTCOMES, asked).all())
+        return [
+            Outcome(at, Answer.GONE if outcome == CallOutcome.GONE else Answer.ALIVE, AwemeId(aweme_id))
+            for at, outcome, aweme_id in reversed(rows)
+        ]
+
+
+def _intend(connection: Connection, rows: Sequence[_Intent]) -> list[int | None]:
+    spent = _lock_days(connection, {row.day for row in rows})
+    before = dict(spent)
+    allowed = [row for row in rows if _take(spent, row)]
+    if not allowed:
+        return [None] * len(rows)
+    values = [_values(row) for row in allowed]
+    seqs = dict(zip(map(id, allowed), connection.execute(_INTEND, values).scalars(), strict=True))
+    _add_to_days(connection, {day: spent[day] - before[day] for day in spent})
+    return [seqs.get(id(row)) for row in rows]
+
+
+def _lock_days(connection: Connection, days: set[str]) -> dict[str, int]:
+    # The row must be there to be locked: else two processes could both find a day unspent.
+    connection.execute(_OPEN_DAY(connection), [{"day": day, "credits": 0} for day in sorted(days)])
+    return {day: spent for day, spent in connection.execute(_DAYS, {"days": list(days)})}
+
+
+def _take(spent: dict[str, int], row: _Intent) -> bool:
+    if row.cap is not None and spent[row.day] + 1 > row.cap:
+        return False
+    spent[row.day] += 1
+    return True
+
+
+def _values(row: _Intent) -> dict[str, object]:
+    call = row.call
+    return {
+        "at": row.at,
+        "endpoint": call.endpoint,
+        "aweme_id": call.aweme_id,
+        "source": call.source,
+        "reason": call.reason,
+        "worker": call.worker,
+        "token": call.token,
+        "outcome": CallOutcome.SENT,
+        "credits": 1,
+    }
+
+
+def _settle(connection: Connection, rows: Sequence[_Settled]) -> list[bool]:
+    found = connection.execute(_OPEN_CALLS, {"seqs": [row.seq for row in rows]})
+    held = {seq: (utc_day(at), credits) for seq, at, credits in found}
+    days: dict[str, int] = {}
+    changes, verdicts = [], []
+    for row in rows:
+        day, credits = held.pop(row.seq, ("", 0))
+        verdicts.append(bool(day))
+        if day:
+            changes.append({"id": row.seq, "to": row.outcome, "cost": row.credits, "now": row.at})
+            days[day] = days.get(day, 0) + row.credits - credits
+    if changes:
+        connection.execute(_SETTLE, changes)
+    _add_to_days(connection, days)
+    return verdicts
+
+
+def _add_to_days(connection: Connection, days: dict[str, int]) -> None:
+    changes = [{"of": day, "more": more} for day, more in sorted(days.items()) if more]
+    if changes:
+        connection.execute(_ADD_TO_DAY, changes)

@@ -1,0 +1,205 @@
+"""Run SQL for many tasks at once; let writes submitted together share one durable commit.
+
+SQL runs in threads: one that writes, two that read snapshots. While a commit is on its way to the
+disk, later writes gather and make the next one. Must not: know a table, retry a failure, or start
+anything but those threads. Reaches them only through the loop's `run_in_executor`, which a
+simulated loop runs in line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar, cast
+
+from sqlalchemy import Connection
+
+from clipledger.db import schema
+from clipledger.db.engine import CONNECTIONS, WRITES, database_url, open_engine, storage_error, storage_errors
+
+BATCH_MAX = 256
+"""Writes in one commit, at most: bounds how long one transaction holds the lock."""
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+_Work = Callable[[Connection, Sequence[object]], Sequence[object]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ask:
+    """One submitted write and the future its task waits on."""
+
+    work: _Work
+    row: object
+    answer: asyncio.Future[object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What one write came to."""
+
+    result: object = None
+    error: Exception | None = None
+
+
+class Database:
+    """The archive's database. Made by `Database.open`, which also closes it.
+
+    Every method raises `StorageUnavailable` (locked for longer than 10 s), `StorageFull` (no
+    space, read-only, failing disk) or `Misconfigured` (the file is damaged). A work function runs
+    in another thread, must touch nothing but its connection, and may be run again after a
+    roll-back.
+    """
+
+    def __init__(self, where: str | Path) -> None:
+        self.url = database_url(where)
+        self._engine = open_engine(self.url)
+        self._writing = self._engine.execution_options(**WRITES)
+        self._writer = ThreadPoolExecutor(1, "clipledger-writer")
+        self._readers = ThreadPoolExecutor(CONNECTIONS - 1, "clipledger-reader")
+        self._asks: deque[_Ask] = deque()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, where: str | Path) -> AsyncIterator[Database]:
+        """Open an existing archive's database; Misconfigured when it is none, or of another schema."""
+        db = cls(where)
+        try:
+            schema.check_file(db.url)
+            await db.read(schema.check)
+            yield db
+        finally:
+            await db._close()
+
+    async def read(self, fn: Callable[[Connection], Result]) -> Result:
+        """Run `fn` on one snapshot of the database."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, fn)
+
+    async def write(self, fn: Callable[[Connection], Result]) -> Result:
+        """Run `fn` in a transaction shared with others; return once it is durable.
+
+        What `fn` raises is rolled back alone and raised here. A cancelled caller's write is left
+        out if its transaction has not begun, else it stands.
+        """
+        return cast(Result, await self._submit(lambda connection, _rows: (fn(connection),), None))
+
+    def batched(
+        self, fn: Callable[[Connection, Sequence[Row]], Sequence[Result]]
+    ) -> Callable[[Row], Awaitable[Result]]:
+        """Make a write of one row out of `fn`, which gets the rows of many tasks in one call.
+
+        `fn` returns one result per row, in order. When it raises, each row is tried again by
+        itself, so that only the row at fault fails.
+        """
+        work = cast(_Work, fn)
+
+        async def submit(row: Row) -> Result:
+            return cast(Result, await self._submit(work, row))
+
+        return submit
+
+    async def _submit(self, work: _Work, row: object) -> object:
+        if self._closed:
+            raise RuntimeError("the database is closed")
+        loop = asyncio.get_running_loop()
+        ask = _Ask(work, row, loop.create_future())
+        self._asks.append(ask)
+        if self._idle.is_set():
+            self._idle.clear()
+            loop.call_soon(self._commit_next, loop)
+        return await ask.answer
+
+    def _commit_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch: list[_Ask] = []
+        while self._asks and len(batch) < BATCH_MAX:
+            ask = self._asks.popleft()
+            if not ask.answer.done():  # cancelled while it waited
+                batch.append(ask)
+        if not batch:
+            self._idle.set()
+            return
+        committed = loop.run_in_executor(self._writer, self._commit, batch)
+        committed.add_done_callback(lambda future: self._answer(loop, batch, future))
+
+    def _answer(
+        self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Ask], committed: asyncio.Future[list[_Done]]
+    ) -> None:
+        lost = committed.exception()
+        done = [_Done(error=cast(Exception, lost))] * len(batch) if lost else committed.result()
+        for ask, outcome in zip(batch, done, strict=True):
+            if ask.answer.done():
+                continue
+            if outcome.error is not None:
+                ask.answer.set_exception(outcome.error)
+            else:
+                ask.answer.set_result(outcome.result)
+        # The tasks just woken run before this does: what they write next shares the next commit.
+        loop.call_soon(self._commit_next, loop)
+
+    def _read(self, fn: Callable[[Connection], Result]) -> Result:
+        with storage_errors(), self._engine.connect() as connection, connection.begin():
+            return fn(connection)
+
+    def _commit(self, batch: Sequence[_Ask]) -> list[_Done]:
+        together: dict[_Work, list[_Ask]] = {}
+        for ask in batch:
+            together.setdefault(ask.work, []).append(ask)
+        done: dict[_Ask, _Done] = {}
+        with storage_errors(), self._writing.begin() as connection:
+            for work, asks in together.items():
+                done.update(zip(asks, _attempt(connection, work, asks), strict=True))
+        return [done[ask] for ask in batch]
+
+    async def _close(self) -> None:
+        self._closed = True
+        try:
+            await self._idle.wait()
+        finally:
+            self._writer.shutdown()
+            self._readers.shutdown()
+            self._engine.dispose()
+
+
+def _attempt(connection: Connection, work: _Work, asks: Sequence[_Ask]) -> list[_Done]:
+    isolated = _Isolated(connection)
+    with isolated:
+        results = work(connection, [ask.row for ask in asks])
+        return [_Done(result) for _, result in zip(asks, results, strict=True)]
+    if len(asks) == 1:
+        return [_Done(error=isolated.error)]
+    return [done for ask in asks for done in _attempt(connection, work, (ask,))]
+
+
+class _Isolated:
+    """A savepoint that undoes what raised and keeps the error for whoever asked.
+
+    A failure of the database itself is not one caller's: it passes, and ends the transaction.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.error: Exception | None = None
+
+    def __enter__(self) -> None:
+        self._savepoint = self._connection.begin_nested()
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
+    ) -> bool:
+        if error is None:
+            self._savepoint.commit()
+            return False
+        if not isinstance(error, Exception) or storage_error(error) is not None:
+            return False
+        self._savepoint.rollback()
+        self.error = error
+        return True

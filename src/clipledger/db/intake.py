@@ -1,0 +1,218 @@
+"""Let ids in: pages of lists, and ids given by hand; known ids only gain a sighting.
+
+Statements on a connection; `Queue` runs them. Must not: change the state of an id already known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, func, null, select, update
+from sqlalchemy.dialects.sqlite import Insert
+
+from clipledger.core.model import AwemeId, Counters, Post, State
+from clipledger.core.passes import SourceProgress
+from clipledger.db.engine import InsertInto, per_dialect
+from clipledger.db.tables import UtcTime, archive_queue, post_metrics_history, posts, sightings, source_cursors, sources
+
+Decide = Callable[[int, bool], SourceProgress]
+"""(new ids, whether the next cursor was met before in this pass) -> how the pass goes on. Pure."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageIn:
+    """One page of a list as it came, and the claim it was read under.
+
+    `decide` is called inside the transaction, once the page's new ids are counted; not at all when
+    the lease is lost. `cursor_used` asked for this page, `cursor_next` would ask for the next; None
+    stands for the top and for no more. While the pass goes on the source stays leased until
+    `lease_until`; None frees it, and so does a pass that ends.
+    """
+
+    source: str
+    token: int
+    posts: Sequence[Post]
+    now: float
+    cursor_used: str | None
+    cursor_next: str | None
+    decide: Decide
+    bad_items: int = 0
+    keep_hint: bool = False
+    priority: int = 0
+    lease_until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageOut:
+    """What a page brought: ids never seen before, ids known. The ids are kept even if the lease was lost."""
+
+    new: int
+    known: int
+    lease_lost: bool = False
+    progress: SourceProgress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddedOut:
+    """How many ids were never seen before, and how many distinct others were known."""
+
+    new: int
+    known: int
+
+
+_q = archive_queue
+_HOLDS = (
+    select(sources.c.token)
+    .where(sources.c.source == bindparam("name"), sources.c.token == bindparam("t"))
+    .with_for_update()
+)
+_CURSOR_MET = select(source_cursors.c.cursor).where(
+    source_cursors.c.source == bindparam("name"), source_cursors.c.cursor == bindparam("next")
+)
+_PROGRESS = (
+    update(sources)
+    .where(sources.c.source == bindparam("name"), sources.c.token == bindparam("t"))
+    .values(
+        cursor=bindparam("at"),
+        cursor_at=bindparam("at_time", type_=UtcTime),
+        pass_pages=bindparam("pages"),
+        pass_new=bindparam("new"),
+        pass_stale=bindparam("stale"),
+        pass_end=bindparam("end"),
+        next_at=bindparam("due", type_=UtcTime),
+        full_pass_at=func.coalesce(bindparam("full_at", type_=UtcTime), sources.c.full_pass_at),
+        lease_until=bindparam("until", type_=UtcTime),
+        bad_items=sources.c.bad_items + bindparam("bad"),
+        failures=0,
+        last_reason=null(),
+        last_detail=null(),
+    )
+)
+_REFRESH = (
+    update(posts)
+    .where(posts.c.aweme_id == bindparam("id"))
+    .values(
+        {
+            f"{name}_count": func.coalesce(bindparam(f"{name}_now"), posts.c[f"{name}_count"])
+            for name in Counters.__slots__
+        }
+        | {"counters_at": bindparam("now", type_=UtcTime)}
+    )
+)
+_ENQUEUE = per_dialect(lambda insert: insert(_q).on_conflict_do_nothing())
+_MEASURE = per_dialect(lambda insert: insert(post_metrics_history).on_conflict_do_nothing())
+_MEET = per_dialect(lambda insert: insert(source_cursors).on_conflict_do_nothing())
+_COUNTED = {"preserve_rowcount": True}
+
+
+@per_dialect
+def _sight(insert: InsertInto) -> Insert:
+    statement = insert(sightings)
+    told = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=["source", "aweme_id"],
+        set_={"last_seen_at": told.last_seen_at, "is_ad": told.is_ad, "pinned": told.pinned},
+    )
+
+
+def add_page(connection: Connection, page: PageIn) -> PageOut:
+    """Take in one page: ids, sightings, counters, and how the source goes on; one transaction."""
+    held = connection.execute(_HOLDS, {"name": page.source, "t": page.token}).first() is not None
+    items = {post.aweme_id: post for post in reversed(page.posts)}  # of an id told twice, the first entry
+    new = _take_in(connection, page, items) if items else 0
+    progress = _move_on(connection, page, new) if held else None
+    return PageOut(new, len(items) - new, not held, progress)
+
+
+def _take_in(connection: Connection, page: PageIn, items: Mapping[AwemeId, Post]) -> int:
+    rows = [_queued(page, post) for post in items.values()]
+    new = connection.execute(_ENQUEUE(connection), rows, execution_options=_COUNTED).rowcount
+    connection.execute(_sight(connection), [_sighted(page, post) for post in items.values()])
+    counted = [post for post in items.values() if post.counters != Counters()]
+    if counted:
+        connection.execute(_MEASURE(connection), [measured(post, page.now, "list") for post in counted])
+        connection.execute(_REFRESH, [_refreshed(post, page.now) for post in counted])
+    return new
+
+
+def _move_on(connection: Connection, page: PageIn, new: int) -> SourceProgress:
+    if page.cursor_used is not None:
+        connection.execute(_MEET(connection), {"source": page.source, "cursor": page.cursor_used})
+    met = connection.execute(_CURSOR_MET, {"name": page.source, "next": page.cursor_next}).first() is not None
+    progress = page.decide(new, met)
+    connection.execute(_PROGRESS, _progress_values(page, progress))
+    return progress
+
+
+def _progress_values(page: PageIn, progress: SourceProgress) -> dict[str, object]:
+    return {
+        "name": page.source,
+        "t": page.token,
+        "at": progress.cursor,
+        "at_time": page.now,
+        "pages": progress.pass_pages,
+        "new": progress.pass_new,
+        "stale": progress.pass_stale,
+        "end": progress.pass_end,
+        "due": progress.next_at,
+        "full_at": progress.full_pass_at,
+        "until": page.lease_until if progress.pass_end is None else None,
+        "bad": page.bad_items,
+    }
+
+
+def _queued(page: PageIn, post: Post) -> dict[str, object]:
+    row = _pending(post.aweme_id, page.source, page.priority, page.now)
+    return row | {"hint": dict(post.reply)} if page.keep_hint else row
+
+
+def _pending(aweme_id: AwemeId, source: str, priority: int, now: float) -> dict[str, object]:
+    return {
+        "aweme_id": aweme_id,
+        "source": source,
+        "state": State.PENDING,
+        "added_at": now,
+        "due_at": now,
+        "priority": priority,
+    }
+
+
+def _sighted(page: PageIn, post: Post) -> dict[str, object]:
+    return {
+        "source": page.source,
+        "aweme_id": post.aweme_id,
+        "seen_at": page.now,
+        "last_seen_at": page.now,
+        "is_ad": post.is_ad,
+        "pinned": post.pinned,
+    }
+
+
+def measured(post: Post, at: float, feed: str) -> dict[str, object]:
+    """Lay a post's counters out as a row of `post_metrics_history`."""
+    return {"aweme_id": post.aweme_id, "observed_at": at, "feed": feed} | counts(post.counters)
+
+
+def counts(counters: Counters) -> dict[str, int | None]:
+    """Lay counters out under the columns' names."""
+    return {f"{name}_count": getattr(counters, name) for name in Counters.__slots__}
+
+
+def _refreshed(post: Post, now: float) -> dict[str, object]:
+    told = {f"{name}_now": getattr(post.counters, name) for name in Counters.__slots__}
+    return {"id": post.aweme_id, "now": now} | told
+
+
+def add_by_hand(
+    connection: Connection, asked: Collection[tuple[AwemeId, str | None]], source: str, priority: int, now: float
+) -> AddedOut:
+    """Take in ids that the operator named; of an id named twice the first spelling is kept."""
+    spelt = dict(reversed(list(asked)))
+    if not spelt:
+        return AddedOut(0, 0)
+    rows = [_pending(aweme_id, source, priority, now) | {"asked_url": url} for aweme_id, url in spelt.items()]
+    new = connection.execute(_ENQUEUE(connection), rows, execution_options=_COUNTED).rowcount
+    seen = {"source": source, "seen_at": now, "last_seen_at": now, "is_ad": False, "pinned": False}
+    connection.execute(_sight(connection), [{"aweme_id": aweme_id} | seen for aweme_id in spelt])
+    return AddedOut(new, len(spelt) - new)

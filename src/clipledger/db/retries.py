@@ -1,0 +1,83 @@
+"""Put videos back to work: the dead and the waiting at the operator's word, the stored without a sidecar.
+
+Statements on a connection; `Queue` runs them. Must not: touch what is running or archived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, and_, bindparam, delete, null, or_, select, update
+
+from clipledger.core.errors import Reason
+from clipledger.core.lifecycle import CallReason
+from clipledger.core.model import AwemeId, State
+from clipledger.db.tables import UtcTime, archive_queue, dead_letters
+
+_q = archive_queue
+
+_NAMED = _q.c.aweme_id.in_(bindparam("ids", expanding=True))
+_WAITS = and_(
+    _q.c.state == State.PENDING, or_(_q.c.due_at > bindparam("now", type_=UtcTime), _q.c.suspect_at.is_not(None))
+)
+_REVIVE = (
+    update(_q)
+    .where(_NAMED, _q.c.state == State.DEAD)
+    .values(
+        state=State.PENDING,
+        due_at=bindparam("now", type_=UtcTime),
+        attempts=0,
+        crashes=0,
+        not_founds=0,
+        first_not_found_at=null(),
+        call_reason=CallReason.OPERATOR,
+        settled_at=null(),
+    )
+    .returning(_q.c.aweme_id)
+)
+_FORGET = delete(dead_letters).where(dead_letters.c.aweme_id.in_(bindparam("ids", expanding=True)))
+_HASTEN = (
+    update(_q)
+    .where(_NAMED, _WAITS)
+    .values(due_at=bindparam("now", type_=UtcTime), suspect_reason=null(), suspect_at=null())
+)
+_TO_RETRY = (
+    select(_q.c.aweme_id)
+    .where(_q.c.aweme_id > bindparam("after"), or_(_q.c.state == State.DEAD, _WAITS))
+    .order_by(_q.c.aweme_id)
+    .limit(bindparam("n"))
+)
+_TO_RETRY_OF_REASON = _TO_RETRY.where(_q.c.last_reason == bindparam("why"))
+_UNSTORE = (
+    update(_q)
+    .where(_q.c.aweme_id == bindparam("id"), _q.c.state == State.STORED)
+    .values(
+        state=State.PENDING,
+        due_at=bindparam("now", type_=UtcTime),
+        call_reason=CallReason.RETRY,
+        last_reason=Reason.STORAGE_UNAVAILABLE,
+        last_detail=bindparam("told"),
+        stored_at=null(),
+    )
+)
+
+
+def to_retry(connection: Connection, after: str, reason: Reason | None, now: float, limit: int) -> list[AwemeId]:
+    """List the ids after `after`, in order, that are dead or wait; of one `reason`, when given."""
+    asked = {"after": after, "now": now, "n": limit}
+    if reason is None:
+        return list(map(AwemeId, connection.execute(_TO_RETRY, asked).scalars()))
+    return list(map(AwemeId, connection.execute(_TO_RETRY_OF_REASON, asked | {"why": reason}).scalars()))
+
+
+def retry(connection: Connection, ids: Sequence[AwemeId], now: float) -> int:
+    """Make those of `ids` due that are dead (as if never tried) or wait; return how many."""
+    revived = connection.execute(_REVIVE, {"ids": ids, "now": now}).scalars().all()
+    if revived:
+        connection.execute(_FORGET, {"ids": revived})
+    return len(revived) + connection.execute(_HASTEN, {"ids": ids, "now": now}).rowcount
+
+
+def unstore(connection: Connection, aweme_id: AwemeId, detail: str, now: float) -> bool:
+    """Put a stored video back whose sidecar cannot be read."""
+    return connection.execute(_UNSTORE, {"id": aweme_id, "told": detail, "now": now}).rowcount == 1

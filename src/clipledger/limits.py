@@ -1,0 +1,91 @@
+"""Pace shared through the database: `permit` returns when one call may be sent, by any process.
+
+A moment is reserved in the shared row, waited for, and used at once; one that came too late is
+thrown away, since the limit's proof (`core.pace`) needs calls at their moments. Must not: know
+the database, or what is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from clipledger.core.pace import Reservation, permit_is_late, permits_per_reservation
+from clipledger.core.ports import Clock
+
+
+class SharedRow(Protocol):
+    """What all limiters of one name share; `db.paces.PaceRow`. A Protocol since db and limits are strangers."""
+
+    async def reserve(self, permits: int, now: float, per_minute: int) -> tuple[Reservation, int]:
+        """Take the next moments; also tell the throttles in a row."""
+        ...
+
+    async def throttle(self, now: float, retry_after_s: float | None, jitter: float) -> tuple[float, int]:
+        """Pause everybody; return until when, and the throttles in a row."""
+        ...
+
+    async def recover(self) -> None:
+        """Start the count of throttles anew."""
+        ...
+
+
+class Limiter:
+    """One process's door to a shared pace of `per_minute` calls."""
+
+    def __init__(self, row: SharedRow, per_minute: int, clock: Clock) -> None:
+        self._row = row
+        self._per_minute = per_minute
+        self._clock = clock
+        self._turn = asyncio.Lock()  # first come, first served
+        self._waiting = 0
+        self._moments: deque[float] = deque()
+        self._paused_until = 0.0
+        self._throttles = 0
+
+    async def permit(self) -> None:
+        """Return when one call may be sent, which must be sent at once. First come, first served.
+
+        A waiter that is cancelled leaves its moment to the next one.
+        """
+        self._waiting += 1
+        try:
+            async with self._turn:
+                while not await self._moment_came():
+                    pass
+        finally:
+            self._waiting -= 1
+
+    async def throttled(self, retry_after_s: float | None, jitter: float) -> None:
+        """Pause everybody after a 429: doubling from 5 s to 300 s, or as long as it asks."""
+        told = await self._row.throttle(self._clock.now(), retry_after_s, jitter)
+        self._paused_until, self._throttles = told
+
+    async def succeeded(self) -> None:
+        """End the doubling, once the pause is over; costs a write only after a 429."""
+        if self._throttles and self._clock.now() >= self._paused_until:
+            self._throttles = 0
+            await self._row.recover()
+
+    async def _moment_came(self) -> bool:
+        if not self._moments:
+            await self._reserve()
+        at = self._moments[0]
+        if self._is_good(at):
+            await self._sleep_until(at)
+        self._moments.popleft()
+        return self._is_good(at)
+
+    async def _reserve(self) -> None:
+        permits = permits_per_reservation(self._per_minute, self._waiting)
+        taken, self._throttles = await self._row.reserve(permits, self._clock.now(), self._per_minute)
+        self._moments.extend(taken.first_at + nth * taken.interval_s for nth in range(permits))
+
+    def _is_good(self, at: float) -> bool:
+        return at >= self._paused_until and not permit_is_late(at, self._clock.now())
+
+    async def _sleep_until(self, at: float) -> None:
+        # A timer may fire a little early, and an early call would break the limit's proof.
+        while (left_s := at - self._clock.now()) > 0:
+            await self._clock.sleep(left_s)

@@ -1,0 +1,108 @@
+"""Who is at work on an archive of this machine: locks that the kernel drops when a process dies.
+
+Each worker holds a lock file of its own; a worker whose file can be locked is dead, and its videos
+are given back at once instead of after the lease. The archive lock is shared by workers and held
+alone by whoever must not be disturbed. Must not: touch the database or the store.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from clipledger.core.errors import ArchiveInUse
+
+PRIVATE = ".clipledger"
+"""The archive's own folder: locks and the spool."""
+
+
+def private_folder(archive: Path) -> Path:
+    """Give (and make) the folder that holds locks and parts."""
+    folder = archive / PRIVATE
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def hold_archive(archive: Path, *, alone: bool = False) -> Iterator[None]:
+    """Hold the archive, shared or alone; ArchiveInUse when another process excludes that."""
+    descriptor = os.open(private_folder(archive) / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        if not _lock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH):
+            other = "other clipledger processes are at work on it" if alone else "another process holds it alone"
+            raise ArchiveInUse(f"{archive}: {other}: wait for it, or stop it")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def hold_worker(archive: Path, worker: str) -> Iterator[None]:
+    """Show that `worker` lives, for as long as the context lasts."""
+    path = _workers(archive) / f"{worker}.lock"
+    descriptor = _locked(path)
+    try:
+        yield
+        path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def dead_workers(archive: Path) -> list[str]:
+    """List the workers of this machine whose process is gone; `forget` them when they are dealt with."""
+    return [path.stem for path in sorted(_workers(archive).glob("*.lock")) if _is_free(path)]
+
+
+def forget(archive: Path, worker: str) -> None:
+    """Remove the lock file of a dead worker; one that lives after all keeps it."""
+    path = _workers(archive) / f"{worker}.lock"
+    with _tried(path) as is_free:
+        if is_free:
+            path.unlink(missing_ok=True)
+
+
+def _workers(archive: Path) -> Path:
+    folder = private_folder(archive) / "workers"
+    folder.mkdir(mode=0o750, exist_ok=True)
+    return folder
+
+
+def _locked(path: Path) -> int:
+    """Open and lock a lock file anew until it is the one under its name: a sweep may take an unlocked one for dead."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)
+
+
+def _is_free(path: Path) -> bool:
+    with _tried(path) as is_free:
+        return is_free
+
+
+@contextmanager
+def _tried(path: Path) -> Iterator[bool]:
+    """Lock a file without waiting, for as long as the context lasts; False when it is held or not there."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        yield _lock(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

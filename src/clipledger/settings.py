@@ -1,0 +1,304 @@
+"""The settings: one model, read from `clipledger.toml`, then the environment, then flags.
+
+Every field says what it means, its unit and its default here and nowhere else: the commented file
+that `init` writes and the reference page are made from this model. An unknown key is an error,
+in the file and in the environment alike. Must not: open anything but the file and the key file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from clipledger.core.errors import Misconfigured, UsageError
+from clipledger.core.links import shown
+from clipledger.core.model import ApiKey, Quality
+from clipledger.core.times import parse_duration
+
+FILE_NAME = "clipledger.toml"
+_ENV_PREFIX = "CLIPLEDGER_"
+_FILE_MAX_BYTES = 1 << 20
+_KEY_MAX_BYTES = 4096
+_NONE = "none"
+
+_CDN_HOSTS = ["tiktokcdn.com", "tiktokcdn-us.com", "tiktokcdn-eu.com", "akamaized.net", "ibyteimg.com", "tiktok.com"]
+
+
+def _duration(text: str) -> str:
+    try:
+        parse_duration(text)
+    except UsageError as error:
+        raise ValueError(error.detail) from None
+    return text
+
+
+def _unset(value: object) -> object:
+    # TOML has no null, and a cap in the file must be removable by the environment.
+    return None if value == _NONE else value
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
+Cap = Annotated[int | None, BeforeValidator(_unset)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Api(_Section):
+    """TikLiveAPI."""
+
+    base_url: str = Field("https://api.tikliveapi.com", description="where the API answers")
+    requests_per_minute: int = Field(
+        200, ge=1, le=1_000_000, description="shared by every process on the archive: no 60 s window ever holds more"
+    )
+    concurrency: int = Field(8, ge=1, le=1000, description="open API calls per process")
+
+
+class Cdn(_Section):
+    """The hosts that serve the media."""
+
+    concurrency: int = Field(20, ge=1, le=1000, description="open downloads per process")
+    allowed_hosts: list[str] = Field(_CDN_HOSTS, description="host suffixes; a media URL elsewhere is refused")
+    allow_insecure: bool = Field(False, description="permit http and loopback addresses: for simulators only")
+    max_bytes: int = Field(2 * 2**30, ge=1024, description="largest file taken, bytes")
+    deadline_s: float = Field(600.0, gt=0, description="longest time one file may take, seconds")
+    floor_bytes_per_s: int = Field(2048, ge=0, description="slower than this for 30 s is a stall, bytes per second")
+
+
+class Database(_Section):
+    """The index and the queue."""
+
+    # Out of the repr: the URL of a server may hold a password.
+    url: str = Field("sqlite:///clipledger.db", repr=False, description="relative paths are in the archive folder")
+
+
+class Storage(_Section):
+    """Where the files go."""
+
+    url: str = Field("", description="empty: the archive folder itself")
+    endpoint_url: str = Field("", description="for S3-compatible stores that are not AWS")
+
+
+class Capture(_Section):
+    """What is taken of each post."""
+
+    quality: Quality = Field(Quality.HD, description="hd (falls back to standard), standard or watermarked")
+    covers: bool = Field(True, description="store the cover image")
+    audio: bool = Field(False, description="store a video's sound as a file of its own; photo posts always keep theirs")
+    lean: bool = Field(False, description="resolve through /download-video/: smaller answers, thin metadata")
+
+
+class Queue(_Section):
+    """How work is handed out."""
+
+    lease_s: float = Field(60.0, ge=5, le=3600, description="a worker silent this long has lost its videos, seconds")
+    attempts_max: int = Field(5, ge=1, le=100, description="failed attempts before an id is dead")
+    retry_base_s: float = Field(
+        5.0, gt=0, le=3600, description="wait after the first failed attempt, seconds; quadruples with each further one"
+    )
+
+
+class Listing(_Section):
+    """How sources are read."""
+
+    every: Duration = Field("6h", description="how often --follow reads a source again; adapts within a factor of 4")
+    max_pages: int = Field(5000, ge=1, description="pages in one pass of one source, at most")
+    backlog: bool = Field(True, description="wait with listing while more is queued than the API can resolve in 60 s")
+    region: str = Field("US", pattern="^[A-Z]{2}$", description="region of searches that name none")
+    short_link_url: str = Field(
+        "", description="ask this address instead of vm.tiktok.com and vt.tiktok.com: for simulators only"
+    )
+
+
+class Budget(_Section):
+    """What may be spent."""
+
+    credits_per_day: Cap = Field(None, ge=0, description='hard cap on credits in one UTC day; "none" for no cap')
+
+
+class Janitor(_Section):
+    """What is swept, and when."""
+
+    parts_after: Duration = Field("1h", description="age at which an abandoned .part file is removed")
+    dead_letters_keep: Duration = Field("365d", description="age at which a dead letter's detail is summarised away")
+    every: Duration = Field("10m", description="how often --follow sweeps")
+
+
+class _Toml(PydanticBaseSettingsSource):
+    """The archive's file, already read and known to be TOML."""
+
+    def __init__(self, settings_cls: type[BaseSettings], content: Mapping[str, Any]) -> None:
+        super().__init__(settings_cls)
+        self._content = content
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        """Give one section."""
+        return self._content.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return dict(self._content)
+
+
+class Settings(BaseSettings):
+    """Every setting of an archive."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, case_sensitive=False
+    )
+
+    api: Api = Api()  # type: ignore[call-arg]
+    cdn: Cdn = Cdn()  # type: ignore[call-arg]
+    database: Database = Database()  # type: ignore[call-arg]
+    storage: Storage = Storage()  # type: ignore[call-arg]
+    capture: Capture = Capture()  # type: ignore[call-arg]
+    queue: Queue = Queue()  # type: ignore[call-arg]
+    listing: Listing = Listing()  # type: ignore[call-arg]
+    budget: Budget = Budget()  # type: ignore[call-arg]
+    janitor: Janitor = Janitor()  # type: ignore[call-arg]
+
+
+def load(archive: Path) -> Settings:
+    """Read the settings of the archive in `archive`; Misconfigured names the first wrong one and what is right."""
+    content = _read_file(archive / FILE_NAME)
+    _check_env(os.environ)
+
+    class Sourced(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return env_settings, _Toml(settings_cls, content)
+
+    try:
+        return Sourced()
+    except ValidationError as error:
+        raise Misconfigured(_first_problem(error, os.environ)) from None
+
+
+def read_key(environ: Mapping[str, str] = os.environ) -> ApiKey | None:
+    """Read the API key from TIKLIVEAPI_KEY or the file TIKLIVEAPI_KEY_FILE names; None when neither is set."""
+    if text := environ.get("TIKLIVEAPI_KEY", "").strip():
+        return _checked_key(text, "TIKLIVEAPI_KEY")
+    if not (name := environ.get("TIKLIVEAPI_KEY_FILE", "")):
+        return None
+    try:
+        with Path(name).open(encoding="utf-8") as file:
+            return _checked_key(file.read(_KEY_MAX_BYTES + 1).strip(), "the file in TIKLIVEAPI_KEY_FILE")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise Misconfigured(f"TIKLIVEAPI_KEY_FILE: cannot read {name}: {why}") from None
+
+
+def _checked_key(text: str, where: str) -> ApiKey:
+    # A line break in a header value would let a key file write headers of its own.
+    if not text or len(text) > _KEY_MAX_BYTES or not text.isascii() or not text.isprintable():
+        raise Misconfigured(f"{where} does not hold an API key: one line of printable ASCII is expected")
+    return ApiKey(text)
+
+
+def keys() -> Iterator[tuple[str, Any, str]]:
+    """List every setting as (dotted name, default, meaning), in file order."""
+    for section, field in Settings.model_fields.items():
+        model = field.annotation
+        assert isinstance(model, type) and issubclass(model, BaseModel)
+        for name, inner in model.model_fields.items():
+            yield f"{section}.{name}", inner.default, inner.description or ""
+
+
+def template() -> str:
+    """Write `clipledger.toml` as `init` lays it down: every setting, commented out, with its meaning and default."""
+    lines = [
+        "# The settings of this archive. A line that starts with # is the default.",
+        "# The environment comes after this file: CLIPLEDGER_API__CONCURRENCY=4 stands for api.concurrency.",
+        "# The API key is never written here: set TIKLIVEAPI_KEY or TIKLIVEAPI_KEY_FILE.",
+    ]
+    section = ""
+    for dotted, default, meaning in keys():
+        head, name = dotted.split(".")
+        if head != section:
+            section = head
+            lines += ["", f"[{section}]"]
+        lines += [f"# {meaning}", f"# {name} = {_toml(default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(_NONE if value is None else value)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            body = file.read(_FILE_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise Misconfigured(f"{path.name}: cannot read it: {error.strerror}") from None
+    if len(body) > _FILE_MAX_BYTES:
+        raise Misconfigured(f"{path.name}: larger than 1 MiB; is this the right file?")
+    try:
+        content = tomllib.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise Misconfigured(f"{path.name}: not valid TOML: {' '.join(str(error).split())}") from None
+    for section in Settings.model_fields:
+        if not isinstance(content.get(section, {}), Mapping):
+            raise Misconfigured(f"{path.name}: {section} is a section: write [{section}], and its settings below it")
+    return content
+
+
+def _check_env(environ: Mapping[str, str]) -> None:
+    """Refuse what is meant for us and no setting: the environment must not be wrong in silence."""
+    known = {_env_name(name): default for name, default, _ in keys()}
+    misspelt = {name.replace("__", "_") for name in known} | {_env_name(name) for name in Settings.model_fields}
+    for name, value in environ.items():
+        upper = name.upper()
+        if upper in misspelt or (upper.startswith(_ENV_PREFIX) and "__" in upper and upper not in known):
+            raise Misconfigured(f"environment: {shown(name)} is not a setting{_meant(upper, known)}")
+        if isinstance(known.get(upper), list) and not _is_json(value):
+            raise Misconfigured(f'environment: {name} = {shown(value)}: write a list as JSON, such as ["a", "b"]')
+
+
+def _env_name(dotted: str) -> str:
+    return _ENV_PREFIX + dotted.replace(".", "__").upper()
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _first_problem(error: ValidationError, environ: Mapping[str, str]) -> str:
+    problem = error.errors(include_url=False)[0]
+    dotted = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{FILE_NAME}: {shown(dotted)} is not a setting{_meant(dotted, [*Settings.model_fields, *_names()])}"
+    setting = ".".join(str(part) for part in problem["loc"][:2])
+    where = "environment" if _env_name(setting) in {name.upper() for name in environ} else FILE_NAME
+    given = repr(problem.get("input"))
+    return f"{where}: {dotted} = {given[:60]}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _names() -> list[str]:
+    return [name for name, _, _ in keys()]
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else "; see the reference of settings"

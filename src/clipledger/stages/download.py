@@ -1,0 +1,226 @@
+"""Capture one video, top to bottom: adopt or resolve, fetch, check, publish, sidecar last.
+
+A signed link stays inside `act`. Whatever fails leaves as one of our errors; the worker above decides
+what it means. Nothing here retries but two things: an expired link is resolved again at once (twice at
+most, the reason recorded), and an upload is repeated in place, because the credit is spent by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from clipledger import __version__
+from clipledger.core import layout, media, sidecar
+from clipledger.core.errors import (
+    ClipledgerError,
+    Halt,
+    LeaseLost,
+    NotMedia,
+    StorageUnavailable,
+    Throttled,
+    UrlExpired,
+)
+from clipledger.core.lifecycle import CallReason, Candidate, CaptureChoice, Want, choose_files
+from clipledger.core.model import AwemeId, FileKind, Job, MediaType, ObjectKey, Post, Quality, StoredFile
+from clipledger.core.ports import Clock, KeyTaken, ObjectStore, Part
+from clipledger.db.queue import Queue
+from clipledger.events import Events
+from clipledger.net.cdn import Cdn
+from clipledger.stages.detail import Attempt, Detail
+from clipledger.storage.spool import Spool
+
+EXPIRED_RESOLVES = 2
+UPLOAD_TRIES = 3
+
+_HARD = (Halt, LeaseLost, StorageUnavailable, Throttled)
+"""Failures that another link of the same file cannot mend."""
+
+
+@dataclass(slots=True)
+class _Capture:
+    """One post under way: what is stored so far survives a second resolve of the same attempt."""
+
+    job: Job
+    day: str
+    author_part: str
+    files: dict[tuple[FileKind, int], StoredFile] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    parts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A post that is complete: how many bytes came, and whether it was found already there."""
+
+    bytes: int
+    files: int
+    adopted: bool = False
+
+
+class Download:
+    """Turn a claimed job into a complete post in the store."""
+
+    def __init__(
+        self,
+        detail: Detail,
+        queue: Queue,
+        store: ObjectStore,
+        spool: Spool,
+        cdn: Cdn,
+        clock: Clock,
+        events: Events,
+        choice: CaptureChoice,
+        *,
+        slots: int,
+    ) -> None:
+        self._detail, self._queue, self._store, self._spool = detail, queue, store, spool
+        self._cdn, self._clock, self._events, self._choice = cdn, clock, events, choice
+        self._slots = asyncio.Semaphore(slots)
+
+    async def act(self, attempt: Attempt) -> Captured:
+        """Capture the attempt's post. Returns when its sidecar stands and the queue says `stored`."""
+        if (adopted := await self._adopt(attempt.job)) is not None:
+            return adopted
+        post = await self._detail.resolve(attempt, CallReason(attempt.job.call_reason))
+        capture = await self._fix_place(attempt.job, post)
+        for resolves_left in reversed(range(EXPIRED_RESOLVES + 1)):
+            try:
+                await self._fetch_missing(capture, post)
+                break
+            except UrlExpired:
+                if not resolves_left:
+                    raise
+                post = await self._detail.resolve(attempt, CallReason.URL_EXPIRED)
+        return await self._complete(capture, post)
+
+    async def _adopt(self, job: Job) -> Captured | None:
+        """Take a sidecar that already stands: an attempt that died after its last write costs no credit."""
+        if job.storage_key is None:
+            return None
+        key = layout.sidecar_of(job.storage_key)
+        if await self._store.stat(key) is None:
+            return None
+        found = sidecar.read(await self._store.read(key, sidecar.MAX_BYTES))
+        if found.post.aweme_id != job.aweme_id:
+            return None
+        await self._mark_stored(job)
+        self._events.emit("adopted", aweme_id=job.aweme_id)
+        return Captured(sum(file.bytes for file in found.files), len(found.files), adopted=True)
+
+    async def _fix_place(self, job: Job, post: Post) -> _Capture:
+        """Fix the keys in the row before the first byte is stored: a retry or a renamed handle meets them again."""
+        day = job.first_seen_day
+        author = job.author_part or layout.author_part(post.author.handle, post.author.id)
+        key = job.storage_key or _main_key(day, author, post)
+        if not await self._queue.mark_resolved(job, self._clock.now(), author, key, post.thin):
+            raise LeaseLost(f"{job.aweme_id} was taken over")
+        return _Capture(job, day, author)
+
+    async def _fetch_missing(self, capture: _Capture, post: Post) -> None:
+        wants = choose_files(post, self._choice)
+        if not wants:
+            raise NotMedia("the reply holds no media link")
+        for want in wants:
+            if (want.kind, want.position) not in capture.files:
+                await self._obtain(capture, want, post)
+
+    async def _obtain(self, capture: _Capture, want: Want, post: Post) -> None:
+        failures: list[ClipledgerError] = []
+        for candidate in want.candidates:
+            try:
+                capture.files[want.kind, want.position] = await self._fetch_and_put(capture, want, candidate, post)
+                capture.missing.discard(want.kind.value)
+                return
+            except _HARD:
+                raise
+            except ClipledgerError as error:
+                failures.append(error)
+                self._told_failed(post.aweme_id, want, error)
+        if want.required:
+            raise _worst(failures)
+        capture.missing.add(want.kind.value)
+
+    def _told_failed(self, aweme_id: AwemeId, want: Want, error: ClipledgerError) -> None:
+        self._events.emit("file_failed", aweme_id=aweme_id, kind=want.kind, reason=error.reason, why=error.detail)
+
+    async def _fetch_and_put(self, capture: _Capture, want: Want, candidate: Candidate, post: Post) -> StoredFile:
+        capture.parts += 1
+        async with self._spool.open(post.aweme_id, capture.job.token, capture.parts) as part:
+            async with self._slots:
+                await self._cdn.fetch(candidate.link, part)
+            duration_s = post.duration_s if want.kind is FileKind.VIDEO else None
+            whole = media.check(want.kind, part.read_at, part.size_bytes, duration_s=duration_s)
+            await part.seal()
+            key = await self._publish(capture, _key(capture, want, post, whole.media_type), part, whole.media_type)
+            return _stored(want, candidate, key, part, whole.media_type)
+
+    async def _publish(self, capture: _Capture, key: ObjectKey, part: Part, media_type: MediaType) -> ObjectKey:
+        """Put a sealed part under its key, or beside it when other bytes stand there: both are kept."""
+        for tries_left in reversed(range(UPLOAD_TRIES)):
+            try:
+                await self._store.put_part(key, part, media_type)
+                return key
+            except KeyTaken:
+                self._events.emit("key_taken", aweme_id=capture.job.aweme_id, key=key)
+                key = layout.second_key(key, capture.job.token)
+            except StorageUnavailable:
+                if not tries_left:
+                    raise
+                await self._clock.sleep(1.0)
+        raise StorageUnavailable(f"{key}: taken twice by other bytes")
+
+    async def _complete(self, capture: _Capture, post: Post) -> Captured:
+        files = tuple(capture.files.values())
+        body = sidecar.write(
+            post, files, captured_at=self._clock.now(), version=__version__, missing=sorted(capture.missing)
+        )
+        key = layout.sidecar_key(capture.day, capture.author_part, post.aweme_id, post.is_photo)
+        try:
+            await self._store.put_bytes(key, body, MediaType.JSON)
+        except KeyTaken:
+            # Another worker completed this very post first: its sidecar is as good as ours.
+            self._events.emit("key_taken", aweme_id=post.aweme_id, key=key)
+        await self._mark_stored(capture.job)
+        return Captured(sum(file.bytes for file in files), len(files))
+
+    async def _mark_stored(self, job: Job) -> None:
+        if not await self._queue.mark_stored(job, self._clock.now()):
+            raise LeaseLost(f"{job.aweme_id} was taken over")
+
+
+def _main_key(day: str, author: str, post: Post) -> ObjectKey:
+    if post.is_photo:
+        return layout.sidecar_key(day, author, post.aweme_id, True)
+    return layout.video_key(day, author, post.aweme_id)
+
+
+def _key(capture: _Capture, want: Want, post: Post, media_type: MediaType) -> ObjectKey:
+    day, author, aweme_id = capture.day, capture.author_part, post.aweme_id
+    match want.kind:
+        case FileKind.COVER:
+            return layout.cover_key(day, aweme_id, media_type)
+        case FileKind.AUDIO:
+            return layout.audio_key(day, author, aweme_id, post.is_photo, media_type)
+        case FileKind.IMAGE:
+            return layout.photo_key(day, author, aweme_id, want.position, media_type)
+        case FileKind.VIDEO:
+            return layout.video_key(day, author, aweme_id)
+
+
+def _stored(want: Want, candidate: Candidate, key: ObjectKey, part: Part, media_type: MediaType) -> StoredFile:
+    # A slide that turned out to be video is a video of its own, in the one rendition slides have.
+    live = want.kind is FileKind.IMAGE and media_type is MediaType.MP4
+    kind = FileKind.VIDEO if live else want.kind
+    rendition = Quality.STANDARD if live else candidate.rendition
+    return StoredFile(kind, key, part.size_bytes, part.sha256, media_type, rendition, want.position)
+
+
+def _worst(failures: Sequence[ClipledgerError]) -> ClipledgerError:
+    """Choose what to report when no link gave the file: an expired link first, new links may mend it."""
+    return next(_expired(failures), failures[-1])
+
+
+def _expired(failures: Sequence[ClipledgerError]) -> Iterator[ClipledgerError]:
+    return (failure for failure in failures if isinstance(failure, UrlExpired))

@@ -1,0 +1,186 @@
+"""Stand between the queue and the claims: stop when the answers mean an outage, and say who is dead.
+
+Keeps two windows (`core.breaker`): resolves, and downloads. Before every claim `admit` is asked; it
+confirms suspects whose window closed healthy, asks canaries in doubt, and raises `Outage` when the
+breaker is open. What is open is kept in the database: the next process probes before it works.
+"""
+
+from __future__ import annotations
+
+from clipledger.core import parse
+from clipledger.core.breaker import WINDOW, Answer, Mood, Outcome, Window
+from clipledger.core.errors import ApiUnavailable, Gone, MalformedReply, Outage, Reason, Transient
+from clipledger.core.lifecycle import CallReason, Policy
+from clipledger.core.links import post_url
+from clipledger.core.model import ApiCall, AwemeId
+from clipledger.core.ports import Clock
+from clipledger.db.catalog import Catalog
+from clipledger.db.credits import Credits
+from clipledger.db.queue import Queue
+from clipledger.db.switches import Switch, Switches
+from clipledger.events import Events
+from clipledger.stages.paid import PaidCalls, Purpose
+
+RESOLVES = ("/post-detail/", "/download-video/")
+PROBES = 3
+"""Jobs let through one after another while the breaker is open and no canary can answer."""
+
+_API, _CDN = "open:api", "open:cdn"
+
+
+class Guard:
+    """The breaker's shell. One per process; the ledger and the switch are shared by all."""
+
+    def __init__(
+        self,
+        paid: PaidCalls,
+        queue: Queue,
+        catalog: Catalog,
+        credits: Credits,
+        switches: Switches,
+        clock: Clock,
+        events: Events,
+        policy: Policy,
+    ) -> None:
+        self._paid, self._queue, self._catalog, self._credits = paid, queue, catalog, credits
+        self._switches, self._clock, self._events, self._policy = switches, clock, events, policy
+        self._resolves, self._deliveries = Window(), Window()
+        self._suspects = True  # there may be some from before
+        self._open: str | None = None
+        self._probes_left = PROBES
+
+    async def load(self) -> None:
+        """Take up the window and the switch where the last process left them."""
+        for outcome in await self._credits.outcomes(RESOLVES, WINDOW):
+            self._resolves = self._resolves.observe(outcome)
+        switch = await self._switches.get("breaker")
+        self._open = switch.state if switch is not None and switch.state != "closed" else None
+
+    def resolved(self, aweme_id: AwemeId, answer: Answer) -> None:
+        """Note what one resolve came to."""
+        self._resolves = self._resolves.observe(Outcome(self._clock.now(), answer, aweme_id))
+        self._suspects |= answer is Answer.GONE
+
+    def delivered(self, aweme_id: AwemeId, *, whole: bool) -> None:
+        """Note whether a resolved post's bytes came whole."""
+        answer = Answer.ALIVE if whole else Answer.FAILED
+        self._deliveries = self._deliveries.observe(Outcome(self._clock.now(), answer, aweme_id))
+
+    async def admit(self, in_flight: int) -> int | None:
+        """Say how many more jobs may be claimed: None for no limit. Raises Outage while the breaker is open."""
+        if self._open is not None:
+            return await self._probe(in_flight)
+        mood = self._resolves.mood()
+        if self._deliveries.mood() is Mood.FAILING:
+            await self._trip(_CDN, f"downloads: {self._deliveries.evidence()}")
+        if mood in (Mood.FAILING, Mood.CHANGED):
+            await self._trip(_API, self._resolves.evidence())
+        if mood in (Mood.BURST, Mood.DOUBT):
+            await self._question(mood)
+        await self._confirm(self._resolves.healthy_before())
+        return None
+
+    async def close(self) -> int:
+        """Settle the suspects when no more work is due; give how many stay unconfirmed."""
+        await self._confirm(self._resolves.healthy_at_end())
+        if not (left := await self._queue.suspect_count()):
+            return 0
+        asked_at = self._clock.now()
+        alive, gone = await self._ask_canaries(2, enough=1)
+        if alive:
+            self._resolves = self._resolves.vouched(closed=True)
+            await self._confirm(asked_at)
+            return 0
+        if gone:
+            await self._trip(_API, f"{gone} known-alive posts answered not found; {self._resolves.evidence()}")
+        due_at = asked_at + self._policy.suspect_hold_s
+        await self._queue.acquit_suspects(asked_at, due_at, count=True)
+        self._events.emit("unconfirmed", suspects=left, why="nothing alive answered beside them")
+        return left
+
+    async def _confirm(self, seen_before: float | None) -> None:
+        if seen_before is None or not self._suspects:
+            return
+        confirmed = await self._queue.confirm_suspects(seen_before, self._clock.now())
+        if confirmed:
+            self._events.emit("confirmed_gone", ids=confirmed)
+        self._suspects = await self._queue.suspect_count() > 0
+
+    async def _question(self, mood: Mood) -> None:
+        asked_at, burst = self._clock.now(), mood is Mood.BURST
+        alive, gone = await self._ask_canaries(3 if burst else 2, enough=3 if burst else 1)
+        self._events.emit("canaries", alive=alive, gone=gone, evidence=self._resolves.evidence())
+        if burst and alive < 3:
+            await self._trip(_API, f"{self._resolves.evidence()}; of 3 known-alive posts {alive} answered")
+        if gone and not alive:
+            await self._trip(_API, f"{gone} known-alive posts answered not found; {self._resolves.evidence()}")
+        self._resolves = self._resolves.vouched(closed=burst)
+        if burst:
+            await self._confirm(asked_at)
+
+    async def _ask_canaries(self, wanted: int, *, enough: int) -> tuple[int, int]:
+        alive = gone = 0
+        for canary in await self._catalog.canaries(wanted):
+            verdict = await self._ask(canary)
+            alive += verdict is True
+            gone += verdict is False
+            if alive >= enough:
+                break
+        return alive, gone
+
+    async def _ask(self, aweme_id: AwemeId) -> bool | None:
+        call, now = ApiCall(RESOLVES[0], (("url", post_url(aweme_id)),)), self._clock.now()
+        purpose = Purpose(CallReason.CANARY, aweme_id)
+        try:
+            await self._paid.buy(call, purpose, lambda body: parse.detail(body, asked=aweme_id, now=now))
+        except Gone:
+            return False
+        except (MalformedReply, Transient):
+            return None
+        return True
+
+    async def _trip(self, state: str, evidence: str) -> None:
+        now = self._clock.now()
+        await self._switches.set(Switch("breaker", state, now, evidence))
+        acquitted = await self._queue.acquit_suspects(now, now, reason=Reason.OUTAGE)
+        self._open, self._probes_left = state, PROBES
+        self._resolves, self._deliveries = Window(), Window()
+        self._events.emit("breaker_opened", evidence=evidence, acquitted=acquitted)
+        raise Outage(evidence)
+
+    async def _probe(self, in_flight: int) -> int:
+        """Half-open: canaries first, then a few single jobs; the first whole answer closes the breaker."""
+        if await self._recovered():
+            return await self._reclose()
+        if in_flight:
+            return 0
+        if self._probes_left == 0:
+            self._probes_left = PROBES
+            raise await self._still_open()
+        self._probes_left -= 1
+        return 1
+
+    async def _recovered(self) -> bool:
+        window = self._deliveries if self._open == _CDN else self._resolves
+        if any(outcome.answer is Answer.ALIVE for outcome in window.outcomes):
+            return True
+        first_look = self._probes_left == PROBES and not window.outcomes and self._open != _CDN
+        return first_look and (await self._ask_canaries(2, enough=1))[0] > 0
+
+    async def _reclose(self) -> int:
+        await self._switches.set(Switch("breaker", "closed", self._clock.now(), "an answer came whole"))
+        self._events.emit("breaker_closed")
+        self._open, self._probes_left = None, PROBES
+        return 1
+
+    async def _still_open(self) -> Outage:
+        now = self._clock.now()
+        await self._queue.acquit_suspects(now, now, reason=Reason.OUTAGE)
+        switch = await self._switches.get("breaker")
+        self._resolves, self._deliveries = Window(), Window()
+        return Outage(f"still: {switch.evidence if switch else 'no answer came whole'}")
+
+
+def cdn_failed(error: Exception) -> bool:
+    """Say whether a failed attempt speaks against the CDN (and not against the API, which `resolved` tells)."""
+    return isinstance(error, Transient) and not isinstance(error, ApiUnavailable)

@@ -1,0 +1,79 @@
+"""Sweep: leases that ran out, workers that died, parts nobody holds, dead letters that aged.
+
+Every pass is bounded. What it removes is never the only record of anything: a dead letter keeps its id,
+reason and date when its detail is summarised away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipledger import presence
+from clipledger.core.lifecycle import Policy
+from clipledger.core.ports import Clock
+from clipledger.core.times import parse_duration
+from clipledger.db.queue import Queue
+from clipledger.events import Events
+from clipledger.settings import Settings
+from clipledger.storage.spool import Spool
+
+BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep did."""
+
+    given_back: int
+    dead: int
+    parts: int
+    part_bytes: int
+    letters: int
+
+
+class Janitor:
+    """Keep the house clean between runs and during them."""
+
+    def __init__(
+        self,
+        archive: Path,
+        queue: Queue,
+        spool: Spool,
+        clock: Clock,
+        events: Events,
+        settings: Settings,
+        policy: Policy,
+    ) -> None:
+        self._archive, self._queue, self._spool = archive, queue, spool
+        self._clock, self._events, self._policy = clock, events, policy
+        self._parts_after_s = parse_duration(settings.janitor.parts_after)
+        self._letters_keep_s = parse_duration(settings.janitor.dead_letters_keep)
+
+    async def act(self) -> Swept:
+        """Make one sweep."""
+        back, dead = await self.recover()
+        parts, part_bytes = await self._sweep_parts()
+        now = self._clock.now()
+        letters = await self._queue.summarise_letters(now - self._letters_keep_s, now, BATCH)
+        swept = Swept(back, dead, parts, part_bytes, letters)
+        if any((back, dead, parts, letters)):
+            self._events.emit("swept", given_back=back, dead=dead, parts=parts, part_bytes=part_bytes, letters=letters)
+        return swept
+
+    async def recover(self) -> tuple[int, int]:
+        """Take back what dead workers held: at once on this machine, after the lease elsewhere."""
+        back = dead = 0
+        for worker in presence.dead_workers(self._archive):
+            released = await self._queue.release_worker(worker, self._clock.now(), self._policy.crashes_max)
+            presence.forget(self._archive, worker)
+            back, dead = back + released.given_back, dead + released.dead
+        released = await self._queue.release_expired(self._clock.now(), self._policy.crashes_max, BATCH)
+        return back + released.given_back, dead + released.dead
+
+    async def _sweep_parts(self) -> tuple[int, int]:
+        count = size = 0
+        for leftover in await self._spool.leftovers(self._clock.now(), self._parts_after_s, BATCH):
+            if await self._spool.remove(leftover):
+                count, size = count + 1, size + leftover.size_bytes
+        return count, size

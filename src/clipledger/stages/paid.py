@@ -1,0 +1,139 @@
+"""The one place where a credit can be spent.
+
+Every call to the API goes through `PaidCalls.buy`: slot, permit, a ledger row that stands before the
+call is sent, the call, the row settled with what it came to. Nothing else may hold a `TikLive`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from clipledger.core.errors import (
+    ApiUnavailable,
+    ApiUnreachable,
+    CapReached,
+    ClipledgerError,
+    Gone,
+    MalformedReply,
+    Reason,
+    Throttled,
+)
+from clipledger.core.lifecycle import CallReason
+from clipledger.core.model import ApiCall, AwemeId, Reply
+from clipledger.core.ports import Clock
+from clipledger.db.credits import CallIn, CallOutcome, Credits
+from clipledger.db.samples import Sample, Samples
+from clipledger.events import Events
+from clipledger.limits import Limiter
+from clipledger.net.tiklive import TikLive
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """Why a call is made, and for what."""
+
+    reason: CallReason
+    aweme_id: AwemeId | None = None
+    source: str | None = None
+    token: int | None = None
+
+
+class PaidCalls:
+    """Spend credits on the record. `day_cap` is credits a UTC day, `run_cap` credits of this process."""
+
+    def __init__(
+        self,
+        api: TikLive,
+        credits: Credits,
+        samples: Samples,
+        limiter: Limiter,
+        clock: Clock,
+        events: Events,
+        *,
+        worker: str,
+        slots: int,
+        jitter: Callable[[], float],
+        day_cap: int | None = None,
+        run_cap: int | None = None,
+    ) -> None:
+        self._api, self._credits, self._samples, self._limiter = api, credits, samples, limiter
+        self._clock, self._events, self._worker = clock, events, worker
+        self._slots, self._jitter = asyncio.Semaphore(slots), jitter
+        self._day_cap, self._run_cap = day_cap, run_cap
+        self._open = 0
+        self.spent = 0
+
+    async def buy(self, call: ApiCall, purpose: Purpose, read: Callable[[Reply], T]) -> T:
+        """Make one call and read its answer with `read`; the answer's errors are the row's outcome.
+
+        Raises CapReached before anything is sent, else what the API adapter or `read` raises.
+        """
+        async with self._slots:
+            await self._limiter.permit()
+            seq = await self._intend(call, purpose)
+            try:
+                answer = read(await self._api.call(call))
+            except ClipledgerError as error:
+                await self._settle(seq, *_outcome(error))
+                await self._tell(call, purpose, error)
+                raise
+            await self._settle(seq, CallOutcome.OK, 1)
+            await self._limiter.succeeded()
+            return answer
+
+    async def _intend(self, call: ApiCall, purpose: Purpose) -> int:
+        # A call on its way counts as spent: a cap holds even when every open call succeeds.
+        if self._run_cap is not None and self.spent + self._open >= self._run_cap:
+            raise CapReached(f"--max-credits {self._run_cap} is reached")
+        intent = CallIn(
+            endpoint=call.path,
+            aweme_id=purpose.aweme_id,
+            source=purpose.source,
+            reason=purpose.reason,
+            worker=self._worker,
+            token=purpose.token,
+        )
+        self._open += 1
+        try:
+            return await self._credits.intend(intent, self._clock.now(), self._day_cap)
+        except CapReached:
+            self._open -= 1
+            raise
+
+    async def _tell(self, call: ApiCall, purpose: Purpose, error: ClipledgerError) -> None:
+        """Slow everybody down after a 429; keep the sample of a shape we do not know."""
+        if isinstance(error, Throttled):
+            self._events.emit("throttled", endpoint=call.path, retry_after_s=error.retry_after_s)
+            await self._limiter.throttled(error.retry_after_s, self._jitter())
+        elif isinstance(error, MalformedReply):
+            self._events.emit("malformed", endpoint=call.path, aweme_id=purpose.aweme_id, why=error.detail)
+            now, body = self._clock.now(), error.sample
+            await self._samples.keep(Sample(now, call.path, error.detail, body, purpose.aweme_id, purpose.source))
+
+    async def _settle(self, seq: int, outcome: CallOutcome, credits: int) -> None:
+        self._open -= 1
+        self.spent += credits
+        await self._credits.settle(seq, outcome, credits, self._clock.now())
+
+
+def _outcome(error: ClipledgerError) -> tuple[CallOutcome, int]:
+    """Say what a failed call is in the ledger, and what it cost as far as known."""
+    match error:
+        case Gone():
+            return CallOutcome.GONE, 0
+        case Throttled():
+            return CallOutcome.THROTTLED, 0
+        case MalformedReply():
+            return CallOutcome.MALFORMED, 1
+        case ApiUnreachable():
+            return CallOutcome.FAILED, 0
+        case ApiUnavailable(reason=Reason.API_MESSAGE):
+            return CallOutcome.REFUSED, 0
+        case ApiUnavailable():
+            return CallOutcome.UNKNOWN, 1  # a lost answer: it may have been a success
+    return CallOutcome.REFUSED, 0

@@ -1,0 +1,259 @@
+"""The worker: claim, act, settle; and stop in two steps.
+
+The first stop request ends claiming and gives what is under way `GRACE_S` to finish; the second cuts.
+Whatever was not settled by then is given back, uncounted. A bug leaves through the TaskGroup: loudly, and
+counted against the one video that met it. The only TaskGroup over jobs, the only `except` over stages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from clipledger.core.errors import CapReached, ClipledgerError, Halt, LeaseLost
+from clipledger.core.lifecycle import Policy, after_failure, given_back
+from clipledger.core.model import AwemeId, Job, State
+from clipledger.core.ports import Clock
+from clipledger.db.queue import Queue
+from clipledger.events import Events
+from clipledger.stages.detail import Attempt
+from clipledger.stages.download import Captured, Download
+from clipledger.stages.guard import Guard, cdn_failed
+
+GRACE_S = 20.0
+"""How long work under way may go on after the first stop request."""
+
+_TICK_S = 30.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What this process did, and what halted it."""
+
+    captured: int = 0
+    adopted: int = 0
+    archived: int = 0
+    failed: int = 0
+    bytes: int = 0
+    unconfirmed: int = 0
+    lost: int = 0
+    halted: Halt | None = None
+
+
+@dataclass(slots=True)
+class Stop:
+    """The two steps. `asked`: claim nothing more. `cut`: drop what is under way."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    cut: asyncio.Event = field(default_factory=asyncio.Event)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __bool__(self) -> bool:
+        return self.asked.is_set()
+
+    def step(self) -> None:
+        """Ask to stop; when that was asked before, cut."""
+        if self.asked.is_set():
+            self.cut.set()
+        self.asked.set()
+        self.wake.set()
+
+
+class _Cut(Exception):
+    """Leave the jobs' TaskGroup by cancelling what is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Where this process stops by itself; None for no cap."""
+
+    videos: int | None = None
+    bytes: int | None = None
+
+
+class Worker:
+    """Capture videos of one archive, `slots` at a time. `jitter` gives numbers in 0..1."""
+
+    def __init__(
+        self,
+        name: str,
+        queue: Queue,
+        guard: Guard,
+        download: Download,
+        clock: Clock,
+        events: Events,
+        policy: Policy,
+        *,
+        slots: int,
+        lease_s: float,
+        caps: Caps,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.name, self.tally, self.stop = name, Tally(), Stop()
+        self.stored = asyncio.Event()  # something waits for the index
+        self._queue, self._guard, self._download = queue, guard, download
+        self._clock, self._events, self._policy = clock, events, policy
+        self._slots, self._lease_s, self._caps, self._jitter = slots, lease_s, caps, jitter
+        self._open: dict[AwemeId, Attempt] = {}
+        self._dropped: list[Attempt] = []
+
+    @property
+    def in_flight(self) -> int:
+        """How many videos are under way."""
+        return len(self._open)
+
+    def halt(self, halt: Halt) -> None:
+        """End the run in good order; the first halt is the one reported."""
+        if self.tally.halted is None:
+            self.tally.halted = halt
+            self._events.emit("halted", reason=halt.reason, why=halt.detail)
+        self.stop.asked.set()
+        self.stop.wake.set()
+
+    async def work(self, more: Callable[[], Awaitable[bool]]) -> None:
+        """Claim and act until `more` says that nothing else will be due; every job has ended by then.
+
+        `more` is awaited when nothing could be claimed and nothing is under way; it sleeps as it sees
+        fit. Raises Outage when the breaker opens, CapReached at a cap.
+        """
+        try:
+            async with asyncio.TaskGroup() as jobs:
+                cutter = jobs.create_task(self._cutter())
+                try:
+                    await self._claim_all(jobs, more)
+                finally:
+                    await self._let_finish()
+                    cutter.cancel()
+        except* _Cut:
+            pass
+        finally:
+            await self._give_back_dropped()
+        if not self.stop:
+            self.tally.unconfirmed = await self._guard.close()
+
+    async def beat(self) -> None:
+        """Renew the leases of what is under way, three times a lease, for ever."""
+        while True:
+            await self._clock.sleep(self._lease_s / 3)
+            if jobs := [attempt.job for attempt in self._open.values()]:
+                await self._queue.renew(jobs, self._clock.now(), self._lease_s)
+
+    async def _claim_all(self, jobs: asyncio.TaskGroup, more: Callable[[], Awaitable[bool]]) -> None:
+        while not self.stop:
+            self.stop.wake.clear()
+            room = await self._room()
+            claimed = await self._claim(room) if room else []
+            for job in claimed:
+                self._open[job.aweme_id] = attempt = Attempt(job)
+                jobs.create_task(self._do(attempt))
+            if claimed:
+                continue
+            if self._open:
+                await self._wait(_TICK_S)
+            elif not await more():
+                return
+
+    async def _room(self) -> int:
+        """Say how many may be claimed now: free slots, fewer while the breaker probes, within the caps."""
+        room = self._slots - self.in_flight
+        admitted = await self._guard.admit(self.in_flight)
+        if admitted is not None:
+            room = min(room, admitted)
+        if self._caps.bytes is not None and self.tally.bytes >= self._caps.bytes:
+            raise CapReached(f"--max-bytes {self._caps.bytes} is reached")
+        if self._caps.videos is not None:
+            if self.tally.captured >= self._caps.videos:
+                raise CapReached(f"--max-videos {self._caps.videos} is reached")
+            room = min(room, self._caps.videos - self.tally.captured - self.in_flight)
+        return max(room, 0)
+
+    async def _claim(self, room: int) -> list[Job]:
+        jobs = await self._queue.claim(room, self._clock.now(), self._lease_s, self.name)
+        if not jobs and not self._open:
+            # A video that was under way when two workers died is tried alone: a third death is its own.
+            jobs = await self._queue.claim(1, self._clock.now(), self._lease_s, self.name, alone=True)
+        return jobs
+
+    async def _do(self, attempt: Attempt) -> None:
+        job = attempt.job
+        try:
+            self._captured(job, await self._download.act(attempt))
+        except LeaseLost:
+            self.tally.lost += 1
+            self._events.emit("lease_lost", aweme_id=job.aweme_id)
+        except ClipledgerError as error:
+            await self._settle(attempt, error)
+        except asyncio.CancelledError:
+            self._dropped.append(attempt)
+            raise
+        finally:
+            del self._open[job.aweme_id]
+            self.stop.wake.set()
+
+    def _captured(self, job: Job, captured: Captured) -> None:
+        self.tally.captured += 1
+        self.tally.adopted += captured.adopted
+        self.tally.bytes += captured.bytes
+        self.stored.set()
+        self._guard.delivered(job.aweme_id, whole=True)
+        self._events.emit("stored", aweme_id=job.aweme_id, bytes=captured.bytes, files=captured.files)
+
+    async def _settle(self, attempt: Attempt, error: ClipledgerError) -> None:
+        now = self._clock.now()
+        if cdn_failed(error):
+            self._guard.delivered(attempt.job.aweme_id, whole=False)
+        settlement = after_failure(
+            attempt.job, error, paid=attempt.paid, now=now, policy=self._policy, jitter=self._jitter()
+        )
+        if isinstance(error, Halt):
+            self.halt(error)
+        if not await self._queue.settle(settlement, now):
+            self.tally.lost += 1
+            return
+        self.tally.failed += settlement.burn
+        ended = "dead" if settlement.state is State.DEAD else "suspect" if settlement.suspect else "failed"
+        self._events.emit(
+            ended,
+            aweme_id=settlement.aweme_id,
+            reason=settlement.reason,
+            why=settlement.detail,
+            again_in_s=round(settlement.due_at - now, 1),
+        )
+
+    async def _let_finish(self) -> None:
+        """Wait for what is under way; once a stop was asked for, no longer than its grace."""
+        grace_ends: float | None = None
+        while self._open and not self.stop.cut.is_set():
+            now = self._clock.now()
+            if self.stop and grace_ends is None:
+                grace_ends = now + GRACE_S
+            if grace_ends is not None and now >= grace_ends:
+                self.stop.cut.set()
+                return
+            self.stop.wake.clear()
+            await self._wait(_TICK_S if grace_ends is None else grace_ends - now)
+
+    async def _cutter(self) -> None:
+        await self.stop.cut.wait()
+        raise _Cut
+
+    async def _give_back_dropped(self) -> None:
+        """Return what was cut. The video that met a bug is not among it: its lease is the evidence."""
+        now = self._clock.now()
+        for attempt in self._dropped:
+            await self._queue.settle(given_back(attempt.job, paid=attempt.paid, now=now), now)
+        self._dropped.clear()
+
+    async def _wait(self, seconds: float) -> None:
+        await wait_for(self.stop.wake, seconds)
+
+
+async def wait_for(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, at most so long; say whether it came."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,90 @@
+"""What the tests of the stores share: the stores by name, and short ways to put and look."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from clipledger.core.model import AwemeId, MediaType, ObjectKey
+from clipledger.core.ports import KeyTaken, ObjectStore
+from clipledger.storage.local import LocalStore
+from clipledger.storage.memory import MemoryStore
+from clipledger.storage.spool import Spool, SpoolPart
+
+T = TypeVar("T")
+
+MAKERS: dict[str, Callable[[Path], ObjectStore]] = {
+    "local": lambda folder: LocalStore(folder / "archive"),
+    "memory": lambda folder: MemoryStore(),
+}
+VIDEO = ObjectKey("videos/dt=2026-05-29/author=alice123/7387261234567890123.mp4")
+SIDECAR = ObjectKey("videos/dt=2026-05-29/author=alice123/7387261234567890123.json")
+_numbers = itertools.count()
+
+
+def run(scenario: Coroutine[Any, Any, T]) -> T:
+    """Play a scenario on a loop of its own."""
+    return asyncio.run(scenario)
+
+
+@asynccontextmanager
+async def sealed(spool: Spool, body: bytes) -> AsyncIterator[SpoolPart]:
+    """Open a part that holds `body`, sealed."""
+    async with spool.open(AwemeId("7387261234567890123"), 1, next(_numbers)) as part:
+        part.write(body)
+        await part.seal()
+        yield part
+
+
+async def put_part(store: ObjectStore, spool: Spool, key: str, body: bytes) -> bool:
+    """Put `body` the way of a video."""
+    async with sealed(spool, body) as part:
+        return await store.put_part(ObjectKey(key), part, MediaType.MP4)
+
+
+async def put(store: ObjectStore, key: str, body: bytes) -> bool:
+    """Put `body` the way of a sidecar."""
+    return await store.put_bytes(ObjectKey(key), body, MediaType.JSON)
+
+
+async def keys(store: ObjectStore, prefix: str = "") -> list[str]:
+    """Walk."""
+    return [found.key async for found in store.walk(prefix)]
+
+
+async def race(store: ObjectStore, spool: Spool, bodies: list[bytes]) -> list[bool | None]:
+    """Put all bodies under one key at once: True created, False adopted, None refused."""
+    results: list[bool | None] = []
+
+    async def one(n: int, body: bytes) -> None:
+        try:
+            putting = put_part(store, spool, VIDEO, body) if n % 2 else put(store, VIDEO, body)
+            results.append(await putting)
+        except KeyTaken:
+            results.append(None)
+
+    async with asyncio.TaskGroup() as tasks:
+        for n, body in enumerate(bodies):
+            tasks.create_task(one(n, body))
+    return results
+
+
+def files_below(folder: Path) -> list[str]:
+    """List everything but folders, relative."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+
+
+@contextmanager
+def no_descriptor_leaks() -> Iterator[None]:
+    """Fail when the block leaves a file open."""
+
+    def count() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = count()
+    yield
+    assert count() <= before

@@ -1,0 +1,115 @@
+"""The rate holds in every window of a minute, whoever calls and however late."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipledger.core import pace
+from clipledger.core.pace import SLACK_S
+
+NOW = 1_780_000_000.123_456
+
+
+def _kept(at: float) -> float:
+    """What the database gives back: whole milliseconds."""
+    return round(at * 1000) / 1000
+
+
+def _worst_window(arrivals: list[float]) -> int:
+    ordered = sorted(arrivals)
+    return max(bisect_right(ordered, begun + 60.0) - n for n, begun in enumerate(ordered))
+
+
+@given(
+    st.integers(1, 700),
+    st.lists(st.tuples(st.integers(1, 12), st.floats(0, 2)), min_size=1, max_size=150),
+    st.lists(st.floats(0, 0.9999), min_size=1, max_size=97),
+)
+def test_no_minute_ever_holds_more_than_the_limit(
+    per_minute: int, turns: list[tuple[int, float]], lateness: list[float]
+) -> None:
+    """However reservations and delays fall, the server never sees more calls in 60 s than the plan allows."""
+    next_at, now, arrivals = 0.0, NOW, []
+    for permits, idle in turns:
+        taken = pace.reserve(next_at, now, permits, per_minute)
+        assert taken.first_at >= max(next_at, now) - 1e-6
+        for n in range(permits):
+            scheduled = taken.first_at + n * taken.interval_s
+            late = lateness[len(arrivals) % len(lateness)] * SLACK_S
+            assert not pace.permit_is_late(scheduled, scheduled + late)
+            arrivals.append(scheduled + late)
+        next_at = _kept(taken.next_at)
+        assert next_at == taken.next_at
+        now += idle * 60.0 / per_minute * permits
+    assert _worst_window(arrivals) <= per_minute
+
+
+def test_the_worst_lateness_fills_the_window_exactly() -> None:
+    """The spacing is as wide as it must be: the limit is reached, never passed."""
+    taken = pace.reserve(0.0, NOW, 1000, 200)
+    arrivals = [taken.first_at + n * taken.interval_s for n in range(1000)]
+    for n in range(0, 1000, 200):
+        arrivals[n] += SLACK_S * 0.999  # late, and the rest of the minute in time
+    assert _worst_window(arrivals) == 200
+
+
+@pytest.mark.parametrize("per_minute", [1, 7, 200, 350, 1_000_000])
+def test_the_rate_is_used(per_minute: int) -> None:
+    """Spacing costs one per cent of the plan, not more, also over many small reservations."""
+    next_at = first = pace.reserve(0.0, NOW, 1, per_minute).first_at
+    permits = pace.permits_per_reservation(per_minute, 10**9)
+    for _ in range(500):
+        next_at = pace.reserve(next_at, NOW, permits, per_minute).next_at
+    ideal = 500 * permits * 60.0 / per_minute
+    assert ideal * 1.0099 < next_at - first < ideal * 1.0120
+
+
+def test_unused_time_is_not_saved_up() -> None:
+    """After a quiet hour there is no burst."""
+    taken = pace.reserve(NOW - 3600, NOW, 3, 200)
+    assert NOW <= taken.first_at < NOW + 0.0011
+    assert taken.next_at >= taken.first_at + 3 * taken.interval_s - 1e-6
+
+
+def test_late_permits_are_thrown_away() -> None:
+    """A process that slept does not call at a moment that was another one's."""
+    assert not pace.permit_is_late(100.0, 100.0) and not pace.permit_is_late(100.0, 99.0)
+    assert not pace.permit_is_late(100.0, 100.0 + SLACK_S - 0.001)
+    assert pace.permit_is_late(100.0, 100.0 + SLACK_S + 0.001)
+
+
+@given(st.integers(0, 10**6), st.none() | st.floats(allow_nan=True), st.floats(0, 1))
+def test_pauses_are_bounded(throttles: int, retry_after_s: float | None, jitter: float) -> None:
+    """No answer of the server stops the archive for more than five minutes, and none makes it hammer."""
+    until = pace.pause(throttles, NOW, retry_after_s, jitter)
+    assert NOW + pace.PAUSE_BASE_S <= until <= NOW + pace.PAUSE_CAP_S
+
+
+def test_pauses_double_and_obey() -> None:
+    """Each 429 in a row doubles the pause; a longer Retry-After is obeyed, a shorter one changes nothing."""
+    waits = [pace.pause(n, 0.0, None, 0.0) for n in range(1, 9)]
+    assert waits == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0]
+    assert pace.pause(1, 0.0, None, 1.0) == 7.5
+    assert pace.pause(1, 0.0, 42.0, 1.0) == 42.0
+    assert pace.pause(1, 0.0, 1.0, 0.0) == 5.0
+    assert pace.pause(1, 0.0, 1e9, 0.0) == 300.0
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "waiting", "permits"), [(200, 100, 3), (200, 2, 2), (200, 0, 1), (1, 100, 1), (60_000, 5000, 990)]
+)
+def test_one_process_takes_a_second_at_most(per_minute: int, waiting: int, permits: int) -> None:
+    """Processes that share an archive get fair shares."""
+    assert pace.permits_per_reservation(per_minute, waiting) == permits
+
+
+def test_listing_runs_no_further_ahead_than_half_a_minute() -> None:
+    """What a list shows is resolved within the minute: half of the rate is left for it."""
+    assert pace.backlog_limit(200) == 99
+    assert pace.backlog_limit(200, window_s=30.0) == 49
+    assert pace.backlog_limit(200, share=1.0) == 198
+    assert pace.backlog_limit(1) == 1
