@@ -35,6 +35,9 @@ PATIENCE_S = 120.0
 LISTERS = 2
 """Sources read at the same time: two keep the queue fed while one waits for its answer."""
 
+SUSPECTED_S = 600.0
+"""Following, a suspect this old is settled at the next idle moment: new answers may be hours away."""
+
 _IDLE_S = 5.0
 _SETTLE_S = 0.05
 
@@ -154,10 +157,14 @@ class Crew:
 
     async def _more(self) -> bool:
         """Say whether anything may still become claimable, having waited for it."""
-        if self._listers:
-            await wait_for(self.worker.stop.wake, 1.0)
-            return True
-        return await self._soon(await self._queue.next_due_at())
+        due_at = await self._queue.next_due_at()
+        if not self._plan.follow and not self._listers:
+            return await self._soon(due_at)
+        if self._plan.follow:
+            await self._guard.close(older_than_s=SUSPECTED_S)
+        wait_s = _IDLE_S if due_at is None else due_at - self._clock.now()
+        await wait_for(self.worker.stop.wake, min(max(wait_s, _SETTLE_S), _IDLE_S))
+        return True
 
     async def _record(self) -> None:
         while True:

@@ -238,6 +238,7 @@ def crew(
             settings,
             policy,
             gated="capture" in plan.roles,
+            on_page=hands.stop.wake.set,
         ),
         metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
         janitor=Janitor(archive.folder, archive.queue, archive.spool, clock, events, settings, policy),

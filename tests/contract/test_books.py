@@ -144,6 +144,7 @@ def test_every_source_is_balanced(tmp_path: Path) -> None:
             Balance("@b", seen=3, archived=1, dead=1, waiting=1, reasons={"unavailable:private": 1}),
             Balance("@idle"),
         ]
+        assert [(seen.source, seen.seen_at) for seen in await books.sightings(vid(4))] == [("@a", NOW), ("@b", NOW)]
         assert await books.everything() == Balance(
             "", seen=6, archived=1, dead=1, waiting=4, reasons={"unavailable:private": 1}
         )

@@ -24,7 +24,6 @@ from clipledger.db.database import Database
 from clipledger.db.queue import Queue
 from contract.archives import NOW, commits, in_archive, page_of, post, vid
 
-
 COUNTERS = Counters(1, 2, 3, 4, 5, 6)
 
 
@@ -78,6 +77,7 @@ def test_a_stored_post_is_archived_with_everything(tmp_path: Path) -> None:
             ("sidecar", "videos/1.json", 7, None),
             ("video", "videos/1.mp4", 10, "hd"),
         ]
+        assert await catalog.size() == (3, 20)
         row = await queue.row(vid(1))
         assert row is not None and (row.state, row.settled_at) == (State.ARCHIVED, NOW + 9)
 

@@ -12,7 +12,7 @@ import pytest
 from clipledger.core.breaker import Answer, Outcome
 from clipledger.core.errors import CapReached
 from clipledger.core.lifecycle import CallReason
-from clipledger.db.credits import CallIn, CallOutcome, Credits, utc_day
+from clipledger.db.credits import Call, CallIn, CallOutcome, Credits, utc_day
 from clipledger.db.database import Database
 from contract.archives import NOW, commits, in_archive, vid
 
@@ -32,6 +32,7 @@ def test_a_call_is_on_the_books_before_it_is_sent(tmp_path: Path) -> None:
     async def act(credits: Credits, _db: Database) -> None:
         seq = await credits.intend(CALL, NOW)
         assert await credits.spent(TODAY) == 1
+        assert await credits.of(vid(1)) == [Call(NOW, "/post-detail/", "first", "sent", 1, None)]
         (total,) = await credits.totals()
         assert (total.outcome, total.calls, total.credits, total.reason) == ("sent", 1, 1, "first")
         assert await credits.settle(seq, CallOutcome.OK, 1, NOW + 1)

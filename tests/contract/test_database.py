@@ -434,8 +434,8 @@ def test_an_unknown_database_url_is_refused(url: str) -> None:
 def test_creating_twice_changes_nothing(tmp_path: Path) -> None:
     """`init` on an existing archive keeps its UUID and its rows."""
     path = tmp_path / "clipledger.db"
-    schema.create(path, now=1.0, archive_uuid="first")
-    schema.create(f"sqlite:///{path}", now=2.0, archive_uuid="second")
+    assert schema.create(path, now=1.0, archive_uuid="first") == "first"
+    assert schema.create(f"sqlite:///{path}", now=2.0, archive_uuid="second") == "first"
     schema.migrate(path)
 
     async def main() -> None:

@@ -575,12 +575,46 @@ def test_a_video_that_kills_three_workers_is_dead(tmp_path: Path) -> None:
         await _add(queue, 1)
         for crash in (1, 2, 3):
             now = NOW + 100 * crash
-            assert len(await _claim(queue, now=now)) == 1
+            assert len(await queue.claim(1, now, 60, "w", alone=crash == 3)) == 1
             released = await queue.release_expired(now + 61, crashes_max=3)
             assert (released.given_back, released.dead) == ((1, 0) if crash < 3 else (0, 1))
         (letter,) = await queue.failures(9)
         assert (letter.reason, letter.attempts) == (Reason.WORKER_KILLED, 3)
         assert "3 times" in letter.detail
+
+    with_queue(tmp_path, act)
+
+
+def test_a_suspicious_video_is_tried_alone(tmp_path: Path) -> None:
+    """A video that was under way when two workers died is handed out only to a worker with nothing else to lose."""
+
+    async def act(queue: Queue, _db: Database) -> None:
+        await _add(queue, 1)
+        for _ in range(2):
+            await _claim(queue, 9)
+            await queue.release_expired(NOW + 61, crashes_max=3)
+            await queue.retry([vid(1)], NOW)
+        await _add(queue, 2)
+        assert _numbers(await _claim(queue, 9, NOW + 61)) == [2]
+        assert _numbers(await queue.claim(9, NOW + 61, 60, "v", alone=True)) == [1]
+
+    with_queue(tmp_path, act)
+
+
+def test_old_dead_letters_lose_only_their_detail(tmp_path: Path) -> None:
+    """After a long time a dead letter is one line: id, reason and date stay for ever."""
+
+    async def act(queue: Queue, _db: Database) -> None:
+        await _add(queue, 1, 2)
+        for now, job in zip((NOW, NOW + 50), await _claim(queue, 2), strict=True):
+            await queue.settle(_ended(job, state=State.DEAD), now)
+        assert await queue.summarise_letters(NOW + 50, NOW + 99) == 1
+        assert await queue.summarise_letters(NOW + 50, NOW + 99) == 0
+        old, young = await queue.letter(vid(2)), await queue.letter(vid(1))
+        assert old is not None and young is not None
+        assert (old.detail, old.reason, old.died_at, old.summarised_at) == ("", Reason.TRUNCATED, NOW, NOW + 99)
+        assert (young.detail, young.summarised_at) == ("short", None)
+        assert await queue.letter(vid(3)) is None
 
     with_queue(tmp_path, act)
 

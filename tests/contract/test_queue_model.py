@@ -21,6 +21,7 @@ from clipledger.core.lifecycle import CallReason, Settlement
 from clipledger.core.model import AwemeId, Job, State
 from clipledger.db.books import Books
 from clipledger.db.database import Database
+from clipledger.db.leases import CRASHES_ALONE
 from clipledger.db.queue import Queue
 from contract.archives import NOW, JumpingLoop, new_archive, vid
 
@@ -94,12 +95,16 @@ class QueueMachine(RuleBasedStateMachine):
         """Let time pass."""
         self.now = round(self.now + seconds, 3)
 
-    @rule(n=st.integers(1, 5))
-    def claim(self, n: int) -> None:
+    @rule(n=st.integers(1, 5), alone=st.booleans())
+    def claim(self, n: int, alone: bool) -> None:
         """Claim, and compare who was chosen and in which order."""
-        due = [i for i, v in self.videos.items() if self._claimable(v) and v.due <= self.now]
+        due = [
+            i
+            for i, v in self.videos.items()
+            if self._claimable(v) and v.due <= self.now and (v.crashes >= CRASHES_ALONE) == alone
+        ]
         due.sort(key=lambda i: (self.videos[i].priority, self.videos[i].due, i), reverse=True)
-        jobs = self.run(self.queue.claim(n, self.now, LEASE_S, "w"))
+        jobs = self.run(self.queue.claim(n, self.now, LEASE_S, "w", alone=alone))
         assert [job.aweme_id for job in jobs] == due[:n]
         for job in jobs:
             video = self.videos[job.aweme_id]

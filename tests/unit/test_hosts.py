@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from clipledger.net.hosts import is_loopback, is_public, proxy_for
 
-
 NOT_PUBLIC = """
 0.0.0.0 10.1.2.3 100.64.0.1 127.0.0.1 127.8.8.8 169.254.169.254 172.16.0.1 192.0.0.8 192.0.2.1
 192.168.1.1 198.18.0.1 203.0.113.9 224.0.0.1 239.1.1.1 240.0.0.1 255.255.255.255 192.0.0.192 3fff::1 ::

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import pickle
+import time
 import traceback
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -82,8 +83,9 @@ def test_a_status_means_the_same_whatever_the_body(status: int, kind: type[Clipl
     for body in (b"", b"<html>no</html>", b"\xff\xfe"):
         assert type(error(body, status=status)) is kind
         assert type(error(body, status=status, about_post=False)) is kind
-    if status != 404:
-        assert type(error({"videos": []}, status=status)) is kind
+    if status not in (400, 404, 405, 408, 418):
+        for told in ({"videos": []}, {"status": "error", "message": "Not found post"}, {"message": "no balance"}):
+            assert type(error(told, status=status)) is kind
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,7 @@ def test_a_status_means_the_same_whatever_the_body(status: int, kind: type[Clipl
         ({"status": "error", "message": "Not found post"}, Gone),
         ({"detail": "Not found."}, Gone),
         ({}, Gone),
+        ({"message": "Not found"}, Gone),
         (b"<p>Not found post</p>", Gone),
         (b"<h1>404 Not Found</h1><p>nginx</p>", ApiUnavailable),
         (b"", ApiUnavailable),
@@ -149,6 +152,7 @@ def test_what_a_message_says_of_the_account(message: str, kind: type[ClipledgerE
         {"status": "error", "message": message},
         {"code": -1, "msg": message, "processed_time": 0},
         {"code": 0, "msg": "success", "data": {"status": "error", "message": message}},
+        {"code": -1, "msg": message, "data": {"hint": "none"}},
     ):
         found = error(body)
         assert type(found) is kind
@@ -307,10 +311,11 @@ def test_no_json_crashes_it(body: object, status: int, about_post: bool) -> None
 @pytest.mark.parametrize(
     ("text", "wait_s"),
     [
-        ("30", 30.0), (" 7 ", 7.0), ("0", 0.0), ("1.5", 1.5), ("301", RETRY_AFTER_CAP_S), ("99999999", RETRY_AFTER_CAP_S),
+        ("30", 30.0), (" 7 ", 7.0), ("0", 0.0), ("1.5", 1.5), ("301", RETRY_AFTER_CAP_S),
+        ("99999999", RETRY_AFTER_CAP_S),
         (formatdate(NOW + 60, usegmt=True), 60.0), (formatdate(NOW - 60, usegmt=True), 0.0),
         (formatdate(NOW + 9999), RETRY_AFTER_CAP_S),
-        ("", None), ("soon", None), ("-5", None), ("²", None), ("1e3", None), ("nan", None), ("9" * 5000, None),
+        ("", None), ("soon", None), ("-5", None), ("²", None), ("٣", None), ("Jan 99999 May 23:59 +99999999999 :", None), ("1e3", None), ("nan", None), ("9" * 5000, None),
         ("Fri, 99 Foo 2026 99:99:99 GMT", None), ("Fri, 31 Dec 99999 23:59:59 GMT", None),
     ],
 )  # fmt: skip
@@ -320,6 +325,15 @@ def test_how_long_to_stay_away(text: str, wait_s: float | None) -> None:
     throttled = error(b"", status=429, headers={"retry-after": text})
     assert isinstance(throttled, Throttled)
     assert throttled.retry_after_s == wait_s
+
+
+def test_a_date_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where this machine stands does not change how long we wait."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    assert retry_after_s({"retry-after": formatdate(NOW + 60)}, NOW) == 60.0
+    monkeypatch.undo()
+    time.tzset()
 
 
 def test_a_limit_without_a_wait_tells_none() -> None:
@@ -400,15 +414,15 @@ def test_a_broken_exchange_is_an_outage(answer: Answer) -> None:
 def test_an_api_that_is_not_there_is_an_outage() -> None:
     """A refused connection, an address that is not public, a host without one: all are tried again."""
 
-    async def play(base_url: str, allow_insecure: bool) -> None:
+    async def play(base_url: str, allow_insecure: bool, kind: str) -> None:
         wire = CurlWire(proxy="")
-        with pytest.raises(ApiUnavailable):
+        with pytest.raises(ApiUnavailable, match=kind):
             await TikLive(wire, ApiKey(KEY), base_url, Noon(), allow_insecure=allow_insecure).call(CALL)
         await wire.close()
 
-    asyncio.run(play("http://127.0.0.1:1", True))
-    asyncio.run(play("https://127.0.0.1:1", False))
-    asyncio.run(play("https://nowhere.invalid", False))
+    asyncio.run(play("http://127.0.0.1:1", True, "connect"))
+    asyncio.run(play("https://127.0.0.1:1", False, "refused_address"))
+    asyncio.run(play("https://nowhere.invalid", False, "dns"))
 
 
 def test_the_key_never_follows_a_redirect() -> None:

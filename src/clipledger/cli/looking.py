@@ -18,7 +18,7 @@ from clipledger.wiring import Archive, open_archive
 
 T = TypeVar("T")
 
-_TIMES = ("_at", "_until")
+_TIMES = ("at", "_until")
 
 
 def status(context: Context) -> None:
@@ -177,7 +177,9 @@ async def _post(archive: Archive, aweme_id: AwemeId) -> dict[str, Any] | None:
     return {
         "aweme_id": aweme_id,
         "state": row.state,
-        "url": post_url(aweme_id, post.author_handle if post is not None else "_"),
+        "url": post_url(aweme_id, post.author_handle, is_photo=post.is_photo)
+        if post is not None
+        else row.asked_url or post_url(aweme_id),
         "queue": _timed(asdict(row)),
         "post": _timed(asdict(post)) if post is not None else None,
         "files": [_timed(asdict(file)) for file in await archive.catalog.files_of(aweme_id)],

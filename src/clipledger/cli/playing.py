@@ -32,9 +32,10 @@ _RUNS_MAX = 4
 
 _DAY_S = 86_400
 
-# A hostile week, without what would only make a person wait: time-outs and stalls of minutes. A post
+# A hostile week without what would only make a person wait: time-outs, stalls, pauses after a 429. A post
 # fails at most once, so that the longest back-off is the first.
-_FAULTS = f"hostile,timeout=0,slow=0,stall=0,throttle_429=0.005:1,rpm={_DEMO_RPM},burst=none,patience=1"
+_WAITS = ("timeout", "slow", "stall", "slow_body", "throttle_429", "cdn_429")
+_FAULTS = ",".join(["hostile", *(f"{kind}=0" for kind in _WAITS), f"rpm={_DEMO_RPM}", "burst=none", "patience=1"])
 
 
 def serve(context: Context, seed: int, posts: int, faults: str, rpm: int, port: int) -> None:
@@ -193,7 +194,7 @@ def _sources(world: World) -> list[str]:
     return [
         *named,
         *(f"#{tag}" for tag in tags),
-        f"search:{tags[0]}",
+        f"search:{tags[0]}?region=ID",
         f"music:{people.sounds[0].id}",
         world.post_url(ids[0]),
         ids[1],

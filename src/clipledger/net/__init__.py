@@ -1,0 +1,1 @@
+"""Everything that leaves the machine, except stores. `wire`, `tiklive` and `cdn` are strangers to each other."""

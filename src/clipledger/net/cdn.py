@@ -228,7 +228,7 @@ class _Gatekeeper:
         return target
 
     def _check_origin(self, parts: SplitResult, scheme: str, host: str, port: int) -> None:
-        if "@" in parts.netloc or not host:
+        if "@" in parts.netloc or ("[" in parts.netloc) != (":" in host) or not host:
             raise RefusedUrl("a URL without a plain host")
         if scheme != "https" and not (self._insecure and scheme == "http"):
             raise RefusedUrl(f"{host}: only https is opened")

@@ -175,7 +175,7 @@ def _meaning(message: str, *, about_entity: bool) -> ClipledgerError:
 
 def _told(message: str) -> str:
     """Make a message of theirs fit for ours: one line, bounded, without signatures, writable anywhere."""
-    text = scrub_text(message[:SAMPLE_CHARS]).encode("utf-8", "replace").decode()
+    text = scrub_text(message[:SAMPLE_CHARS])
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:DETAIL_CHARS]
 
 

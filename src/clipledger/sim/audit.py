@@ -140,7 +140,7 @@ class _Judge:
         if row["kind"] == "sidecar":
             yield from self._sidecar(aweme_id, body)
         elif not any(_same(row, true, sha256) for true in self._files_of(aweme_id)):
-            yield f"{aweme_id}: {row['storage_key']} is not a file of this post ({row['kind']} {row['rendition'] or ''})"
+            yield f"{aweme_id}: {row['storage_key']} is no {row['rendition'] or ''} {row['kind']} of this post"
 
     def _files_of(self, aweme_id: str) -> list[dict[str, Any]]:
         truth = self._truth.get(aweme_id)

@@ -29,6 +29,7 @@ from clipledger.sim.world import World
 _HEAD_MAX = 64 * 2**10
 _FORM_MAX = 64 * 2**10
 _PIECE = 64 * 2**10
+_ACCEPTED_S = 0.01  # what was accepted before the stop reaches its handler within this
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _BAD = Reply(400, (("Content-Type", "text/plain"),), b"Bad Request", door="sim")
 
@@ -68,6 +69,7 @@ class SimServer:
         if self._server is None:
             return
         self._server.close()
+        await asyncio.sleep(_ACCEPTED_S)
         while self._open:  # each handler leaves the set once its connection is gone
             for writer in self._open:
                 writer.transport.abort()
@@ -119,29 +121,24 @@ class SimServer:
         await self._body(reply, reader, writer, keep=keep)
         if reply.ending is Ending.STALL:
             await _idle(reader, reply.hold_s)
-        if reply.whole:
-            self.world.delivered(reply)
-            return keep
-        return _broken_off(writer, reply.ending)
+        return keep if reply.whole else _broken_off(writer, reply.ending)
 
     async def _body(
         self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, keep: bool
     ) -> None:
         speed = self._latency.speed(self.world.scene.seed, reply)
         size = _PIECE if speed is None else max(1, min(_PIECE, int(speed / 4)))
-        ahead = _head(reply, b"Content-Encoding: gzip\r\n" if reply.compress else b"", keep=keep)
+        writer.write(_head(reply, b"Content-Encoding: gzip\r\n" if reply.compress else b"", keep=keep))
         for piece in reply.pieces(size):
-            framed = b"%x\r\n%b\r\n" % (len(piece), piece) if reply.framing is Framing.CHUNKED else piece
-            writer.write(ahead + framed)
-            ahead = b""
             await writer.drain()
             if speed is not None:
                 await _idle(reader, len(piece) / speed)
+            writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if reply.framing is Framing.CHUNKED else piece)
         if reply.framing is Framing.CHUNKED and reply.whole:
-            ahead += b"0\r\n\r\n"
-        if ahead:
-            writer.write(ahead)
-            await writer.drain()
+            writer.write(b"0\r\n\r\n")
+        if reply.whole:  # booked before anybody can ask: nothing is awaited in between
+            self.world.delivered(reply)
+        await writer.drain()
 
 
 async def serve(
@@ -202,7 +199,7 @@ async def _request(reader: asyncio.StreamReader) -> tuple[Ask | None, bool]:
         raise BadRequest from None
     lines = head.decode("latin-1").split("\r\n")
     words = lines[0].split(" ")
-    if len(words) != 3 or not words[2].startswith("HTTP/1.") or not words[1].isprintable():
+    if len(words) != 3 or not words[2].startswith("HTTP/1.") or not words[1] or not words[1].isprintable():
         raise BadRequest
     headers = dict(_header(line) for line in lines[1:-2])
     keep = words[2] != "HTTP/1.0" and headers.get("connection", "").lower() != "close"

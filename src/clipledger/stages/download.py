@@ -8,7 +8,7 @@ most, the reason recorded), and an upload is repeated in place, because the cred
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from clipledger import __version__
@@ -34,7 +34,7 @@ from clipledger.storage.spool import Spool
 EXPIRED_RESOLVES = 2
 UPLOAD_TRIES = 3
 
-_HARD = (Halt, LeaseLost, StorageUnavailable, Throttled)
+_HARD = (Halt, LeaseLost, StorageUnavailable)
 """Failures that another link of the same file cannot mend."""
 
 
@@ -218,9 +218,9 @@ def _stored(want: Want, candidate: Candidate, key: ObjectKey, part: Part, media_
 
 
 def _worst(failures: Sequence[ClipledgerError]) -> ClipledgerError:
-    """Choose what to report when no link gave the file: an expired link first, new links may mend it."""
-    return next(_expired(failures), failures[-1])
-
-
-def _expired(failures: Sequence[ClipledgerError]) -> Iterator[ClipledgerError]:
-    return (failure for failure in failures if isinstance(failure, UrlExpired))
+    """Choose what to report when no link gave the file: first what new links or a pause may mend."""
+    for kind in (UrlExpired, Throttled):
+        for failure in failures:
+            if isinstance(failure, kind):
+                return failure
+    return failures[-1]

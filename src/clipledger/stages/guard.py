@@ -80,8 +80,14 @@ class Guard:
         await self._confirm(self._resolves.healthy_before())
         return None
 
-    async def close(self) -> int:
-        """Settle the suspects when no more work is due; give how many stay unconfirmed."""
+    async def close(self, *, older_than_s: float = 0.0) -> int:
+        """Settle the suspects when nothing is due now; give how many stay unconfirmed.
+
+        Does nothing while the oldest of them is younger than `older_than_s`.
+        """
+        oldest = await self._queue.suspects(1)
+        if not oldest or self._clock.now() - oldest[0].suspect_at < older_than_s:
+            return 0
         await self._confirm(self._resolves.healthy_at_end())
         if not (left := await self._queue.suspect_count()):
             return 0

@@ -53,12 +53,13 @@ class Listing:
         policy: Policy,
         *,
         gated: bool,
+        on_page: Callable[[], None],
     ) -> None:
         self._paid, self._meta, self._queue, self._sources = paid, meta, queue, sources_table
         self._cdn, self._clock, self._events = cdn, clock, events
         self._settings, self._policy = settings, policy
         self._gated = gated and settings.listing.backlog
-        self._pages_open = 0
+        self._pages_open, self._on_page = 0, on_page
 
     async def act(self, job: SourceJob, stopping: Callable[[], bool], jitter: float) -> None:
         """Read a claimed source until its pass ends, the run stops, or it fails; failures go into its row."""
@@ -129,6 +130,7 @@ class Listing:
         self._events.emit(
             "page", source=job.source, ids=len(page.posts), new=out.new, bad=page.bad_items, end=out.progress.pass_end
         )
+        self._on_page()
         return out.progress
 
     async def _with_entity(self, kind: SourceKind, job: SourceJob) -> SourceJob:
