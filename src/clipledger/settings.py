@@ -11,7 +11,7 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -267,7 +267,8 @@ def _check_env(environ: Mapping[str, str]) -> None:
     for name, value in environ.items():
         upper = name.upper()
         if upper in misspelt or (upper.startswith(_ENV_PREFIX) and "__" in upper and upper not in known):
-            raise Misconfigured(f"environment: {shown(name)} is not a setting{_meant(upper, known)}")
+            dotted = upper.removeprefix(_ENV_PREFIX).lower().replace("__", ".")
+            raise Misconfigured(f"environment: {shown(name)} is not a setting{_meant(dotted, _names(), _env_name)}")
         if isinstance(known.get(upper), list) and not _is_json(value):
             raise Misconfigured(f'environment: {name} = {shown(value)}: write a list as JSON, such as ["a", "b"]')
 
@@ -288,7 +289,8 @@ def _first_problem(error: ValidationError, environ: Mapping[str, str]) -> str:
     problem = error.errors(include_url=False)[0]
     dotted = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"{FILE_NAME}: {shown(dotted)} is not a setting{_meant(dotted, [*Settings.model_fields, *_names()])}"
+        known = _names() if "." in dotted else [*Settings.model_fields, *_names()]
+        return f"{FILE_NAME}: {shown(dotted)} is not a setting{_meant(dotted, known)}"
     setting = ".".join(str(part) for part in problem["loc"][:2])
     where = "environment" if _env_name(setting) in {name.upper() for name in environ} else FILE_NAME
     given = repr(problem.get("input"))
@@ -299,6 +301,6 @@ def _names() -> list[str]:
     return [name for name, _, _ in keys()]
 
 
-def _meant(name: str, known: Iterable[str]) -> str:
+def _meant(name: str, known: Iterable[str], spelt: Callable[[str], str] = str) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else "; see the reference of settings"
+    return f"; did you mean {spelt(close[0])}?" if close else "; see the reference of settings"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 import shutil
 import tempfile
@@ -31,7 +32,9 @@ def vid(number: int) -> AwemeId:
 
 @functools.cache
 def _template() -> Path:
-    path = Path(tempfile.mkdtemp(prefix="clipledger-test-")) / "template.db"
+    folder = Path(tempfile.mkdtemp(prefix="clipledger-test-"))
+    atexit.register(shutil.rmtree, folder)
+    path = folder / "template.db"
     schema.create(path, now=NOW, archive_uuid="0f0e")
     return path
 

@@ -260,6 +260,29 @@ def test_closing_finishes_what_was_submitted(tmp_path: Path) -> None:
     other.close()
 
 
+def test_closing_waits_for_whoever_still_waits(tmp_path: Path) -> None:
+    """A task whose write was still queued when the database began to close gets its answer."""
+    path = new_archive(tmp_path)
+    began, gate = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        began.set()
+        gate.wait(5)
+        _keep(connection, ["slow"])
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            async with Database.open(path) as db:
+                group.create_task(db.write(slow))
+                await asyncio.get_running_loop().run_in_executor(None, began.wait, 5)
+                queued = group.create_task(db.write(lambda connection: _keep(connection, ["queued"])))
+                await asyncio.sleep(0)
+                asyncio.get_running_loop().call_later(0.01, gate.set)
+            assert queued.done() or await queued == ["queued"]
+
+    asyncio.run(main())
+
+
 def test_a_closed_database_refuses(tmp_path: Path) -> None:
     """Writing after the database was closed is an error, not a wait for ever."""
     path = new_archive(tmp_path)

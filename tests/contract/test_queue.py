@@ -97,7 +97,7 @@ def test_counters_of_a_list_are_kept(tmp_path: Path) -> None:
     """Each list that shows counters adds a point to a video's history; a silent one adds none."""
 
     async def act(queue: Queue, _db: Database) -> None:
-        await queue.add_page(page_of([post(1, 10, None, 3), post(2)]))
+        await queue.add_page(page_of([post(1, 10, None, 3), post(2), post(1, 99)]))
         await queue.add_page(page_of([post(1, 11)], now=NOW + 60))
 
     with_queue(tmp_path, act)
@@ -564,6 +564,23 @@ def test_the_videos_of_a_dead_worker_are_given_back(tmp_path: Path) -> None:
         ]
         totals = {total.outcome: total.credits for total in await credits.totals()}
         assert totals == {CallOutcome.UNKNOWN: 1, CallOutcome.REFUSED: 0}
+
+    with_queue(tmp_path, act)
+
+
+def test_only_a_resolve_of_the_lost_attempt_counts_as_paid(tmp_path: Path) -> None:
+    """A worker that died before it bought anything leaves the reason of the next resolve as it was."""
+
+    async def act(queue: Queue, db: Database) -> None:
+        credits = Credits(db)
+        await _add(queue, 1)
+        (first,) = await _claim(queue)
+        await credits.settle(await credits.intend(call_of(first), NOW), CallOutcome.OK, 1, NOW)
+        await queue.settle(_ended(first, due_at=NOW), NOW)
+        await _claim(queue)
+        await queue.release_expired(NOW + 61, 3)
+        row = await queue.row(vid(1))
+        assert row is not None and row.call_reason == CallReason.RETRY
 
     with_queue(tmp_path, act)
 

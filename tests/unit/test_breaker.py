@@ -24,10 +24,11 @@ from clipledger.core.breaker import (
 from clipledger.core.model import AwemeId
 
 A, G, F, M = Answer.ALIVE, Answer.GONE, Answer.FAILED, Answer.MALFORMED
+FRESH = Window()
 answers = st.lists(st.sampled_from(Answer), max_size=120)
 
 
-def seen(told: Iterable[Answer], window: Window = Window()) -> Window:
+def seen(told: Iterable[Answer], window: Window = FRESH) -> Window:
     """Observe one answer a second, each of another post."""
     start = window.outcomes[-1].at + 1 if window.outcomes else 0.0
     for at, answer in enumerate(told):

@@ -233,7 +233,7 @@ def test_a_video_never_dies_of_messages_before_its_attempts_are_used_up(
 
 @pytest.mark.parametrize("error", GONE, ids=_named)
 def test_gone_is_a_suspect_first(error: Gone) -> None:
-    """A post that the API calls deleted, private or barred is held back, uncounted, until the window around it closed."""
+    """A post that the API calls deleted, private or barred is held back, uncounted, until its window closed."""
     said = verdict(replace(JOB, attempts=POLICY.attempts_max + 1), error)
     assert said.state is State.PENDING
     assert said.suspect
@@ -335,9 +335,7 @@ def test_no_second_paid_resolve_passes_for_the_first(job: Job, error: Clipledger
 
 
 @given(jobs, st.sampled_from((*TRANSIENT, *NOBODYS_FAULT, WRONG_ID, None)), jitters)
-def test_an_unpaid_attempt_keeps_the_reason_of_its_call(
-    job: Job, error: ClipledgerError | None, jitter: float
-) -> None:
+def test_an_unpaid_attempt_keeps_the_reason_of_its_call(job: Job, error: ClipledgerError | None, jitter: float) -> None:
     """An attempt that bought nothing leaves the reason of the call that is still to be made as it was."""
     said = given_back(job, paid=False, now=NOW) if error is None else verdict(job, error, paid=False, jitter=jitter)
     assert said.call_reason == job.call_reason

@@ -22,9 +22,7 @@ from clipledger.core.passes import (
 
 NOW = 1_780_000_000.0
 EVERY_S = 6 * 3600.0
-TOP = PassState(
-    pages=0, new=0, stale=0, ever_finished=False, newest_first=True, max_pages=5000, every_s=EVERY_S
-)
+TOP = PassState(pages=0, new=0, stale=0, ever_finished=False, newest_first=True, max_pages=5000, every_s=EVERY_S)
 PAGE = PageSeen(ids=30, unpinned=30, has_more=True, cursor="2", used_cursor="1")
 ENDS = {"end", "known", "loop", "stale", "max_pages"}
 
@@ -53,9 +51,7 @@ pages = st.builds(
     st.booleans() | st.just(True),
     cursors,
 )
-endless = st.builds(
-    lambda ids, cursor: Answer(ids, ids, 0, True, str(cursor)), st.integers(1, 30), st.uuids()
-)
+endless = st.builds(lambda ids, cursor: Answer(ids, ids, 0, True, str(cursor)), st.integers(1, 30), st.uuids())
 states = st.builds(
     replace, st.just(TOP), ever_finished=st.booleans(), newest_first=st.booleans(), max_pages=st.integers(1, 40)
 )

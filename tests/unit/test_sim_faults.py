@@ -137,6 +137,7 @@ PROBES: dict[str, Callable[[World], bool]] = {
     "rerank": _reranked,
     "string_numbers": _shape(lambda d, _: isinstance(d["play_count"], str)),
     "float_numbers": _shape(lambda d, _: isinstance(d["duration"], float)),
+    "null_counters": _shape(lambda d, _: d["play_count"] is None and d["create_time"] is not None),
     "lone_surrogate": _shape(lambda d, _: d["title"].endswith("\ud83d")),
     "nul_in_title": _shape(lambda d, _: "\0" in d["title"]),
     "null_title": _shape(lambda d, _: d["title"] is None),

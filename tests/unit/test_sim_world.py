@@ -134,10 +134,14 @@ def test_every_list_of_the_table_can_be_walked() -> None:
     found = pages(world, "/music-posts/", music_id=sound)
     assert shown(found) and isinstance(found[0]["cursor"], str)
     assert all(item["music_info"]["id"] == sound for p in found for item in p["videos"] if item["music_info"])
-    assert shown(pages(world, "/user-liked/", userid=people.authors[5].id))
+    assert shown(pages(world, "/user-liked/", userid=people.authors[4].id))
+    assert "private" in body(world, "/user-liked/", userid=people.authors[5].id)["message"]
+    names = set(world.sources())
+    assert {"@mossyotter", "@..", "#踊ってみた", f"music:{sound}", f"liked:@{people.authors[4].first_handle}"} < names
     for author in people.authors:
         for kind in ("playlist", "collection"):
             for row in body(world, f"/user-{kind}s/", userid=author.id)[f"{kind}s"]:
+                assert f"{kind}:{row['id']}" in names
                 assert len(shown(pages(world, f"/{kind}-posts/", **{f"{kind}_id": row["id"]}))) <= row["video_count"]
 
 

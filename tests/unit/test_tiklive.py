@@ -315,7 +315,8 @@ def test_no_json_crashes_it(body: object, status: int, about_post: bool) -> None
         ("99999999", RETRY_AFTER_CAP_S),
         (formatdate(NOW + 60, usegmt=True), 60.0), (formatdate(NOW - 60, usegmt=True), 0.0),
         (formatdate(NOW + 9999), RETRY_AFTER_CAP_S),
-        ("", None), ("soon", None), ("-5", None), ("²", None), ("٣", None), ("Jan 99999 May 23:59 +99999999999 :", None), ("1e3", None), ("nan", None), ("9" * 5000, None),
+        ("", None), ("soon", None), ("-5", None), ("²", None), ("٣", None),
+        ("Jan 99999 May 23:59 +99999999999 :", None), ("1e3", None), ("nan", None), ("9" * 5000, None),
         ("Fri, 99 Foo 2026 99:99:99 GMT", None), ("Fri, 31 Dec 99999 23:59:59 GMT", None),
     ],
 )  # fmt: skip

@@ -141,7 +141,8 @@ class _Demo:
 
     def _tell(self, report: Report, page: Path, seconds: float) -> None:
         states, reasons = dict(report.states), dict(report.reasons)
-        replay = f"clipledger demo {self.folder} --seed {self.seed} --posts {self.posts}"
+        me = _own_name()
+        replay = f"{me} demo {self.folder} --seed {self.seed} --posts {self.posts}"
         if self.context.json:
             told = {"states": states, "dead": reasons, "files": report.files, "bytes": report.bytes}
             told |= {"credits": report.credits_told, "resolves": report.resolve_calls, "ids": report.ids_resolved}
@@ -162,15 +163,20 @@ class _Demo:
 
   look:         {page}
                 {self.folder}/videos, {self.folder}/photos
-  ask:          clipledger --archive {self.folder} status
-                clipledger --archive {self.folder} verify
+  ask:          {me} --archive {self.folder} status
+                {me} --archive {self.folder} verify
   replay:       {replay}
   for real:     export TIKLIVEAPI_KEY=...
-                clipledger init my-archive
-                clipledger --archive my-archive add @handle '#tag' 'search:WORDS'
-                clipledger --archive my-archive run --dry-run
-                clipledger --archive my-archive run"""
+                {me} init my-archive
+                {me} --archive my-archive add @handle '#tag' 'search:WORDS'
+                {me} --archive my-archive run --dry-run
+                {me} --archive my-archive run"""
         )
+
+
+def _own_name() -> str:
+    """Name this command so that it can be typed again: by its path where it is not on the PATH."""
+    return "clipledger" if shutil.which("clipledger") else os.path.relpath(Path(sys.executable).parent / "clipledger")
 
 
 def _environment(base_url: str) -> dict[str, str]:

@@ -70,6 +70,8 @@ def read_film(read_at: ReadAt, size: int) -> Film:
     top = walk(read_at, size)
     if not top or top[0].kind != b"ftyp":
         raise NotMedia("an MP4 begins with ftyp")
+    if sum(box.kind == b"ftyp" for box in top) > 1:
+        raise NotMedia("more than one MP4 in a row")
     moov = _needed(top, b"moov")
     _needed(top, b"mdat")
     if moov.end - moov.start > MOOV_MAX:

@@ -204,9 +204,9 @@ class ApiCall:
 class Job:
     """One claimed attempt at one video. `token` fences every write that settles it.
 
-    `attempts` counts this one. `storage_key`, `day` and `author_part` are None until the first
-    resolve fixed them. `call_reason` is why the next paid resolve is made. `hint` is the scrubbed
-    list item, kept only when `capture.lean` asks for it.
+    `attempts` counts this one. `storage_key` and `author_part` are None until the first resolve fixed
+    them; `rendition` is that of the video which may stand under the key already. `call_reason` is why
+    the next paid resolve is made. `hint` is the scrubbed list item, kept only for `capture.lean`.
     """
 
     aweme_id: AwemeId
@@ -218,6 +218,7 @@ class Job:
     call_reason: str
     author_part: str | None = None
     storage_key: ObjectKey | None = None
+    rendition: Quality | None = None
     asked_url: str | None = None
     not_founds: int = 0
     first_not_found_at: float | None = None

@@ -25,7 +25,7 @@ from sqlalchemy.sql.selectable import FromClause
 
 from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import CallReason
-from clipledger.core.model import AwemeId, Job, ObjectKey, State
+from clipledger.core.model import AwemeId, Job, ObjectKey, Quality, State
 from clipledger.core.times import iso_time
 from clipledger.db.credits import CallOutcome
 from clipledger.db.settling import Burial, bury
@@ -99,6 +99,7 @@ _CLAIM = (
         _q.c.call_reason,
         _q.c.author_part,
         _q.c.storage_key,
+        _q.c.rendition,
         _q.c.asked_url,
         _q.c.not_founds,
         _q.c.first_not_found_at,
@@ -144,6 +145,7 @@ def _job(row: Row[tuple[object, ...]]) -> Job:
         call_reason=row.call_reason,
         author_part=row.author_part,
         storage_key=ObjectKey(row.storage_key) if row.storage_key is not None else None,
+        rendition=Quality(row.rendition) if row.rendition is not None else None,
         asked_url=row.asked_url,
         not_founds=row.not_founds,
         first_not_found_at=row.first_not_found_at,

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import Settlement
-from clipledger.core.model import AwemeId, Job, ObjectKey, State
+from clipledger.core.model import AwemeId, Job, ObjectKey, Quality, State
 from clipledger.db import intake, leases, retries, settling, standing, suspects
 from clipledger.db.database import Database
 from clipledger.db.intake import AddedOut, PageIn, PageOut
@@ -90,10 +90,20 @@ class Queue:
     # Settled
 
     async def mark_resolved(
-        self, job: Job, now: float, author_part: str, storage_key: ObjectKey, thin: bool = False
+        self,
+        job: Job,
+        now: float,
+        author_part: str,
+        storage_key: ObjectKey,
+        thin: bool = False,
+        rendition: Quality | None = None,
     ) -> bool:
-        """Note that a paid resolve answered; author part and key stay as first fixed."""
-        return await self._resolved(settling.Resolved(job.aweme_id, job.token, now, author_part, storage_key, thin))
+        """Note that a paid resolve answered; author part and key stay as first fixed.
+
+        `rendition` is that of the video about to be published; None leaves what was noted.
+        """
+        told = settling.Resolved(job.aweme_id, job.token, now, author_part, storage_key, thin, rendition)
+        return await self._resolved(told)
 
     async def mark_stored(self, job: Job, now: float) -> bool:
         """Note that the sidecar stands."""

@@ -35,7 +35,7 @@ class _Fenced(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A paid resolve answered: what it fixes for good."""
+    """A paid resolve answered: what it fixes for good, and the video to be published (None: as it was)."""
 
     aweme_id: AwemeId
     token: int
@@ -43,6 +43,7 @@ class Resolved:
     author_part: str
     storage_key: ObjectKey
     thin: bool
+    rendition: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ _RESOLVED = (
         author_part=func.coalesce(_q.c.author_part, bindparam("part")),
         storage_key=func.coalesce(_q.c.storage_key, bindparam("key")),
         thin=bindparam("is_thin"),
+        rendition=func.coalesce(bindparam("of_video"), _q.c.rendition),
     )
 )
 _STORED = (
@@ -176,6 +178,7 @@ def mark_resolved(connection: Connection, rows: Sequence[Resolved]) -> list[bool
             "part": row.author_part,
             "key": row.storage_key,
             "is_thin": row.thin,
+            "of_video": row.rendition,
         }
         for row, held in zip(rows, verdicts, strict=True)
         if held

@@ -42,6 +42,7 @@ class QueueRow:
     asked_url: str | None
     author_part: str | None
     storage_key: str | None
+    rendition: str | None
     thin: bool
     hint: Reply | None
     stored_at: float | None

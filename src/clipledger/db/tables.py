@@ -103,6 +103,7 @@ archive_queue = Table(
     Column("asked_url", Text),  # how the operator wrote it, when by hand
     Column("author_part", Text),  # fixed before the first byte is stored, with day and storage_key
     Column("storage_key", Text),
+    Column("rendition", Text),  # of the video that is, or is about to be, under storage_key
     Column("thin", Boolean, nullable=False, server_default=text("false")),
     Column("hint", JSON),  # the scrubbed list item, only for capture.lean
     Column("stored_at", UtcTime),

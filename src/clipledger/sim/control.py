@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from clipledger.sim import truth
+from clipledger.sim import names, truth
 from clipledger.sim.faults import FaultPlan
 from clipledger.sim.reply import Ask, FileRef, Reply
 from clipledger.sim.scene import Scene
@@ -107,6 +107,7 @@ class Control:
             ],
             "tags": people.tags,
             "sounds": [sound.id for sound in people.sounds],
+            "words": list(names.WORDS),
         }
 
     def _served(self, ref: FileRef, times: int) -> dict[str, Any]:

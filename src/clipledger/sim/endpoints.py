@@ -85,7 +85,7 @@ class Desk:
     def __init__(self, scene: Scene) -> None:
         self._scene, self._people = scene, scene.population
         self._bodies = Bodies(scene)
-        self._lists = Lists(scene, self._bodies)
+        self.lists = Lists(scene, self._bodies)
 
     def post_id(self, url: str) -> str:
         """Read the post id from what was asked; '' when there is none. The handle in it does not matter."""
@@ -112,33 +112,36 @@ class Desk:
 
     def user_posts(self, query: Query) -> Answer:
         """Answer /user-posts/."""
-        return self._page(self._lists.of_author(self._user(query["userid"])), query)
+        return self._page(self.lists.of_author(self._user(query["userid"])), query)
 
     def liked(self, query: Query) -> Answer:
-        """Answer /user-liked/."""
-        return self._page(self._lists.liked(self._user(query["userid"])), query)
+        """Answer /user-liked/: every third user keeps it private."""
+        author = self._user(query["userid"])
+        if author.likes_hidden:
+            raise Denied("This user's liked list is private")
+        return self._page(self.lists.liked(author), query)
 
     def stories(self, query: Query) -> Answer:
         """Answer /user-stories/."""
-        return self._page(self._lists.stories(self._user(query["userid"])), query)
+        return self._page(self.lists.stories(self._user(query["userid"])), query)
 
     def challenge_posts(self, query: Query) -> Answer:
         """Answer /challenge-posts/."""
         tag = self._tag_of_id(query["challenge_id"])
-        return self._page(self._lists.with_tag(tag, query.get("region")), query)
+        return self._page(self.lists.with_tag(tag, query.get("region")), query)
 
     def music_posts(self, query: Query) -> Answer:
         """Answer /music-posts/."""
         if not self._people.sound_of_id(query["music_id"]):
             raise Denied("Music not found")
-        return self._page(self._lists.with_sound(query["music_id"]), query)
+        return self._page(self.lists.with_sound(query["music_id"]), query)
 
     def search(self, query: Query) -> Answer:
         """Answer /search-video/."""
         days, sort = query.get("publish_time", "0"), query.get("sort_by", "0")
         if days not in _DAYS or sort not in _SORTS:
             raise Denied("The selected filter is invalid.")
-        found = self._lists.found(query["keyword"], region=query.get("region"), days=int(days), sort=int(sort))
+        found = self.lists.found(query["keyword"], region=query.get("region"), days=int(days), sort=int(sort))
         return self._page(found, query)
 
     def playlist(self, query: Query) -> Answer:
@@ -243,20 +246,20 @@ class Desk:
 
     def _page(self, listing: Listing, query: Query) -> Answer:
         try:
-            return self._lists.page(listing, _count(query), query.get("cursor") or "0")
+            return self.lists.page(listing, _count(query), query.get("cursor") or "0")
         except ValueError:
             raise Denied("The cursor is invalid.") from None
 
     def _album(self, kind: str, album_id: str, query: Query) -> Answer:
         try:
-            return self._page(self._lists.album(kind, album_id), query)
+            return self._page(self.lists.album(kind, album_id), query)
         except LookupError:
             raise Denied(f"{kind.title()} not found") from None
 
     def _albums(self, kind: str, query: Query) -> Body:
         rows = [
             {"id": album_id, "name": f"{pick(names.WORDS, roll(0, album_id))} {kind}", "video_count": len(found.order)}
-            for album_id, found in self._lists.albums(self._user(query["userid"]), kind)
+            for album_id, found in self.lists.albums(self._user(query["userid"]), kind)
         ]
         return _slice(f"{kind}s", rows, query)
 

@@ -97,6 +97,7 @@ KINDS: tuple[Kind, ...] = (
         Door.SHAPE,
         ("string_numbers", "counters, create_time and durations as text"),
         ("float_numbers", "the duration as a float"),
+        ("null_counters", "some counters are null"),
         ("lone_surrogate", "half an emoji in the title"),
         ("nul_in_title", "a NUL character in the title"),
         ("null_title", "title null"),

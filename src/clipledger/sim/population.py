@@ -39,6 +39,11 @@ class Author:
     nickname: str
     region: str
 
+    @property
+    def likes_hidden(self) -> bool:
+        """True for every third: what they like is nobody's business."""
+        return self.index % 3 == 2
+
     def handle(self, at: float) -> str:
         """Return the handle at `at` (unix seconds)."""
         return self.renamed[0] if self.renamed and at >= self.renamed[1] else self.first_handle

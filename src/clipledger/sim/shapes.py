@@ -47,6 +47,12 @@ def _float_numbers(body: Body, post: Post, _is_detail: bool) -> None:
         body["music_info"]["duration"] = post.sound.duration_s + 0.042
 
 
+def _null_counters(body: Body, post: Post, _is_detail: bool) -> None:
+    for key in _NUMBERS[:-1]:
+        if key in body and roll(0, "null", post.id, key) < 0.5:
+            body[key] = None
+
+
 def _lone_surrogate(body: Body, post: Post, _is_detail: bool) -> None:
     body["title"] = f"{post.title} \ud83d"
 
@@ -121,6 +127,7 @@ _CHANGES: dict[str, Callable[[Body, Post, bool], None]] = {
     "lone_surrogate": _lone_surrogate,
     "nul_in_title": _nul_in_title,
     "float_numbers": _float_numbers,
+    "null_counters": _null_counters,
     "string_numbers": _string_numbers,
     "size_lies": _size_lies,
     "relative_link": _relative_link,

@@ -17,6 +17,7 @@ from clipledger.sim.control import Control
 from clipledger.sim.faults import FaultPlan
 from clipledger.sim.ledger import Ledger
 from clipledger.sim.links import HOSTS, Signer
+from clipledger.sim.names import WORDS
 from clipledger.sim.population import Population, Post
 from clipledger.sim.reply import Ask, Headers, Reply
 from clipledger.sim.scene import Scene
@@ -24,6 +25,7 @@ from clipledger.sim.truth import TrueFile, Truth
 
 DEFAULT_BASE_URL = "http://127.0.0.1:9"
 _SHORT_HOSTS = ("vm.tiktok.com", "vt.tiktok.com")
+_PAGE_HOSTS = ("www.tiktok.com", "m.tiktok.com", "tiktok.com")
 _MORTAL = ("deleted", "private", "region_locked", "renamed")
 
 
@@ -86,12 +88,14 @@ class World:
             return self._cdn.answer(ask)
         if ask.host in _SHORT_HOSTS or ask.path.startswith("/t/"):
             return self._short(ask)
+        if ask.host in _PAGE_HOSTS:
+            return Reply(200, (("Content-Type", "text/html"),), b"<!DOCTYPE html><title>TikTok</title>", door="sim")
         return self._api.answer(ask)
 
     def knows_host(self, host: str) -> bool:
         """True for the hosts behind which this world answers."""
         own = Ask.of("GET", self.base_url, {}).host
-        return host == own or host in HOSTS or host in _SHORT_HOSTS
+        return host == own or host in HOSTS or host in _SHORT_HOSTS or host in _PAGE_HOSTS
 
     def delivered(self, reply: Reply) -> None:
         """Book a reply that was handed over to the last byte."""
@@ -100,6 +104,19 @@ class World:
     def ids(self) -> Iterator[str]:
         """Yield the ids of all posts, also unborn and dead ones."""
         return (self.population.post(index).id for index in range(self.population.size))
+
+    def sources(self) -> Iterator[str]:
+        """Yield the lists of this world by name: `@handle` (the first one), `#tag`, `music:ID`, `playlist:ID` ..."""
+        lists, people = self._api.desk.lists, self.population
+        for author in people.authors:
+            yield f"@{author.first_handle}"
+            if not author.likes_hidden:
+                yield f"liked:@{author.first_handle}"
+            for kind in ("playlist", "collection"):
+                yield from (f"{kind}:{album_id}" for album_id, _ in lists.albums(author, kind))
+        yield from (f"#{tag}" for tag in people.tags)
+        yield from (f"music:{sound.id}" for sound in people.sounds)
+        yield from (f"search:{word}" for word in WORDS)
 
     def truth(self, post_id: str, at: float | None = None) -> Truth:
         """Tell what is true of an id at a moment (unix seconds; None = now)."""

@@ -3,6 +3,7 @@
 A signed link stays inside `act`. Whatever fails leaves as one of our errors; the worker above decides
 what it means. Nothing here retries but two things: an expired link is resolved again at once (twice at
 most, the reason recorded), and an upload is repeated in place, because the credit is spent by then.
+What an earlier attempt published stands and is kept: files are never fetched twice or replaced.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.net.cdn import Cdn
 from clipledger.stages.detail import Attempt, Detail
+from clipledger.stages.standing import standing_files
 from clipledger.storage.spool import Spool
 
 EXPIRED_RESOLVES = 2
@@ -43,16 +45,17 @@ class _Capture:
     """One post under way: what is stored so far survives a second resolve of the same attempt."""
 
     job: Job
-    day: str
     author_part: str
-    files: dict[tuple[FileKind, int], StoredFile] = field(default_factory=dict)
+    key: ObjectKey
+    files: dict[tuple[FileKind, int], StoredFile]
+    rendition: Quality | None = None
     missing: set[str] = field(default_factory=set)
     parts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """A post that is complete: how many bytes came, and whether it was found already there."""
+    """A post that is complete: how many bytes it has, and whether it was found already there."""
 
     bytes: int
     files: int
@@ -83,8 +86,9 @@ class Download:
         """Capture the attempt's post. Returns when its sidecar stands and the queue says `stored`."""
         if (adopted := await self._adopt(attempt.job)) is not None:
             return adopted
+        standing = await standing_files(self._store, attempt.job)
         post = await self._detail.resolve(attempt, CallReason(attempt.job.call_reason))
-        capture = await self._fix_place(attempt.job, post)
+        capture = await self._fix_place(attempt.job, post, standing)
         for resolves_left in reversed(range(EXPIRED_RESOLVES + 1)):
             try:
                 await self._fetch_missing(capture, post)
@@ -109,14 +113,24 @@ class Download:
         self._events.emit("adopted", aweme_id=job.aweme_id)
         return Captured(sum(file.bytes for file in found.files), len(found.files), adopted=True)
 
-    async def _fix_place(self, job: Job, post: Post) -> _Capture:
+    async def _fix_place(self, job: Job, post: Post, standing: dict[tuple[FileKind, int], StoredFile]) -> _Capture:
         """Fix the keys in the row before the first byte is stored: a retry or a renamed handle meets them again."""
-        day = job.first_seen_day
         author = job.author_part or layout.author_part(post.author.handle, post.author.id)
-        key = job.storage_key or _main_key(day, author, post)
-        if not await self._queue.mark_resolved(job, self._clock.now(), author, key, post.thin):
-            raise LeaseLost(f"{job.aweme_id} was taken over")
-        return _Capture(job, day, author)
+        key = _main_key(job.first_seen_day, author, post)
+        if job.storage_key not in (None, key):
+            raise NotMedia(f"was {job.storage_key}, is now said to be {'photos' if post.is_photo else 'a video'}")
+        capture = _Capture(job, author, key, standing)
+        await self._note(capture, post, None)
+        return capture
+
+    async def _note(self, capture: _Capture, post: Post, rendition: Quality | None) -> None:
+        """Write down where the post goes and which rendition its video will be, before it is published."""
+        now = self._clock.now()
+        if not await self._queue.mark_resolved(
+            capture.job, now, capture.author_part, capture.key, post.thin, rendition
+        ):
+            raise LeaseLost(f"{capture.job.aweme_id} was taken over")
+        capture.rendition = rendition
 
     async def _fetch_missing(self, capture: _Capture, post: Post) -> None:
         wants = choose_files(post, self._choice)
@@ -153,7 +167,9 @@ class Download:
             duration_s = post.duration_s if want.kind is FileKind.VIDEO else None
             whole = media.check(want.kind, part.read_at, part.size_bytes, duration_s=duration_s)
             await part.seal()
-            key = await self._publish(capture, _key(capture, want, post, whole.media_type), part, whole.media_type)
+            if candidate.rendition is not capture.rendition:
+                await self._note(capture, post, candidate.rendition)
+            key = await self._publish(capture, _key(capture, want, whole.media_type), part, whole.media_type)
             return _stored(want, candidate, key, part, whole.media_type)
 
     async def _publish(self, capture: _Capture, key: ObjectKey, part: Part, media_type: MediaType) -> ObjectKey:
@@ -176,7 +192,7 @@ class Download:
         body = sidecar.write(
             post, files, captured_at=self._clock.now(), version=__version__, missing=sorted(capture.missing)
         )
-        key = layout.sidecar_key(capture.day, capture.author_part, post.aweme_id, post.is_photo)
+        key = layout.sidecar_of(capture.key)
         try:
             await self._store.put_bytes(key, body, MediaType.JSON)
         except KeyTaken:
@@ -196,17 +212,18 @@ def _main_key(day: str, author: str, post: Post) -> ObjectKey:
     return layout.video_key(day, author, post.aweme_id)
 
 
-def _key(capture: _Capture, want: Want, post: Post, media_type: MediaType) -> ObjectKey:
-    day, author, aweme_id = capture.day, capture.author_part, post.aweme_id
+def _key(capture: _Capture, want: Want, media_type: MediaType) -> ObjectKey:
+    day, author, aweme_id = capture.job.first_seen_day, capture.author_part, capture.job.aweme_id
+    is_photo = capture.key == layout.sidecar_of(capture.key)
     match want.kind:
         case FileKind.COVER:
             return layout.cover_key(day, aweme_id, media_type)
         case FileKind.AUDIO:
-            return layout.audio_key(day, author, aweme_id, post.is_photo, media_type)
+            return layout.audio_key(day, author, aweme_id, is_photo, media_type)
         case FileKind.IMAGE:
             return layout.photo_key(day, author, aweme_id, want.position, media_type)
         case FileKind.VIDEO:
-            return layout.video_key(day, author, aweme_id)
+            return capture.key
 
 
 def _stored(want: Want, candidate: Candidate, key: ObjectKey, part: Part, media_type: MediaType) -> StoredFile:

@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("asked_url", sa.Text()),
         sa.Column("author_part", sa.Text()),
         sa.Column("storage_key", sa.Text()),
+        sa.Column("rendition", sa.Text(), nullable=True),
         sa.Column("thin", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("hint", sa.JSON()),
         sa.Column("stored_at", _UTC),

@@ -1,0 +1,320 @@
+"""Write the reference pages and the state diagram from the code itself, so that they cannot go stale.
+
+`python docs/generate.py` writes them; `--check` changes nothing, names the stale ones and exits 1.
+Everything comes from the program's own objects: the commands, the settings model, the tables, the
+transitions, the table of faults. What has no words there (what an exit code is for, what a table
+holds) has them here, and a new one without words is an error. Must not: read a clock, an
+environment variable, an archive or a terminal's width.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import os
+import sys
+import tokenize
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+# Help pages are folded at this width wherever they are made.
+os.environ |= {"COLUMNS": "100", "TERMINAL_WIDTH": "100"}
+
+_BANNER = "<!-- Written by docs/generate.py: edit the code it is made from, then run `make docs`. -->\n\n"
+_STATES_BEGIN, _STATES_END = "<!-- states: begin (docs/generate.py) -->", "<!-- states: end -->"
+
+Cells = Sequence[str]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write every page, or with `--check` name the stale ones; give the exit code."""
+    stale = [path for path, text in pages() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if "--check" in arguments:
+        sys.stderr.writelines(f"stale: {path.relative_to(ROOT)}; run `make docs`\n" for path in stale)
+        return 1 if stale else 0
+    for path, text in pages():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Yield every generated file and what it should hold."""
+    made: tuple[tuple[str, Callable[[], str]], ...] = (
+        ("cli.md", commands),
+        ("settings.md", settings),
+        ("exit-codes.md", exit_codes),
+        ("tables.md", tables),
+        ("faults.md", faults),
+    )
+    for name, write in made:
+        yield DOCS / "reference" / name, _BANNER + write()
+    house = ROOT / "ARCHITECTURE.md"
+    yield house, between(house.read_text(encoding="utf-8"), states())
+
+
+def between(text: str, inner: str) -> str:
+    """Put `inner` between the markers of the state diagram; ValueError when they are not there."""
+    head, begin, rest = text.partition(_STATES_BEGIN)
+    _, end, tail = rest.partition(_STATES_END)
+    if not begin or not end:
+        raise ValueError(f"{_STATES_BEGIN} ... {_STATES_END} is missing")
+    return f"{head}{begin}\n{inner}{end}{tail}"
+
+
+def states() -> str:
+    """Draw the life of an id as a Mermaid diagram, from `core.lifecycle.TRANSITIONS`."""
+    from clipledger.core.lifecycle import TRANSITIONS
+    from clipledger.core.model import State
+
+    order = {None: -1} | {state: at for at, state in enumerate(State)}
+    rows = sorted(TRANSITIONS, key=lambda row: (order[row[0]], order[row[1]]))
+    ends = [state for state in State if not any(before is state for before, _, _ in rows)]
+    lines = [f"    {before.value if before else '[*]'} --> {after.value}: {why}" for before, after, why in rows]
+    lines += [f"    {state.value} --> [*]" for state in ends]
+    return "\n".join(["```mermaid", "stateDiagram-v2", *lines, "```"]) + "\n"
+
+
+# The command line
+
+
+def commands() -> str:
+    """Show the help of every command."""
+    from clipledger.cli.app import app
+    from typer.main import get_command
+    from typer.testing import CliRunner
+
+    def help_of(words: Cells) -> str:
+        shown = CliRunner().invoke(app, [*words, "--help"], prog_name="clipledger")
+        return "\n".join(line.rstrip() for line in shown.output.strip("\n").splitlines())
+
+    text = (
+        "# Commands\n\n"
+        "Global options may stand before or after the command. What the exit codes mean is in\n"
+        "[exit-codes.md](exit-codes.md). With `--json` a command prints one JSON document on stdout (`run` prints\n"
+        "one event a line, the summary last); words for people go to stderr.\n"
+    )
+    for words in ((), *_command_words(get_command(app))):
+        title = " ".join(("clipledger", *words))
+        text += f"\n## `{title}`\n\n```text\n{help_of(words)}\n```\n"
+    return text
+
+
+def _command_words(group: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _command_words(command, (*above, name))
+        else:
+            yield (*above, name)
+
+
+_ENDINGS: Mapping[str, str] = {
+    "ok": "Everything asked for is done. After `run`: every id is archived, or withheld on purpose.",
+    "bug": "A defect in clipledger. A traceback is printed; nothing of the archive is lost. Please report it.",
+    "usage": "A command, option, source or line of a batch file that cannot be understood; the message names it. "
+    "The good lines of a batch file were taken.",
+    "unfinished": "The run ended, but some ids are dead or still wait, or a source could not be read. "
+    "`clipledger failures` lists the ids.",
+    "misconfigured": "The key is missing or refused, a setting is wrong, there is no archive, or its tables are of "
+    "another version. Nothing was counted against any post.",
+    "cap": "The account has no credits left, or a cap of your own was reached: `budget.credits_per_day` or "
+    "`--max-...`.",
+    "storage": "The disk is full, read-only or not the one it was. Work under way was given back.",
+    "damaged": "`verify` found damage or books that do not balance; each finding names its id.",
+    "outage": "The breaker is open: the answers of the API or the CDN cannot be believed now. Nothing was declared dead "
+    "on such answers. Run again later; the first calls are probes.",
+    "in_use": "Another process holds the archive in a way that excludes this command.",
+    "interrupted": "Stopped by Ctrl-C, SIGINT or SIGTERM. What was not finished was given back, uncounted.",
+}
+
+
+def exit_codes() -> str:
+    """List the exit codes, with the errors that lead to each."""
+    from clipledger.cli.exits import Exit, exit_of
+    from clipledger.core import errors
+
+    ends: dict[Exit, list[str]] = {code: [] for code in Exit}
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, errors.ClipledgerError):
+            ends[exit_of(kind())].append(f"`{kind.__name__}`")
+    ends[Exit.BUG] = []  # every error without a code of its own: met at the top it is a bug
+    rows = [(f"{code.value}", f"`{code.word}`", _ENDINGS[code.word], ", ".join(ends[code])) for code in Exit]
+    return (
+        '# Exit codes\n\nThe name is what `--json` prints as `"exit"`.\n\n'
+        + table(("code", "name", "what it means", "from"), rows)
+        + "\nA process killed with SIGKILL has no say in its exit code: the shell shows 137. The next run takes up\n"
+        "what it left.\n"
+    )
+
+
+# Settings
+
+
+def settings() -> str:
+    """List every setting with its default, its bounds and its name in the environment."""
+    from clipledger.settings import Settings
+
+    schema = Settings.model_json_schema()
+    text = (
+        "# Settings\n\n"
+        "Read from `clipledger.toml` in the archive folder, then from the environment; the later wins. Flags of a\n"
+        "command come last. `clipledger init` writes the file with every setting as a comment. An unknown key is an\n"
+        "error, in the file and in the environment. Lists in the environment are JSON. Durations are a number and\n"
+        "`s`, `m`, `h`, `d` or `w`.\n\n"
+        "The API key is no setting: it is `TIKLIVEAPI_KEY`, or the content of the file that `TIKLIVEAPI_KEY_FILE`\n"
+        "names. It is never a flag and never in the file.\n\n"
+        "`CLIPLEDGER_ARCHIVE` names the archive folder for commands without `--archive`.\n"
+    )
+    for section, field in Settings.model_fields.items():
+        model = schema["$defs"][field.annotation.__name__]  # type: ignore[union-attr]
+        text += f"\n## `[{section}]` {model['description']}\n\n"
+        rows = [_setting(section, name, row, schema["$defs"]) for name, row in model["properties"].items()]
+        text += table(("setting", "default", "takes", "meaning", "environment"), rows)
+    return text
+
+
+def _setting(section: str, name: str, row: Mapping[str, Any], defs: Mapping[str, Any]) -> Cells:
+    default = "none" if row["default"] is None else _toml(row["default"])
+    variable = f"CLIPLEDGER_{section}__{name}".upper()
+    return f"`{section}.{name}`", f"`{default}`", _bounds(row, defs), row["description"], f"`{variable}`"
+
+
+def _toml(value: object) -> str:
+    import json
+
+    return json.dumps(value)
+
+
+def _bounds(row: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
+    if "$ref" in row:
+        return ", ".join(f"`{word}`" for word in defs[row["$ref"].rpartition("/")[2]]["enum"])
+    if "anyOf" in row:
+        return " or ".join(_bounds(one, defs) for one in row["anyOf"])
+    words = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`", "null": "`none`"}
+    kind = words.get(row["type"], {"array": "list of text", "string": "text"}.get(row["type"], row["type"]))
+    signs = (("minimum", "from {}"), ("exclusiveMinimum", "above {}"), ("maximum", "to {}"), ("pattern", "like `{}`"))
+    return " ".join([kind, *(sign.format(row[key]) for key, sign in signs if key in row)])
+
+
+# Tables
+
+
+_TABLES: Mapping[str, str] = {
+    "meta": "Facts about the archive itself, as text.",
+    "archive_queue": "Every id ever seen, once, with the state it is in.",
+    "sources": "What is listed, how far, and when it is read next.",
+    "source_cursors": "Cursors met in a source's running pass, so that a list that runs in a circle ends.",
+    "sightings": "Which source showed which id, first and last time.",
+    "posts": "One row per archived post. The counters are the latest seen.",
+    "post_metrics_history": "Counters over time; rows are only added.",
+    "files": "Every stored file, sidecars included, with size and sha256.",
+    "dead_letters": "Why an id is dead.",
+    "credits": "One row per call to the API, written before the call is sent.",
+    "credit_days": "Credits per UTC day: the sum of `credits`, which `verify --ledger` recomputes.",
+    "limits": "The rate limit that all processes of the archive share.",
+    "switches": "The breaker: open or closed, since when, on what evidence.",
+    "reply_samples": "Replies of a shape we do not know, scrubbed; the newest 200.",
+    "events": "Rare events that an operator asks about later.",
+}
+
+
+def tables() -> str:
+    """List every table and column, with the comments of the schema's source."""
+    from clipledger.db import tables as module
+
+    notes = _notes(Path(module.__file__).read_text(encoding="utf-8"))
+    text = (
+        "# Tables\n\n"
+        f"Schema version {module.SCHEMA_VERSION}, in `clipledger.db` (SQLite). Times are UTC text such as\n"
+        "`2026-05-29T12:00:00.123Z`, which sorts as it is; `create_time` alone is unix seconds, as the API gives it.\n"
+        "Ids are text: they exceed 2^53. Read as much as you like; write only through `clipledger`. Queries to start\n"
+        "with are in [work-with-the-database.md](../howto/work-with-the-database.md).\n"
+    )
+    for found in module.metadata.tables.values():
+        rows = [_column(column, notes.get((found.name, column.name), "")) for column in found.columns]
+        text += f"\n## `{found.name}`\n\n{_TABLES[found.name]}\n\n" + table(("column", "type", "null", "meaning"), rows)
+    return text
+
+
+def _column(column: Any, note: str) -> Cells:
+    kind = {"UtcTime": "time (UTC)", "Double": "real", "JSON": "JSON"}.get(
+        type(column.type).__name__, type(column.type).__name__.lower()
+    )
+    name = f"`{column.name}`" + (" (key)" if column.primary_key else "")
+    return name, kind, "yes" if column.nullable else "no", note
+
+
+def _notes(source: str) -> dict[tuple[str, str], str]:
+    """Give the comment beside each column of the schema's source."""
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    notes = {}
+    for call in (node for node in ast.walk(ast.parse(source)) if _calls(node, "Table")):
+        for part in (node for node in call.args if _calls(node, "Column")):
+            note = comments.get(part.lineno) or comments.get(part.end_lineno or 0, "")
+            notes[call.args[0].value, part.args[0].value] = note
+    return notes
+
+
+def _calls(node: Any, name: str) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+
+
+# Faults of the simulator
+
+
+_DOORS: Mapping[str, str] = {
+    "world": "decided once per post or author: part of the world",
+    "api": "rolled at every API call",
+    "detail": "rolled at every call that asks for one post",
+    "list": "rolled at every page of a list",
+    "shape": "rolled for every post object that is written",
+    "link": "rolled for every reply that holds links",
+    "hd": "decided once per post, for ever",
+    "cdn": "rolled at every fetch of a file",
+}
+
+
+def faults() -> str:
+    """List every fault that the simulator knows, and the presets."""
+    from clipledger.sim.faults import KINDS, PRESETS, Door
+
+    text = (
+        "# Faults of the simulator\n\n"
+        "`clipledger sim serve --faults PLAN` takes a comma list of presets, `NAME[=SHARE][:AMOUNT][@FROM-TO]` and\n"
+        "`rpm=`, `burst=`, `patience=`. SHARE is how often it strikes, 0 to 1, and 1 when it is not said; FROM and TO\n"
+        "are seconds after the world's start. A later word wins. Example:\n"
+        "`hostile,throttle_429=0.05,slow=0.1:20,not_found_outage@3600-7200`.\n\n"
+        "- `rpm`: calls a minute before status 429; `burst`: calls a second; `none` for no limit.\n"
+        "- `patience`: after so many failed answers about one post it is answered truthfully; `none`: never.\n\n"
+        "Whether a fault strikes is rolled from the seed, the fault's name, the id and the number of the call: the same\n"
+        "seed and the same calls give the same faults.\n"
+    )
+    for door in Door:
+        rows = [
+            (f"`{kind.name}`", kind.about, f"{kind.amount:g} {kind.unit}" if kind.amount is not None else "")
+            for kind in KINDS
+            if kind.door is door
+        ]
+        text += f"\n## {door.value}: {_DOORS[door.value]}\n\n" + table(("fault", "what happens", "amount"), rows)
+    text += "\n## Presets\n\n"
+    for name, plan in PRESETS.items():
+        text += f"- `{name}`: " + (f"`{plan}`" if str(plan) != name else "no faults") + "\n"
+    return text
+
+
+def table(head: Cells, rows: Sequence[Cells]) -> str:
+    """Write a Markdown table."""
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

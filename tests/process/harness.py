@@ -1,0 +1,291 @@
+"""Real processes for the tests: a simulator behind a port, the command line in front of an archive, and the judge.
+
+Everything that is started is stopped by its own process id. Must not: reach into a process, or know how one works.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlencode
+
+from clipledger.sim.audit import Evidence, Report, audit
+from clipledger.sim.faults import FaultPlan
+from clipledger.sim.world import World
+
+KEY = "sim-key-4f1d9a7c20"
+RPM = 6000
+PROGRAM = (sys.executable, "-m", "clipledger")
+PATIENCE_S = 120.0
+"""How long a command may take before a test gives up on it."""
+
+BRISK = "throttle_429=0.002:1,timeout=0.004:1,slow=0.01:1,stall=0.005:1,slow_body=0.005:60000,endless=0.002:8,burst=none"
+"""Every wait of a hostile world cut to a second: for tests that want the fault and not the wait."""
+
+STATES = ("pending", "running", "stored", "archived", "dead", "withheld")
+
+
+def plain_environment() -> dict[str, str]:
+    """Give the environment without anything that is meant for the program."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("CLIPLEDGER_", "TIKLIVEAPI_"))}
+
+
+@dataclass(slots=True)
+class Sim:
+    """A simulator in a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    base_url: str
+    seed: int
+    posts: int
+    faults: str
+    rpm: int
+    start: float
+
+    def get(self, path: str, **params: object) -> Any:
+        """Ask one of the world's own doors."""
+        query = f"?{urlencode(params)}" if params else ""
+        with urllib.request.urlopen(f"{self.base_url}{path}{query}", timeout=60) as answer:
+            return json.load(answer)
+
+    def ledger(self) -> Any:
+        """Fetch the world's books."""
+        return self.get("/_sim/ledger", calls=1)
+
+    def truth(self) -> Any:
+        """Fetch what is true of every post."""
+        return self.get("/_sim/world", files=1)
+
+    def turn(self, **switches: object) -> Any:
+        """Turn switches of the world."""
+        return self.get("/_sim/control", **switches)
+
+    def details(self) -> int:
+        """Count the calls to /post-detail/."""
+        return int(self.ledger()["endpoints"].get("/post-detail/", 0))
+
+    def twin(self) -> World:
+        """Make the same world in this process, to ask for names that no door tells."""
+        plan = FaultPlan.parse(self.faults)
+        return World(self.seed, self.posts, start=self.start, faults=plan, base_url=self.base_url)
+
+    def names(self) -> list[str]:
+        """Name sources that together show every listed post, in several forms."""
+        told = self.truth()
+        people = [f"@{author['handle']}" for author in told["authors"]]
+        return [*people, *(f"#{tag}" for tag in list(told["tags"])[:2]), f"music:{told['sounds'][0]}"]
+
+
+@contextmanager
+def simulator(
+    posts: int = 60, faults: str = "calm", *, seed: int = 7, rpm: int = RPM, key: str = KEY
+) -> Iterator[Sim]:
+    """Start `clipledger sim serve` and stop it by its id; its key is turned to `key`."""
+    words = ("sim", "serve", "--seed", str(seed), "--posts", str(posts), "--faults", faults, "--rpm", str(rpm))
+    with child(*words, env=plain_environment(), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        sim = Sim(process, told["base_url"], seed, posts, faults, rpm, told["start"])
+        sim.turn(key=key)
+        yield sim
+
+
+@contextmanager
+def child(*words: str, env: Mapping[str, str], **more: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the program; however the block ends, the process is gone afterwards."""
+    process = subprocess.Popen([*PROGRAM, *words], env=dict(env), **more)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How one command ended."""
+
+    words: tuple[str, ...]
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Read the one document on stdout."""
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        """Read the JSON lines on stdout."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def summary(self) -> Any:
+        """Read the last JSON line."""
+        return self.lines[-1]
+
+    def says(self, *words: str) -> None:
+        """Check that stderr is one clear line with these words, and no traceback."""
+        assert "Traceback" not in self.err, self.err
+        assert self.err.count("\n") == 1 and self.err.startswith("clipledger: "), f"{self.words}: {self.err!r}"
+        for word in words:
+            assert word in self.err, f"{self.words}: {word!r} is not in {self.err!r}"
+
+
+@dataclass(slots=True)
+class Archive:
+    """An archive and the environment of its commands."""
+
+    folder: Path
+    env: dict[str, str] = field(default_factory=plain_environment)
+
+    def command(self, *words: str) -> list[str]:
+        """Spell a command line out."""
+        return [*PROGRAM, "--archive", str(self.folder), *words]
+
+    def cli(
+        self, *words: str, code: int | None = 0, stdin: bytes | None = None, wrap: tuple[str, ...] = (), **env: str
+    ) -> Ran:
+        """Run a command; `code` is what it must end with, None for anything."""
+        done = subprocess.run(
+            [*wrap, *self.command(*words)],
+            env=self.env | env,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        ran = Ran(words, done.returncode, done.stdout.decode(), done.stderr.decode())
+        assert code is None or ran.code == code, f"{words} ended with {ran.code}, not {code}: {ran.out}\n{ran.err}"
+        return ran
+
+    def json(self, *words: str, code: int | None = 0, **env: str) -> Any:
+        """Run a command with --json and read its one document."""
+        return self.cli("--json", *words, code=code, **env).json
+
+    @contextmanager
+    def started(self, *words: str, **more: Any) -> Iterator[subprocess.Popen[bytes]]:
+        """Start a command and leave it running inside the block."""
+        with child("--archive", str(self.folder), *words, env=self.env, **more) as process:
+            yield process
+
+    def finish(self, runs: int = 6, **env: str) -> Any:
+        """Run until nothing waits; give the last summary."""
+        for _ in range(runs):
+            told = self.cli("run", "--json", "-q", code=None, **env)
+            assert told.code in (0, 3), f"{told.code}: {told.out[-2000:]}\n{told.err}"
+            states = told.summary["states"]
+            if not states["pending"] + states["running"] + states["stored"]:
+                return told.summary
+        raise AssertionError(f"after {runs} runs something waits still: {told.summary}")
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask the database, reading only."""
+        with closing(sqlite3.connect(f"file:{self.folder / 'clipledger.db'}?mode=ro", uri=True)) as db:
+            return db.execute(sql, values).fetchall()
+
+    def change(self, sql: str, *values: object) -> int:
+        """Do something to the database behind the program's back; give how many rows it hit."""
+        with closing(sqlite3.connect(self.folder / "clipledger.db")) as db, db:
+            return db.execute(sql, values).rowcount
+
+    def one(self, sql: str, *values: object) -> Any:
+        """Ask the database for one value."""
+        return self.rows(sql, *values)[0][0]
+
+    def ids(self, state: str = "archived") -> list[str]:
+        """List the ids in a state."""
+        return [row[0] for row in self.rows("SELECT aweme_id FROM archive_queue WHERE state = ? ORDER BY 1", state)]
+
+    def file_of(self, aweme_id: str, kind: str = "video") -> Path:
+        """Give the path of a stored file."""
+        sql = "SELECT storage_key FROM files WHERE aweme_id = ? AND kind = ?"
+        return self.folder / self.one(sql, aweme_id, kind)
+
+    def media(self) -> dict[str, tuple[int, int, int]]:
+        """Note every stored file's inode, size and time of change."""
+        return {
+            str(path.relative_to(self.folder)): (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+            for kind in ("videos", "photos", "covers")
+            for path in (self.folder / kind).rglob("*")
+            if (stat := path.stat()) and path.is_file()
+        }
+
+    def audited(self, sim: Sim, *, finished: bool = True) -> Report:
+        """Hold the archive against the world and demand that the judge is content."""
+        evidence = Evidence(sim.ledger(), sim.truth(), KEY, sim.rpm)
+        report = audit(self.folder, evidence, finished=finished)
+        assert report.findings == [], "\n".join(report.findings[:20])
+        assert evidence.ledger["key_leaks"] == 0
+        return report
+
+
+def archive_for(folder: Path, sim: Sim | None = None, **env: str) -> Archive:
+    """Make an archive whose commands know the simulator; a copy of a new one, since `init` is slow."""
+    known = plain_environment() | {"TIKLIVEAPI_KEY": KEY, "CLIPLEDGER_QUEUE__RETRY_BASE_S": "0.2"}
+    if sim is not None:
+        known |= {
+            "CLIPLEDGER_API__BASE_URL": sim.base_url,
+            "CLIPLEDGER_API__REQUESTS_PER_MINUTE": str(sim.rpm),
+            "CLIPLEDGER_CDN__ALLOW_INSECURE": "true",
+            "CLIPLEDGER_LISTING__SHORT_LINK_URL": sim.base_url,
+        }
+    shutil.copytree(_new_archive(), folder)
+    return Archive(folder, known | env)
+
+
+@cache
+def _new_archive() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="clipledger-new-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    Archive(folder).cli("init", "-q")
+    return folder
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Look every few milliseconds until something holds; fail when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def events_of(stream: IO[bytes] | None) -> Iterator[Any]:
+    """Read JSON lines as they come."""
+    assert stream is not None
+    for line in stream:
+        yield json.loads(line)
+
+
+def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
+    """Send one signal to one process."""
+    process.send_signal(number)
+
+
+def sha256(path: Path) -> str:
+    """Digest a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,197 @@
+"""What a command is given and what it says: options on either side, and no stranger's text loose in a terminal."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipledger.cli.exits import Exit, exit_of
+from clipledger.cli.main import globals_first
+from clipledger.cli.output import Context, printable, size, table
+from clipledger.core.errors import (
+    ArchiveInUse,
+    CapReached,
+    ClipledgerError,
+    CreditsExhausted,
+    Misconfigured,
+    Outage,
+    StorageFull,
+    StorageUnavailable,
+    UsageError,
+)
+
+GLOBALS = [["--json"], ["-q"], ["-v"], ["--quiet"], ["--verbose"], ["-qv"], ["--archive", "x"], ["--archive=x"]]
+LOOSE = ["run", "add", "-", "-a", "@a.b", "#tag", "--only", "-x", "", "--region"]
+words = st.sampled_from([*LOOSE, "--", "--archive", *(option[0] for option in GLOBALS)])
+typed_in = st.lists(st.sampled_from(GLOBALS) | st.sampled_from(LOOSE), max_size=12)
+
+
+@pytest.mark.parametrize(
+    ("typed", "sorted_"),
+    [
+        ("run", "run"),
+        ("run --json", "--json run"),
+        ("--json run", "--json run"),
+        ("run --archive x --follow -q", "--archive x -q run --follow"),
+        ("status --archive=x", "--archive=x status"),
+        ("status -qv", "-qv status"),
+        ("add -a - @x", "add -a - @x"),
+        ("add -a - -- --json", "add -a - -- --json"),
+        ("-v add -- -q --archive y", "-v add -- -q --archive y"),
+        ("add --every 6h --json #tag", "--json add --every 6h #tag"),
+        ("sim serve --port 0 --json", "--json sim serve --port 0"),
+        ("", ""),
+    ],
+)
+def test_global_options_are_accepted_on_either_side(typed: str, sorted_: str) -> None:
+    """`clipledger run --json` is `clipledger --json run`; what stands behind `--` is left alone."""
+    assert globals_first(typed.split()) == sorted_.split()
+
+
+@pytest.mark.parametrize("typed", [["run", "--archive"], ["--archive"], ["--json", "run", "--archive"]])
+def test_a_missing_folder_is_left_for_the_parser_to_name(typed: list[str]) -> None:
+    """`--archive` without a folder is told as such: the command's name is not taken for the folder."""
+    assert globals_first(typed)[-1] == "--archive"
+    assert "run" not in globals_first(typed)
+
+
+@given(st.lists(words, max_size=12))
+def test_sorting_options_twice_changes_nothing(argv: list[str]) -> None:
+    """However options are mixed, sorting them is done once and for all."""
+    once = globals_first(argv)
+    assert globals_first(once) == once
+
+
+@given(typed_in, st.lists(words, max_size=4))
+def test_sorting_options_loses_no_word(typed: list[list[str] | str], behind: list[str]) -> None:
+    """No word is lost or invented: global options come first, the rest keeps its order, `--` and on are left alone."""
+    front = [word for part in typed if isinstance(part, list) for word in part]
+    rest = [part for part in typed if isinstance(part, str)]
+    argv = [word for part in typed for word in ([part] if isinstance(part, str) else part)]
+    assert globals_first([*argv, "--", *behind]) == [*front, *rest, "--", *behind]
+
+
+@given(st.text(st.characters(), max_size=60))
+def test_a_strangers_text_does_not_move_the_cursor(text: str) -> None:
+    """Titles and handles cannot clear the screen, reverse how a line reads or hide what follows."""
+    for sign in printable(text):
+        assert sign in ("\n", "\u200d") or unicodedata.category(sign) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2J", "\\x1b[2J"),
+        ("a\rb", "a\\x0db"),
+        ("\u202egpj.exe", "\\x202egpj.exe"),
+        ("\ud800", "\\xd800"),
+        ("Älice ✨ \U0001f468\u200d\U0001f469", "Älice ✨ \U0001f468\u200d\U0001f469"),
+        ("two\nlines", "two\nlines"),
+    ],
+)
+def test_what_is_harmless_stays_as_it_is(text: str, shown: str) -> None:
+    """Letters and pictures of all scripts are shown; what would do harm is shown as its number."""
+    assert printable(text) == shown
+    assert printable(shown) == shown
+
+
+def test_a_table_lays_numbers_to_the_right() -> None:
+    """Columns line up: text to the left, numbers to the right, nothing shown as `-`."""
+    told = table([("alice", 5, None), ("bob", 1234, "x")], ("who", "n", "why"))
+    assert told.splitlines() == ["who       n  why", "alice     5  -", "bob    1234  x"]
+
+
+def test_a_title_cannot_forge_a_row() -> None:
+    """A line break or an escape in a title does not break the table it is shown in."""
+    told = table([("a\nb\x1b[2J", 1), ("c", 2)], ("title", "n"))
+    assert len(told.splitlines()) == 3
+    assert printable(told) == told
+    assert {len(line) for line in told.splitlines()} == {len("a\\nb\\x1b[2J") + len("  1")}
+
+
+def test_a_table_without_rows_is_its_head() -> None:
+    """An empty table is shown with its head, not as an error."""
+    assert table([], ("id", "state")) == "id  state"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (1_400_000_000, "1.4 GB"),
+        (999_960, "1.0 MB"),
+        (5_000_000_000_000_000, "5000.0 TB"),
+    ],
+)
+def test_sizes_are_written_for_people(count: float, text: str) -> None:
+    """Sizes are shown in units of a thousand, with one decimal, never as `1000.0 kB`."""
+    assert size(count) == text
+
+
+def test_json_is_one_document_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--json` stdout holds the document and nothing else; what is meant for people goes to stderr."""
+    context = Context(json=True)
+    context.tell("for people")
+    context.warn("for people too")
+    context.document({"title": "Älice\n\ud800", "path": str(Path("a\udcff"))})
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"title": "Älice\n\ud800", "path": "a\udcff"}
+    assert out.isascii()
+    assert out.count("\n") == 1
+    assert err.splitlines() == ["for people", "for people too"]
+
+
+@pytest.mark.parametrize(
+    ("loudness", "out", "err"), [(-1, "", "must\n"), (0, "may\n", "must\n"), (1, "may\n", "must\n")]
+)
+def test_quiet_keeps_what_must_be_said(loudness: int, out: str, err: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`-q` silences what may be said and keeps what must be."""
+    context = Context(loudness=loudness)
+    context.tell("may")
+    context.warn("must")
+    assert capsys.readouterr() == (out, err)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "word"),
+    [
+        (UsageError("x"), 2, "usage"),
+        (Misconfigured("x"), 4, "misconfigured"),
+        (CreditsExhausted("x"), 5, "cap"),
+        (CapReached("x"), 5, "cap"),
+        (StorageFull("x"), 6, "storage"),
+        (StorageUnavailable("x"), 6, "storage"),
+        (Outage("x"), 8, "outage"),
+        (ArchiveInUse("x"), 9, "in_use"),
+        (ClipledgerError("x"), 1, "bug"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_every_end_has_its_exit_code(error: ClipledgerError, code: int, word: str) -> None:
+    """Scripts tell a refused key, an empty balance, a full disk, an outage and a busy archive apart."""
+    assert exit_of(error) == code
+    assert exit_of(error).word == word
+
+
+def test_exit_codes_are_the_documented_ones() -> None:
+    """The exit codes are those that the contract names, and no others."""
+    assert {code.word: int(code) for code in Exit} == {
+        "ok": 0,
+        "bug": 1,
+        "usage": 2,
+        "unfinished": 3,
+        "misconfigured": 4,
+        "cap": 5,
+        "storage": 6,
+        "damaged": 7,
+        "outage": 8,
+        "in_use": 9,
+        "interrupted": 130,
+    }
