@@ -84,9 +84,10 @@ def states() -> str:
 
 def commands() -> str:
     """Show the help of every command."""
-    from clipledger.cli.app import app
     from typer.main import get_command
     from typer.testing import CliRunner
+
+    from clipledger.cli.app import app
 
     def help_of(words: Cells) -> str:
         shown = CliRunner().invoke(app, [*words, "--help"], prog_name="clipledger")
@@ -125,8 +126,8 @@ _ENDINGS: Mapping[str, str] = {
     "`--max-...`.",
     "storage": "The disk is full, read-only or not the one it was. Work under way was given back.",
     "damaged": "`verify` found damage or books that do not balance; each finding names its id.",
-    "outage": "The breaker is open: the answers of the API or the CDN cannot be believed now. Nothing was declared dead "
-    "on such answers. Run again later; the first calls are probes.",
+    "outage": "The breaker is open: the answers of the API or the CDN cannot be believed now. On such answers nothing "
+    "was declared dead. Run again later; the first calls are probes.",
     "in_use": "Another process holds the archive in a way that excludes this command.",
     "interrupted": "Stopped by Ctrl-C, SIGINT or SIGTERM. What was not finished was given back, uncounted.",
 }
@@ -294,8 +295,8 @@ def faults() -> str:
         "`hostile,throttle_429=0.05,slow=0.1:20,not_found_outage@3600-7200`.\n\n"
         "- `rpm`: calls a minute before status 429; `burst`: calls a second; `none` for no limit.\n"
         "- `patience`: after so many failed answers about one post it is answered truthfully; `none`: never.\n\n"
-        "Whether a fault strikes is rolled from the seed, the fault's name, the id and the number of the call: the same\n"
-        "seed and the same calls give the same faults.\n"
+        "Whether a fault strikes is rolled from the seed, the fault's name, the id and the number of the call: the\n"
+        "same seed and the same calls give the same faults.\n"
     )
     for door in Door:
         rows = [

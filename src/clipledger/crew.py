@@ -89,6 +89,7 @@ class Crew:
         """Do the due work of all roles; what halted the run, if anything, is in the tally."""
         await self._janitor.recover()
         await self._guard.load()
+        in_order = False
         try:
             async with asyncio.TaskGroup() as group:
                 beat = group.create_task(self.worker.beat())
@@ -96,10 +97,18 @@ class Crew:
                     for role in self._roles():
                         roles.create_task(self._in_good_order(role))
                 beat.cancel()
+            in_order = True
         finally:
-            # What a bug left behind, and calls whose answer was never read.
-            await self._queue.release_worker(self.worker.name, self._clock.now(), self._policy.crashes_max)
+            await self._leave(in_order)
         return self.worker.tally
+
+    async def _leave(self, in_order: bool) -> None:
+        """Settle what is still open: a bug counts against its video, a verdict that a full disk refused does not."""
+        name, now = self.worker.name, self._clock.now()
+        if in_order:
+            await self._queue.give_back(name, now)
+        else:
+            await self._queue.release_worker(name, now, self._policy.crashes_max)
 
     def _roles(self) -> Iterator[Callable[[], Awaitable[None]]]:
         yield from [self._list] * self._listers

@@ -1,8 +1,9 @@
 """Who is at work on an archive of this machine: locks that the kernel drops when a process dies.
 
 Each worker holds a lock file of its own; a worker whose file can be locked is dead, and its videos
-are given back at once instead of after the lease. The archive lock is shared by workers and held
-alone by whoever must not be disturbed. Must not: touch the database or the store.
+are given back at once instead of after the lease. One that a full disk stopped in good order leaves a
+`.stop` instead of a `.lock`: what it held is nobody's crash. The archive lock is shared by workers and
+held alone by whoever must not be disturbed. Must not: touch the database or the store.
 """
 
 from __future__ import annotations
@@ -13,23 +14,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from clipledger.core.errors import ArchiveInUse
+from clipledger.core.errors import ArchiveInUse, StorageFull, StorageUnavailable
 
 PRIVATE = ".clipledger"
 """The archive's own folder: locks and the spool."""
 
+_STOPPED = ".stop"
+
 
 def private_folder(archive: Path) -> Path:
     """Give (and make) the folder that holds locks and parts."""
-    folder = archive / PRIVATE
-    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    return folder
+    return _made(archive / PRIVATE)
 
 
 @contextmanager
 def hold_archive(archive: Path, *, alone: bool = False) -> Iterator[None]:
     """Hold the archive, shared or alone; ArchiveInUse when another process excludes that."""
-    descriptor = os.open(private_folder(archive) / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    descriptor = _opened(private_folder(archive) / "lock")
     try:
         if not _lock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH):
             other = "other clipledger processes are at work on it" if alone else "another process holds it alone"
@@ -47,8 +48,17 @@ def hold_worker(archive: Path, worker: str) -> Iterator[None]:
     try:
         yield
         path.unlink(missing_ok=True)
+    except (StorageFull, StorageUnavailable):
+        # It could not even write down that it stopped. A rename takes no space.
+        path.rename(path.with_suffix(_STOPPED))
+        raise
     finally:
         os.close(descriptor)
+
+
+def stopped_workers(archive: Path) -> list[str]:
+    """List the workers that stopped by themselves and could not give back what they held; `forget` them too."""
+    return [path.stem for path in sorted(_workers(archive).glob(f"*{_STOPPED}"))]
 
 
 def dead_workers(archive: Path) -> list[str]:
@@ -57,23 +67,41 @@ def dead_workers(archive: Path) -> list[str]:
 
 
 def forget(archive: Path, worker: str) -> None:
-    """Remove the lock file of a dead worker; one that lives after all keeps it."""
+    """Remove the file of a dead or stopped worker; one that lives after all keeps it."""
     path = _workers(archive) / f"{worker}.lock"
+    path.with_suffix(_STOPPED).unlink(missing_ok=True)
     with _tried(path) as is_free:
         if is_free:
             path.unlink(missing_ok=True)
 
 
 def _workers(archive: Path) -> Path:
-    folder = private_folder(archive) / "workers"
-    folder.mkdir(mode=0o750, exist_ok=True)
+    return _made(private_folder(archive) / "workers")
+
+
+def _made(folder: Path) -> Path:
+    with _unwritable(folder):
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     return folder
+
+
+def _opened(path: Path) -> int:
+    with _unwritable(path):
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+
+@contextmanager
+def _unwritable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageFull(f"{path}: {error.strerror}") from error
 
 
 def _locked(path: Path) -> int:
     """Open and lock a lock file anew until it is the one under its name: a sweep may take an unlocked one for dead."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        descriptor = _opened(path)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):

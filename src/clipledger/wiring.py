@@ -18,7 +18,7 @@ from pathlib import Path
 
 from clipledger import presence
 from clipledger import settings as settings_file
-from clipledger.core.errors import Misconfigured
+from clipledger.core.errors import Misconfigured, StorageFull
 from clipledger.core.lifecycle import CaptureChoice, Policy
 from clipledger.core.model import ApiKey
 from clipledger.core.ports import Clock, ObjectStore, Wire
@@ -102,10 +102,13 @@ class Limits:
 
 def create_archive(folder: Path, clock: Clock) -> bool:
     """Lay down an archive: settings, database, UUID. Changes nothing that is there; says whether it was new."""
-    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    file = folder / settings_file.FILE_NAME
-    if not file.exists():
-        file.write_text(settings_file.template(), encoding="utf-8")
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        file = folder / settings_file.FILE_NAME
+        if not file.exists():
+            file.write_text(settings_file.template(), encoding="utf-8")
+    except OSError as error:
+        raise StorageFull(f"cannot make an archive in {folder}: {error.strerror}") from error
     name = presence.private_folder(folder) / "uuid"
     if name.exists():
         return False
@@ -120,7 +123,7 @@ def create_archive(folder: Path, clock: Clock) -> bool:
 async def open_archive(folder: Path, clock: Clock | None = None) -> AsyncIterator[Archive]:
     """Open an archive; Misconfigured with one clear line when there is none, or it is not whole."""
     settings = settings_file.load(folder)
-    identity = _identity(folder)
+    identity = identity_of(folder)
     async with Database.open(database_url(folder, settings)) as db:
         meta = Meta(db)
         if (known := await meta.get(_UUID_KEY)) != identity:
@@ -269,7 +272,8 @@ def _cdn(wire: Wire, settings: Settings, clock: Clock) -> Cdn:
     )
 
 
-def _identity(folder: Path) -> str:
+def identity_of(folder: Path) -> str:
+    """Read the archive's UUID; Misconfigured where there is no archive."""
     try:
         return (folder / presence.PRIVATE / "uuid").read_text(encoding="ascii").strip()
     except (FileNotFoundError, NotADirectoryError):

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from clipledger.core.errors import ClipledgerError, Misconfigured, StorageFull, StorageUnavailable
-from clipledger.db import engine, schema
+from clipledger.core.errors import ClipledgerError, StorageFull, StorageUnavailable
+from clipledger.db import engine
 from clipledger.db.database import BATCH_MAX, Database
 from clipledger.db.meta import Meta
 from clipledger.db.tables import meta, source_cursors
@@ -28,18 +28,6 @@ def _keep(connection: Connection, rows: list[str]) -> list[str]:
 async def _keys(db: Database) -> set[str]:
     rows = await db.read(lambda connection: connection.execute(select(meta.c.key)).scalars().all())
     return set(rows) - {"archive_uuid", "created_at"}
-
-
-async def _open(path: Path) -> None:
-    async with Database.open(path):
-        pass
-
-
-def _refused(path: Path) -> str:
-    with pytest.raises(Misconfigured) as caught:
-        asyncio.run(_open(path))
-    assert "\n" not in caught.value.detail
-    return caught.value.detail
 
 
 def test_many_writers_share_one_commit(tmp_path: Path) -> None:
@@ -398,76 +386,3 @@ def test_a_read_only_database_is_storage_full(tmp_path: Path) -> None:
             await db.write(lambda connection: _keep(connection, ["a"]))
 
     in_archive(tmp_path, act)
-
-
-def test_a_missing_file_is_not_made(tmp_path: Path) -> None:
-    """Opening where no archive is says so and leaves no empty file behind."""
-    assert "run clipledger init" in _refused(tmp_path / "none.db")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
-    """A database file that is something else is refused in one clear line."""
-    path = tmp_path / "clipledger.db"
-    path.write_bytes(b"this is a letter to my aunt, not a database" * 100)
-    assert "not a database" in _refused(path)
-
-
-def test_another_programs_database_is_refused(tmp_path: Path) -> None:
-    """A database of some other program is left alone."""
-    path = tmp_path / "clipledger.db"
-    with sqlite3.connect(path) as other:
-        other.execute("CREATE TABLE recipes(name)")
-    other.close()
-    assert _refused(path).startswith("not a clipledger archive")
-
-
-@pytest.mark.parametrize(
-    ("version", "words"),
-    [
-        ("0000", "schema 0000, this program needs 0001: run clipledger db migrate"),
-        ("9999", "made by a newer clipledger: schema 9999, this program knows 0001"),
-    ],
-)
-def test_another_schema_is_refused(tmp_path: Path, version: str, words: str) -> None:
-    """An archive of an older or newer schema is refused, with what to do."""
-    path = new_archive(tmp_path)
-    with sqlite3.connect(path) as other:
-        other.execute("UPDATE alembic_version SET version_num = ?", (version,))
-    other.close()
-    assert _refused(path) == words
-
-
-def test_a_lost_table_is_noticed(tmp_path: Path) -> None:
-    """An archive whose database lost a table is refused at once, by the table's name."""
-    path = new_archive(tmp_path)
-    with sqlite3.connect(path) as other:
-        other.execute("DROP TABLE posts")
-    other.close()
-    assert _refused(path) == "not a clipledger archive: table posts is missing from its database"
-
-
-@pytest.mark.parametrize("url", ["mysql://x/y", "sqlite:///:memory:", "://"])
-def test_an_unknown_database_url_is_refused(url: str) -> None:
-    """A database URL we cannot use is a setting to be corrected."""
-    with pytest.raises(Misconfigured, match=r"database\.url"):
-        Database(url)
-
-
-def test_creating_twice_changes_nothing(tmp_path: Path) -> None:
-    """`init` on an existing archive keeps its UUID and its rows."""
-    path = tmp_path / "clipledger.db"
-    assert schema.create(path, now=1.0, archive_uuid="first") == "first"
-    assert schema.create(f"sqlite:///{path}", now=2.0, archive_uuid="second") == "first"
-    schema.migrate(path)
-
-    async def main() -> None:
-        async with Database.open(path) as db:
-            assert await Meta(db).get("archive_uuid") == "first"
-            assert await Meta(db).get("created_at") == "1970-01-01T00:00:01.000Z"
-            assert await Meta(db).get("nothing") is None
-            await Meta(db).set("regions", "1")
-            await Meta(db).set("regions", "2")
-            assert await Meta(db).get("regions") == "2"
-
-    asyncio.run(main())

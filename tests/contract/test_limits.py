@@ -179,6 +179,18 @@ def test_a_burst_of_429s_is_one_throttling(tmp_path: Path) -> None:
     with_limiters(tmp_path, act)
 
 
+def test_a_long_retry_after_is_not_cut_short(tmp_path: Path) -> None:
+    """A 429 that asks for less, or for nothing, does not shorten the pause that another one asked for."""
+
+    async def act(limiters: list[Limiter]) -> None:
+        await limiters[0].throttled(60.0, 0.0)
+        await limiters[0].throttled(None, 0.0)
+        await limiters[0].permit()
+        assert _now() == pytest.approx(60, abs=0.01)
+
+    with_limiters(tmp_path, act)
+
+
 def test_a_cancelled_caller_holds_nobody_up(tmp_path: Path) -> None:
     """Callers that give up while they wait leave their turn to the next, at every stage of waiting."""
     times: list[float] = []

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from sqlalchemy import update
+
 from clipledger.core.errors import Reason
 from clipledger.db.database import Database
 from clipledger.db.queue import Queue
 from clipledger.db.sources import SourceIn, SourceJob, Sources
+from clipledger.db.tables import sources as table
 from contract.archives import NOW, in_archive, page_of
 
 
@@ -70,6 +73,18 @@ def test_posts_added_by_hand_are_never_listed(tmp_path: Path) -> None:
 
     async def act(sources: Sources, _db: Database) -> None:
         await sources.register(SourceIn("hand", "hand", "", NOW))
+        assert await sources.claim_due(NOW, 60, "w") is None
+        assert await sources.next_due_at() is None
+
+    with_sources(tmp_path, act)
+
+
+def test_a_paused_source_is_left_alone(tmp_path: Path) -> None:
+    """A paused source is not read, and nobody waits for it."""
+
+    async def act(sources: Sources, db: Database) -> None:
+        await sources.register(SourceIn("@a", "user", "a", NOW))
+        await db.write(lambda connection: connection.execute(update(table).values(paused_at=NOW)))
         assert await sources.claim_due(NOW, 60, "w") is None
         assert await sources.next_due_at() is None
 

@@ -116,6 +116,13 @@ def verdict(job: Job, error: ClipledgerError, *, paid: bool = True, jitter: floa
     return after_failure(job, error, paid=paid, now=NOW, policy=POLICY, jitter=jitter)
 
 
+def test_the_policy_is_the_documented_one() -> None:
+    """Without any setting: 5 attempts, three looks over a day before a lonely `gone` is believed, 3 dead workers."""
+    assert (POLICY.attempts_max, POLICY.gone_rechecks, POLICY.gone_span_s, POLICY.crashes_max) == (5, 3, DAY_S, 3)
+    assert (POLICY.retry_base_s, POLICY.retry_cap_s, POLICY.suspect_hold_s) == (5, 6 * 3600, 3600)
+    assert (POLICY.throttle_base_s, POLICY.throttle_cap_s) == (5, 300)
+
+
 def test_every_state_has_a_way_in() -> None:
     """Every state an id can be in is reached from the moment it is first seen."""
     reached: set[State | None] = {None}

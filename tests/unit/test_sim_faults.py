@@ -202,6 +202,17 @@ def test_the_table_is_whole() -> None:
     assert all(kind.about and kind.about[0] != " " for kind in KINDS)
 
 
+def test_however_bent_an_item_still_names_its_post() -> None:
+    """When every shape strikes at once, each item of a list still holds its id somewhere, and a photo its slides."""
+    shapes = ",".join(f"{kind.name}=1" for kind in KINDS if kind.door is Door.SHAPE)
+    bent, straight = make(600, shapes), make(600)
+    for author in bent.population.authors[:6]:
+        pairs = [body(world, "/user-posts/", userid=author.id, count="30")["videos"] for world in (bent, straight)]
+        for odd, plain in zip(*pairs, strict=True):
+            assert plain["video_id"] in (str(odd.get("video_id")), odd.get("aweme_id"))
+            assert bool(odd.get("images")) is bool(plain.get("images"))
+
+
 def test_a_429_tells_when_to_return_in_every_way() -> None:
     """Of the 429s some carry no Retry-After, some seconds, some an HTTP date."""
     world = make(100, "throttle_429=1:7")
@@ -232,6 +243,15 @@ def test_everything_alive_can_be_saved_in_a_hostile_week(seed: int) -> None:
         attempts[post_id] = next((n for n in range(1, 9) if _saved(world, post_id)), 99)
     assert max(attempts.values()) <= 4, {i: n for i, n in attempts.items() if n > 4}
     assert sum(n > 1 for n in attempts.values()) > len(attempts) / 20, "too kind to be hostile"
+
+
+def test_a_patient_plan_tires_of_failing() -> None:
+    """With `patience` n the (n+1)th attempt at a post succeeds at the latest, however certain the faults are."""
+    world = make(100, "http_500=0.5,cdn_500=1,expired_at_birth=0.3,patience=3", now=Now())
+    for post_id in living(world, "video"):
+        assert next(n for n in range(1, 9) if _saved(world, post_id)) <= 4
+    tireless = make(100, "cdn_500=1", now=Now())
+    assert not any(_saved(tireless, living(tireless, "video")[0]) for _ in range(9))
 
 
 def _saved(world: World, post_id: str) -> bool:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from clipledger import sources
 from clipledger.cli.exits import Exit
@@ -117,16 +118,25 @@ def _lines(what: Sequence[str], batch: str | None) -> Iterator[tuple[str, str]]:
     name = "stdin" if batch == "-" else batch
     try:
         with (
-            open(sys.stdin.fileno(), encoding="utf-8", errors="surrogateescape", closefd=False)
+            open(sys.stdin.fileno(), encoding="utf-8-sig", errors="surrogateescape", closefd=False)
             if batch == "-"
             else Path(batch).open(encoding="utf-8-sig", errors="surrogateescape")
         ) as file:
-            for number, line in enumerate(iter(lambda: file.readline(LINE_MAX), ""), start=1):
+            for number, line in enumerate(_bounded(file), start=1):
                 text = line.split(" #", 1)[0].strip() if not line.startswith("#") or _is_tag(line) else ""
                 if text:
                     yield f"{name}:{number}: ", text
     except OSError as error:
         raise UsageError(f"--batch-file {batch}: {error.strerror}") from None
+
+
+def _bounded(file: TextIO) -> Iterator[str]:
+    """Read lines of any length in bounded memory: what goes beyond `LINE_MAX` characters is dropped, not a new line."""
+    while line := file.readline(LINE_MAX):
+        rest = line
+        while rest and not rest.endswith("\n"):
+            rest = file.readline(LINE_MAX)
+        yield line
 
 
 def _is_tag(line: str) -> bool:

@@ -6,7 +6,6 @@ Imports as little as it can: `clipledger --help` must not wait for a database li
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 
@@ -31,8 +30,8 @@ def run(argv: list[str]) -> Exit:
 
     argv = globals_first(argv)
     try:
-        app(argv, standalone_mode=False, prog_name="clipledger")
-        return context.exit
+        ended = app(argv, standalone_mode=False, prog_name="clipledger")
+        return Exit(ended) if ended else context.exit  # the parser turns an interrupt into a number
     except typer.Exit as ended:
         return Exit(ended.exit_code)
     except TyperException as error:
@@ -46,10 +45,8 @@ def run(argv: list[str]) -> Exit:
         if code is Exit.BUG:
             raise
         return _fail(argv, code, error.detail)
-    except BrokenPipeError:
-        # The reader went away (`| head`): nothing is wrong, and Python must not complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
+    except SystemExit:
+        return Exit.OK  # how the parser ends when the reader of a help text went away
 
 
 def globals_first(argv: Sequence[str]) -> list[str]:
@@ -76,10 +73,10 @@ def _is_flag(word: str) -> bool:
 
 
 def _fail(argv: Sequence[str], code: Exit, why: str) -> Exit:
-    from clipledger.cli.output import printable
+    from clipledger.cli.output import printable, write_line
 
     line = printable(" ".join(why.split()))
-    sys.stderr.write(f"clipledger: {line}\n")
+    write_line(sys.stderr, f"clipledger: {line}")
     if "--json" in argv:
-        sys.stdout.write(json.dumps({"exit": code.word, "error": line}) + "\n")
+        write_line(sys.stdout, json.dumps({"exit": code.word, "error": line}))
     return code

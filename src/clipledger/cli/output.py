@@ -6,11 +6,12 @@ With `--json` stdout holds the document and nothing else; everything meant for p
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from clipledger.cli.exits import Exit
 
@@ -27,21 +28,30 @@ class Context:
     def tell(self, text: str) -> None:
         """Say something to people: stdout, or stderr with --json; nothing with -q."""
         if self.loudness >= 0:
-            out = sys.stderr if self.json else sys.stdout
-            out.write(printable(text) + "\n")
+            write_line(sys.stderr if self.json else sys.stdout, printable(text))
 
     def warn(self, text: str) -> None:
         """Say what people must see even with -q."""
-        sys.stderr.write(printable(text) + "\n")
+        write_line(sys.stderr, printable(text))
 
     def document(self, body: Mapping[str, Any] | Sequence[Any]) -> None:
         """Print the one JSON document, in ASCII: a folder's name may be bytes that no encoding can print."""
-        sys.stdout.write(json.dumps(body) + "\n")
+        write_line(sys.stdout, json.dumps(body))
 
     def line(self, body: Mapping[str, Any]) -> None:
         """Print one line of a JSON stream, at once."""
-        sys.stdout.write(json.dumps(body) + "\n")
-        sys.stdout.flush()
+        write_line(sys.stdout, json.dumps(body))
+
+
+def write_line(out: TextIO, line: str) -> None:
+    """Write a line at once. A reader that went away (`| head`) is no reason to stop working: the rest goes nowhere."""
+    try:
+        out.write(line + "\n")
+        out.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, out.fileno())
+        os.close(nowhere)
 
 
 def printable(text: str) -> str:

@@ -69,6 +69,8 @@ async def _run(context: Context, plan: Plan, limits: Limits) -> None:
     async with open_archive(context.archive) as archive:
         worker = new_worker_name()
         with presence.hold_archive(archive.folder), presence.hold_worker(archive.folder, worker):
+            if "capture" in plan.roles:
+                await archive.store.check()  # before a credit is spent on what could not be kept
             wire = CurlWire()
             try:
                 with watch(context, archive) as listener:

@@ -13,7 +13,7 @@ from clipledger.cli.output import Context, size
 from clipledger.db import schema
 from clipledger.db.tables import SCHEMA_VERSION
 from clipledger.stages.verify import Verify
-from clipledger.wiring import database_url, open_archive
+from clipledger.wiring import database_url, identity_of, open_archive
 
 SHOWN = 50
 """Findings told to people one by one; the rest is counted. JSON holds all, up to `KEPT`."""
@@ -38,8 +38,10 @@ def verify(context: Context, *, books: bool, files: bool) -> None:
 
 def migrate(context: Context) -> None:
     """Bring the tables up to this program's schema, alone on the archive."""
+    url = database_url(context.archive, settings_file.load(context.archive))
+    identity_of(context.archive)
     with presence.hold_archive(context.archive, alone=True):
-        schema.migrate(database_url(context.archive, settings_file.load(context.archive)))
+        schema.migrate(url)
     if context.json:
         context.document({"schema": SCHEMA_VERSION, "exit": Exit.OK.word})
     else:

@@ -38,7 +38,7 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
 )
 
-_NOT_OURS = "the database file is damaged or not a database: restore it, or move it away and run clipledger init"
+_NOT_OURS = "the database file is damaged or not a database: restore it from a backup"
 _FAILURES: dict[int, tuple[type[ClipledgerError], str]] = {
     sqlite3.SQLITE_FULL: (StorageFull, "the disk that holds the database is full"),
     sqlite3.SQLITE_READONLY: (StorageFull, "the database cannot be written: it is read-only"),

@@ -180,7 +180,7 @@ _orphans = select(
     _q.c.source,
     _q.c.call_reason,
     select(true())
-    .where(paid_calls.c.aweme_id == _q.c.aweme_id, paid_calls.c.token == _q.c.token, paid_calls.c.credits > 0)
+    .where(paid_calls.c.aweme_id == _q.c.aweme_id, paid_calls.c.token == _q.c.token)
     .exists()
     .label("paid"),
 ).where(

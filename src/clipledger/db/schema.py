@@ -49,7 +49,7 @@ def migrate(where: str | Path) -> None:
 def check_file(url: URL) -> None:
     """Raise Misconfigured when there is no database file; connecting would make an empty one."""
     if not Path(url.database or "").is_file():
-        raise Misconfigured(f"no archive here: {url.database} does not exist; run clipledger init")
+        raise Misconfigured(f"the archive's database {url.database} is not there: restore it from a backup")
 
 
 def check(connection: Connection) -> None:

@@ -23,6 +23,7 @@ from clipledger import __version__
 from clipledger.core.ports import Request, Response, Sink, WireError
 from clipledger.net.hosts import is_literal, is_public, proxy_for
 
+GRACE_S = 0.25  # how long after libcurl's own deadline ours strikes
 USER_AGENT = f"clipledger/{__version__}"
 
 
@@ -48,7 +49,7 @@ class CurlWire:
         exchange = _Exchange(easy, request, sink)
         try:
             self._prepare(exchange)
-            return exchange.conclude(await self._transfers.run(easy))
+            return exchange.conclude(await self._transfers.run(easy, request.limits.deadline_s))
         finally:
             self._put_back(easy)
 
@@ -108,7 +109,7 @@ _CODES = {
 _KINDS = {code: kind for kind, codes in _CODES.items() for code in codes}
 """CURLE codes by number, as pycurl does not name the newer ones. Any other is `protocol`."""
 
-_URL, _HEADER = re.compile(r"[!-~]+"), re.compile(r"[ -~]*")
+_URL, _HEADER, _STATUS = re.compile(r"[!-~]+"), re.compile(r"[ -~]*"), re.compile(rb"HTTP/\S+ (\d{3})")
 _TELLING = ("dns", "connect", "tls")
 """Kinds whose libcurl text is passed on: it holds a host at most, and people need it."""
 
@@ -205,9 +206,9 @@ class _Exchange:
             raise WireError("too_large", f"headers over {self.request.limits.max_header_bytes} bytes")
         if self._opened:
             return  # trailers: the headers are already told
-        if line.startswith(b"HTTP/"):
+        if status := _STATUS.match(line):
             # What came before was interim (1xx), or a proxy's.
-            self._status, self._headers, self._headers_ended = _status_of(line), {}, False
+            self._status, self._headers, self._headers_ended = int(status[1]), {}, False
             return
         self._headers_ended = self._headers_ended or not line.strip()
         # UTF-8 is what a server sends that does not escape, in a Location above all.
@@ -255,9 +256,10 @@ class _Exchange:
         with self._carrier:
             # libcurl sends a request again by itself when a reused connection breaks: a paid call made twice.
             self._again, self._sent = self._sent, True
-            if self._guarded and not is_public(address):
+            allowed = not self._guarded or is_public(address)
+            if not allowed:
                 self._refused = address
-            if not self._again and not self._refused:
+            if allowed and not self._again:
                 return int(pycurl.PREREQFUNC_OK)
         return int(pycurl.PREREQFUNC_ABORT)
 
@@ -281,7 +283,7 @@ class _Transfers:
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)
 
-    async def run(self, easy: pycurl.Curl) -> int:
+    async def run(self, easy: pycurl.Curl, deadline_s: float) -> int:
         """Carry out one prepared exchange; return its CURLE code. Cancelling ends it at once."""
         if self.closed:
             raise WireError("connect", "the wire is closed")
@@ -289,9 +291,12 @@ class _Transfers:
         outcome: asyncio.Future[int] = self._loop.create_future()
         self._multi.add_handle(easy)
         self._running[easy] = outcome
+        # libcurl before 8.23 forgets the deadline of an exchange that waits for a connection.
+        overdue = self._loop.call_later(deadline_s + GRACE_S, self._settle, easy, pycurl.E_OPERATION_TIMEDOUT)
         try:
             return await outcome
         finally:
+            overdue.cancel()
             if self._running.pop(easy, None) is not None:
                 self._multi.remove_handle(easy)
 
@@ -347,16 +352,9 @@ class _Transfers:
                 self._settle(easy, code)
 
     def _settle(self, easy: pycurl.Curl, code: int) -> None:
-        outcome = self._running[easy]
-        if not outcome.done():
+        outcome = self._running.get(easy)
+        if outcome is not None and not outcome.done():
             outcome.set_result(code)
-
-
-def _status_of(line: bytes) -> int:
-    words = line.split(None, 2)
-    if len(words) < 2 or not words[1].isdigit():
-        raise WireError("protocol", "a status line without a status")
-    return int(words[1])
 
 
 def _set_headers(easy: pycurl.Curl, request: Request) -> None:

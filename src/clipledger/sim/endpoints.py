@@ -101,9 +101,8 @@ class Desk:
         post = self._sought(query)
         odd = self._scene.struck(Door.DETAIL, post.id, query.nth)
         if "wrong_id" in odd and not self._scene.patient(post.id):
-            other = self._people.post((post.index + 1) % self._people.size)
             self._scene.failed(post.id)
-            return self._bodies.detail(other, query.nth, straight=True), None
+            return self._bodies.detail(self._another(post), query.nth, straight=True), None
         return self._bodies.detail(post, query.nth), None
 
     def downloads(self, query: Query) -> Answer:
@@ -231,6 +230,12 @@ class Desk:
             return post
         wordings = {"private": _PRIVATE, "region_locked": _REGION}.get(fate, (NOT_FOUND,))
         raise Denied(pick(wordings, roll(0, "gone", post_id)), 404 if "not_found_404" in odd else 200)
+
+    def _another(self, post: Post) -> Post:
+        """Find the next post that exists by now: nobody can be sent one that is still to be made."""
+        people, now = self._people, self._scene.now()
+        following = (people.post((post.index + step) % people.size) for step in range(1, people.size))
+        return next((other for other in following if other.fate(now) != "unborn"), post)
 
     def _user(self, author_id: str) -> Author:
         author = self._people.author_of_id(author_id)

@@ -75,10 +75,8 @@ class TimeLoop(asyncio.SelectorEventLoop):
         self._releases.append(release)
 
     def run_in_executor(self, _executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
-        """Run a function at a step of its own; the future is done at the end of that step."""
-        future: asyncio.Future[T] = self.create_future()
-        self.call_soon(_settle, future, func, args)
-        return future
+        """Run a function at a step of its own; the future is that step's task."""
+        return self.create_task(_call(func, args))
 
     def abandon(self) -> None:
         """Leave everything where it stands, as a killed process would.
@@ -187,16 +185,13 @@ def run(
     if crash_after is not None:
         loop.crash_after(crash_after)
     try:
-        result = loop.run_until_complete(main(clock))
+        return loop.run_until_complete(main(clock))
     except SimulatedCrash:
         loop.abandon()
         raise
-    except BaseException:
-        _wind_up(loop)
-        raise
-    else:
-        _wind_up(loop)
-        return result
+    finally:
+        if not loop.is_closed():
+            _wind_up(loop)
 
 
 def _wind_up(loop: TimeLoop) -> None:
@@ -213,17 +208,8 @@ def _wind_up(loop: TimeLoop) -> None:
         loop.close()
 
 
-def _settle(future: asyncio.Future[T], func: Callable[..., T], args: tuple[Any, ...]) -> None:
-    if future.cancelled():
-        return
-    try:
-        result = func(*args)
-    except (KeyboardInterrupt, SystemExit, SimulatedCrash):
-        raise
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to whoever awaits
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+async def _call(func: Callable[..., T], args: tuple[Any, ...]) -> T:
+    return func(*args)
 
 
 def _name(handle: asyncio.Handle) -> str:

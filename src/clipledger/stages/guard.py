@@ -50,11 +50,14 @@ class Guard:
         self._probes_left = PROBES
 
     async def load(self) -> None:
-        """Take up the window and the switch where the last process left them."""
-        for outcome in await self._credits.outcomes(RESOLVES, WINDOW):
-            self._resolves = self._resolves.observe(outcome)
+        """Take up the window and the switch where the last process left them; an outage's answers tell nothing."""
         switch = await self._switches.get("breaker")
         self._open = switch.state if switch is not None and switch.state != "closed" else None
+        if self._open is not None:
+            return
+        for outcome in await self._credits.outcomes(RESOLVES, WINDOW):
+            if switch is None or outcome.at > switch.since:
+                self._resolves = self._resolves.observe(outcome)
 
     def resolved(self, aweme_id: AwemeId, answer: Answer) -> None:
         """Note what one resolve came to."""
@@ -174,9 +177,13 @@ class Guard:
         return first_look and (await self._ask_canaries(2, enough=1))[0] > 0
 
     async def _reclose(self) -> int:
-        await self._switches.set(Switch("breaker", "closed", self._clock.now(), "an answer came whole"))
-        self._events.emit("breaker_closed")
+        """Begin anew: nobody who was called gone while the breaker was open is a suspect."""
+        now = self._clock.now()
+        acquitted = await self._queue.acquit_suspects(now, now, reason=Reason.OUTAGE)
+        await self._switches.set(Switch("breaker", "closed", now, "an answer came whole"))
+        self._resolves, self._deliveries = Window(), Window()
         self._open, self._probes_left = None, PROBES
+        self._events.emit("breaker_closed", acquitted=acquitted)
         return 1
 
     async def _still_open(self) -> Outage:

@@ -64,6 +64,9 @@ class Janitor:
     async def recover(self) -> tuple[int, int]:
         """Take back what dead workers held: at once on this machine, after the lease elsewhere."""
         back = dead = 0
+        for worker in presence.stopped_workers(self._archive):
+            back += await self._queue.give_back(worker, self._clock.now())
+            presence.forget(self._archive, worker)
         for worker in presence.dead_workers(self._archive):
             released = await self._queue.release_worker(worker, self._clock.now(), self._policy.crashes_max)
             presence.forget(self._archive, worker)

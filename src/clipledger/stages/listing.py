@@ -60,6 +60,7 @@ class Listing:
         self._settings, self._policy = settings, policy
         self._gated = gated and settings.listing.backlog
         self._pages_open, self._on_page = 0, on_page
+        self._crowded = False
 
     async def act(self, job: SourceJob, stopping: Callable[[], bool], jitter: float) -> None:
         """Read a claimed source until its pass ends, the run stops, or it fails; failures go into its row."""
@@ -162,16 +163,23 @@ class Listing:
         self._events.emit("page", source=job.source, ids=1, new=1, bad=0, end="end")
 
     async def _room(self, job: SourceJob, stopping: Callable[[], bool]) -> None:
-        """Wait until the freshly queued ids can all be resolved within the minute."""
-        if not self._gated:
-            return
-        most = pace.backlog_limit(self._settings.api.requests_per_minute)
-        while not stopping():
-            fresh = await self._queue.backlog(self._clock.now(), FRESH_S, most + 1)
-            if fresh + _PAGE * self._pages_open <= max(most, 0):
-                return
-            await self._sources.renew([job], self._clock.now(), self._settings.queue.lease_s)
+        """Once more is freshly queued than can be resolved within the minute, wait until none of it waits.
+
+        Videos are claimed freshest first: going on as soon as there is room for one more page would leave
+        the oldest of them at the bottom for as long as there are pages.
+        """
+        renewed_at = self._clock.now()
+        while self._gated and not stopping() and await self._is_crowded():
+            if self._clock.now() - renewed_at > self._settings.queue.lease_s / 3:
+                renewed_at = self._clock.now()
+                await self._sources.renew([job], renewed_at, self._settings.queue.lease_s)
             await self._clock.sleep(_GATE_S)
+
+    async def _is_crowded(self) -> bool:
+        most = pace.backlog_limit(self._settings.api.requests_per_minute)
+        fresh = await self._queue.backlog(self._clock.now(), FRESH_S, most + 1)
+        self._crowded = fresh + _PAGE * self._pages_open > (0 if self._crowded else most)
+        return self._crowded
 
     def _page_in(self, job: SourceJob, page: Page, now: float, decide: Decide) -> PageIn:
         return PageIn(
@@ -234,4 +242,4 @@ def _moved(job: SourceJob, progress: SourceProgress) -> SourceJob:
 
 
 def _short_url(url: str, instead: str) -> str:
-    return f"{instead.rstrip('/')}/{url.partition('://')[2]}" if instead else url
+    return f"{instead.rstrip('/')}/t/{url.rstrip('/').rpartition('/')[2]}" if instead else url

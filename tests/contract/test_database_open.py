@@ -1,0 +1,100 @@
+"""Opening a database: what is not an archive, or not of this schema, is refused in one clear line."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from clipledger.core.errors import Misconfigured
+from clipledger.db import schema
+from clipledger.db.database import Database
+from clipledger.db.meta import Meta
+from contract.archives import new_archive
+
+
+async def _open(path: Path) -> None:
+    async with Database.open(path):
+        pass
+
+
+def _refused(path: Path) -> str:
+    with pytest.raises(Misconfigured) as caught:
+        asyncio.run(_open(path))
+    assert "\n" not in caught.value.detail
+    return caught.value.detail
+
+
+def test_a_missing_file_is_not_made(tmp_path: Path) -> None:
+    """Opening where no archive is says so and leaves no empty file behind."""
+    assert "none.db is not there" in _refused(tmp_path / "none.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    """A database file that is something else is refused in one clear line."""
+    path = tmp_path / "clipledger.db"
+    path.write_bytes(b"this is a letter to my aunt, not a database" * 100)
+    assert "not a database" in _refused(path)
+
+
+def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+    """A database of some other program is left alone."""
+    path = tmp_path / "clipledger.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE recipes(name)")
+    other.close()
+    assert _refused(path).startswith("not a clipledger archive")
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ("0000", "schema 0000, this program needs 0001: run clipledger db migrate"),
+        ("9999", "made by a newer clipledger: schema 9999, this program knows 0001"),
+    ],
+)
+def test_another_schema_is_refused(tmp_path: Path, version: str, words: str) -> None:
+    """An archive of an older or newer schema is refused, with what to do."""
+    path = new_archive(tmp_path)
+    with sqlite3.connect(path) as other:
+        other.execute("UPDATE alembic_version SET version_num = ?", (version,))
+    other.close()
+    assert _refused(path) == words
+
+
+def test_a_lost_table_is_noticed(tmp_path: Path) -> None:
+    """An archive whose database lost a table is refused at once, by the table's name."""
+    path = new_archive(tmp_path)
+    with sqlite3.connect(path) as other:
+        other.execute("DROP TABLE posts")
+    other.close()
+    assert _refused(path) == "not a clipledger archive: table posts is missing from its database"
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "sqlite:///:memory:", "://"])
+def test_an_unknown_database_url_is_refused(url: str) -> None:
+    """A database URL we cannot use is a setting to be corrected."""
+    with pytest.raises(Misconfigured, match=r"database\.url"):
+        Database(url)
+
+
+def test_creating_twice_changes_nothing(tmp_path: Path) -> None:
+    """`init` on an existing archive keeps its UUID and its rows."""
+    path = tmp_path / "clipledger.db"
+    assert schema.create(path, now=1.0, archive_uuid="first") == "first"
+    assert schema.create(f"sqlite:///{path}", now=2.0, archive_uuid="second") == "first"
+    schema.migrate(path)
+
+    async def main() -> None:
+        async with Database.open(path) as db:
+            assert await Meta(db).get("archive_uuid") == "first"
+            assert await Meta(db).get("created_at") == "1970-01-01T00:00:01.000Z"
+            assert await Meta(db).get("nothing") is None
+            await Meta(db).set("regions", "1")
+            await Meta(db).set("regions", "2")
+            assert await Meta(db).get("regions") == "2"
+
+    asyncio.run(main())
