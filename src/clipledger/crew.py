@@ -17,6 +17,8 @@ from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock
 from clipledger.core.times import parse_duration
 from clipledger.db.queue import Queue
+from clipledger.db.samples import Event as Kept
+from clipledger.db.samples import Samples
 from clipledger.db.sources import Sources
 from clipledger.events import Events
 from clipledger.settings import Settings
@@ -39,6 +41,7 @@ SUSPECTED_S = 600.0
 """Following, a suspect this old is settled at the next idle moment: new answers may be hours away."""
 
 _IDLE_S = 5.0
+_KEEP_S = 10.0
 _SETTLE_S = 0.05
 
 
@@ -61,6 +64,7 @@ class Crew:
         paid: PaidCalls,
         queue: Queue,
         sources: Sources,
+        samples: Samples,
         guard: Guard,
         listing: Listing,
         metadata: Metadata,
@@ -76,7 +80,7 @@ class Crew:
         self._listing, self._metadata, self._janitor = listing, metadata, janitor
         self._clock, self._events, self._settings = clock, events, settings
         self._policy, self._jitter = policy, jitter
-        self._paid = paid
+        self._paid, self._samples = paid, samples
         self._listers = LISTERS if "listing" in plan.roles else 0
         self._capturing = "capture" in plan.roles
 
@@ -93,13 +97,16 @@ class Crew:
         try:
             async with asyncio.TaskGroup() as group:
                 beat = group.create_task(self.worker.beat())
+                keep = group.create_task(self._keep_events())
                 async with asyncio.TaskGroup() as roles:
                     for role in self._roles():
                         roles.create_task(self._in_good_order(role))
                 beat.cancel()
+                keep.cancel()
             in_order = True
         finally:
             await self._leave(in_order)
+            await self._note_events()
         return self.worker.tally
 
     async def _leave(self, in_order: bool) -> None:
@@ -109,6 +116,16 @@ class Crew:
             await self._queue.give_back(name, now)
         else:
             await self._queue.release_worker(name, now, self._policy.crashes_max)
+
+    async def _keep_events(self) -> None:
+        while True:
+            await self._clock.sleep(_KEEP_S)
+            await self._note_events()
+
+    async def _note_events(self) -> None:
+        for event in self._events.take_rare():
+            told = Kept(event.at, event.name, event.fields, worker=self.worker.name)
+            await self._samples.note(told)
 
     def _roles(self) -> Iterator[Callable[[], Awaitable[None]]]:
         yield from [self._list] * self._listers

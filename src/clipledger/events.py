@@ -7,7 +7,7 @@ Must not: decide anything, or keep what only the database should keep.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +16,23 @@ from clipledger.core.model import Secret
 from clipledger.core.parse import scrub_text
 
 Plain = str | int | float | bool | None
+
+RARE = frozenset(
+    {
+        "breaker_opened",
+        "breaker_closed",
+        "canaries",
+        "halted",
+        "key_taken",
+        "lease_lost",
+        "malformed",
+        "sidecar_lost",
+        "unconfirmed",
+    }
+)
+"""What an operator asks about later: these are kept in the database too."""
+
+_RARE_HELD = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +58,24 @@ class Events:
         self._clock = clock
         self._listeners = listeners
         self.counts: Counter[str] = Counter()
+        self._rare: deque[Event] = deque(maxlen=_RARE_HELD)
 
     def emit(self, name: str, **fields: object) -> None:
         """Tell that `name` happened. Secrets are hidden by type, links in texts are cut."""
         self.counts[name] += 1
-        if self._listeners:
-            event = Event(self._clock.now(), name, {key: _plain(value) for key, value in fields.items()})
-            for listener in self._listeners:
-                listener(event)
+        if not self._listeners and name not in RARE:
+            return
+        event = Event(self._clock.now(), name, {key: _plain(value) for key, value in fields.items()})
+        if name in RARE:
+            self._rare.append(event)
+        for listener in self._listeners:
+            listener(event)
+
+    def take_rare(self) -> list[Event]:
+        """Hand over the rare events since the last time, to be kept."""
+        taken = list(self._rare)
+        self._rare.clear()
+        return taken
 
 
 def _plain(value: object) -> Plain:

@@ -229,6 +229,7 @@ def crew(
         paid=paid,
         queue=archive.queue,
         sources=archive.sources,
+        samples=archive.samples,
         guard=guard,
         listing=Listing(
             paid,

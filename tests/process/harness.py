@@ -36,7 +36,9 @@ PROGRAM = (sys.executable, "-m", "clipledger")
 PATIENCE_S = 120.0
 """How long a command may take before a test gives up on it."""
 
-BRISK = "throttle_429=0.002:1,timeout=0.004:1,slow=0.01:1,stall=0.005:1,slow_body=0.005:60000,endless=0.002:8,burst=none"
+BRISK = (
+    "throttle_429=0.002:1,timeout=0.004:1,slow=0.01:1,stall=0.005:1,slow_body=0.005:60000,endless=0.002:8,burst=none"
+)
 """Every wait of a hostile world cut to a second: for tests that want the fault and not the wait."""
 
 STATES = ("pending", "running", "stored", "archived", "dead", "withheld")
@@ -94,9 +96,7 @@ class Sim:
 
 
 @contextmanager
-def simulator(
-    posts: int = 60, faults: str = "calm", *, seed: int = 7, rpm: int = RPM, key: str = KEY
-) -> Iterator[Sim]:
+def simulator(posts: int = 60, faults: str = "calm", *, seed: int = 7, rpm: int = RPM, key: str = KEY) -> Iterator[Sim]:
     """Start `clipledger sim serve` and stop it by its id; its key is turned to `key`."""
     words = ("sim", "serve", "--seed", str(seed), "--posts", str(posts), "--faults", faults, "--rpm", str(rpm))
     with child(*words, env=plain_environment(), stdout=subprocess.PIPE) as process:

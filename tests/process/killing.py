@@ -65,7 +65,6 @@ def trial(folder: Path, dice: random.Random) -> Outcome:
 def kill_at(archive: Archive, moment: Moment) -> tuple[str, int]:
     """Run and kill; say in which phase and after how many events it happened."""
     seen: list[str] = []
-    struck = threading.Event()
     with archive.started("run", "--json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
 
         def strike() -> None:
@@ -82,7 +81,6 @@ def kill_at(archive: Archive, moment: Moment) -> tuple[str, int]:
         if blow.ident is None:  # it was done before its hour came
             blow.start()
         blow.join()
-        struck.set()
     return (_PHASES.get(seen[-1], "capture") if seen else "start-up"), len(seen)
 
 

@@ -72,3 +72,9 @@ def test_every_option_is_documented() -> None:
     }
     none_of([f"{name} {option}" for name, option in sorted(options) if option not in text], "options without reference")
     none_of([name for name, command in commands() if not command.help], "commands without a help text")
+
+
+def test_no_option_takes_the_key() -> None:
+    """The API key is never typed on a command line, where other users and the shell's history would see it."""
+    options = {option for _, command in commands() for parameter in command.params for option in parameter.opts}
+    none_of([option for option in sorted(options) if "key" in option.lower()], "options that look like a key's")

@@ -101,6 +101,14 @@ def test_canaries_are_asked_at_most_once_in_fifty() -> None:
     assert moods == [Mood.CALM, Mood.CALM, Mood.DOUBT, Mood.DOUBT, Mood.DOUBT]
 
 
+def test_doubt_comes_back_at_the_fiftieth_answer() -> None:
+    """A row of gone that goes on after the canaries is asked about again at the 50th answer, not at the 51st."""
+    window = seen([G] * 8).vouched(closed=False)
+    window = seen([A] * 41 + [G] * 8, window)
+    assert window.mood() is Mood.CALM
+    assert seen([G], window).mood() is Mood.DOUBT
+
+
 @given(answers, answers)
 def test_doubt_is_never_renewed_within_fifty(before: list[Answer], after: list[Answer]) -> None:
     """Whatever comes, vouched answers are not doubted again before 50 more are in."""

@@ -202,11 +202,24 @@ def test_polling_adapts_within_the_factor(every_s: float, new_ids: int, first: b
     assert every_s / ADAPT_FACTOR <= next_wait_s(every_s, new_ids, first=first) <= every_s * ADAPT_FACTOR
 
 
+def test_the_bounds_are_the_documented_ones() -> None:
+    """Three barren pages, offsets good for an hour, polling within a factor of four."""
+    assert (STALE_PAGES, OFFSET_STALE_S, ADAPT_FACTOR) == (3, 3600, 4)
+
+
 def test_polling_follows_what_was_found() -> None:
-    """A busy source is read sooner, a silent one later, and after its first pass each at its own time."""
-    busy, usual, silent = (next_wait_s(EVERY_S, new, first=False) for new in (30, 5, 0))
-    assert busy < usual == EVERY_S < silent
+    """A busy source is read four times as often, a silent one half as often, and any other at its own time."""
+    waits = [next_wait_s(EVERY_S, new, first=False) / EVERY_S for new in (1000, 30, 29, 1, 0)]
+    assert waits == [0.25, 0.25, 1, 1, 2]
     assert next_wait_s(EVERY_S, 10_000, first=True) == EVERY_S
+
+
+def test_a_first_pass_does_not_hurry_the_next() -> None:
+    """What a first pass finds is history, no sign of a busy source: the second comes at the source's own time."""
+    last = replace(PAGE, has_more=False)
+    assert step(page=last).next_at == NOW + EVERY_S
+    assert step(replace(TOP, ever_finished=True), last).next_at == NOW + EVERY_S / 4
+    assert step(replace(TOP, ever_finished=True, new=29), last, new_ids=0).next_at == NOW + EVERY_S
 
 
 @pytest.mark.parametrize(

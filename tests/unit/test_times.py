@@ -40,7 +40,7 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> N
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "6", "h", "6 hours", "0s", "0.0h", "-1h", "+1h", "1e3s", "nan", "inf", "1y", "6h30m", "3661d", "1,5h"),
+        *("", "6", "h", "6 hours", "0s", "0.0h", "-1h", "+1h", "1e3s", "nan", "inf", "1y", "6h30m", "87841h", "1,5h"),
         *("999999999w", "\u0666h", "6\u212a", "1_0s", ".5h", "5.h", "0.0001s", "\x00", "6h\x00", "9" * 5000 + "s"),
     ],
 )

@@ -40,6 +40,7 @@ def status(context: Context) -> None:
         f"breaker: {body['breaker']['state']}"
         + (f" since {body['breaker']['since']}: {body['breaker']['evidence']}" if body["breaker"]["since"] else ""),
     ]
+    lines += [f"lately: {event['at']} {event['name']} {_inline(event['detail'])}" for event in body["events"][:5]]
     context.tell("\n".join(lines))
     if body["sources"]:
         context.tell("\n" + _source_table(body["sources"]))
@@ -156,6 +157,7 @@ async def _status(archive: Archive) -> dict[str, Any]:
             "since": iso_time(switch.since) if switch is not None and is_open else None,
             "evidence": switch.evidence if switch is not None and is_open else None,
         },
+        "events": [_timed(asdict(event)) for event in await archive.samples.events(20)],
         "sources": await _sources(archive),
     }
 
