@@ -7,11 +7,11 @@ The two take turns, so what else the machine does falls on both; what counts is 
 
 aiosqlite is no dependency of clipledger: run this in an environment of its own, with
 
-    python -m venv /tmp/hops && /tmp/hops/bin/pip install . aiosqlite greenlet
-    /tmp/hops/bin/python benchmarks/aiosqlite_hops.py /dev/shm
+    python -m venv ../hops && ../hops/bin/pip install . aiosqlite greenlet
+    ../hops/bin/python benchmarks/aiosqlite_hops.py /dev/shm
 
-The folder is where the databases go. On a RAM disk the hops alone are measured; on a disk that others use too,
-its waits drown them.
+The folder is where the databases go. On a RAM disk the hops alone are measured, on a disk what a user would wait
+for; report both.
 """
 
 from __future__ import annotations

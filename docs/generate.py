@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import os
+import re
 import sys
 import tokenize
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 # Help pages are folded at this width wherever they are made.
-os.environ |= {"COLUMNS": "100", "TERMINAL_WIDTH": "100"}
+os.environ |= {"COLUMNS": "80", "TERMINAL_WIDTH": "80"}
 
 _BANNER = "<!-- Written by docs/generate.py: edit the code it is made from, then run `make docs`. -->\n\n"
 _STATES_BEGIN, _STATES_END = "<!-- states: begin (docs/generate.py) -->", "<!-- states: end -->"
@@ -33,11 +36,11 @@ Cells = Sequence[str]
 
 def main(arguments: Sequence[str]) -> int:
     """Write every page, or with `--check` name the stale ones; give the exit code."""
-    stale = [path for path, text in pages() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    stale = [(path, text) for path, text in pages() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if "--check" in arguments:
-        sys.stderr.writelines(f"stale: {path.relative_to(ROOT)}; run `make docs`\n" for path in stale)
+        sys.stderr.writelines(f"stale: {path.relative_to(ROOT)}; run `make docs`\n" for path, _ in stale)
         return 1 if stale else 0
-    for path, text in pages():
+    for path, text in stale:
         path.write_text(text, encoding="utf-8")
     return 0
 
@@ -168,7 +171,9 @@ def settings() -> str:
         "`s`, `m`, `h`, `d` or `w`.\n\n"
         "The API key is no setting: it is `TIKLIVEAPI_KEY`, or the content of the file that `TIKLIVEAPI_KEY_FILE`\n"
         "names. It is never a flag and never in the file.\n\n"
-        "`CLIPLEDGER_ARCHIVE` names the archive folder for commands without `--archive`.\n"
+        "`CLIPLEDGER_ARCHIVE` names the archive folder for commands without `--archive`.\n\n"
+        "Today `database.url` takes `sqlite:///FILE`, and `storage.url` a folder or `file:///absolute/folder`. Other\n"
+        "databases and stores are not there yet.\n"
     )
     for section, field in Settings.model_fields.items():
         model = schema["$defs"][field.annotation.__name__]  # type: ignore[union-attr]
@@ -179,15 +184,9 @@ def settings() -> str:
 
 
 def _setting(section: str, name: str, row: Mapping[str, Any], defs: Mapping[str, Any]) -> Cells:
-    default = "none" if row["default"] is None else _toml(row["default"])
+    default = "none" if row["default"] is None else json.dumps(row["default"])
     variable = f"CLIPLEDGER_{section}__{name}".upper()
     return f"`{section}.{name}`", f"`{default}`", _bounds(row, defs), row["description"], f"`{variable}`"
-
-
-def _toml(value: object) -> str:
-    import json
-
-    return json.dumps(value)
 
 
 def _bounds(row: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
@@ -197,6 +196,8 @@ def _bounds(row: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
         return " or ".join(_bounds(one, defs) for one in row["anyOf"])
     words = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`", "null": "`none`"}
     kind = words.get(row["type"], {"array": "list of text", "string": "text"}.get(row["type"], row["type"]))
+    if kind == "text" and re.fullmatch(r"\d+[smhdw]", row["default"]):
+        kind = "duration"
     signs = (("minimum", "from {}"), ("exclusiveMinimum", "above {}"), ("maximum", "to {}"), ("pattern", "like `{}`"))
     return " ".join([kind, *(sign.format(row[key]) for key, sign in signs if key in row)])
 
@@ -223,11 +224,63 @@ _TABLES: Mapping[str, str] = {
 }
 
 
+_REASONS: Mapping[str, str] = {
+    "not_found": "the API says that there is no such post",
+    "unavailable:private": "the API says that it is private",
+    "unavailable:region": "the API says that it is not available in its region; of a source: a region it does not know",
+    "api_unavailable": "the API failed, was silent, or sent what cannot be read",
+    "api_message": "the API answered with a message that we do not know",
+    "cdn_unavailable": "the CDN failed, stalled or could not be reached",
+    "truncated_body": "fewer bytes than declared, or a file that ends inside itself",
+    "not_media": "the bytes are not what the link promised, or there was no link",
+    "too_large": "more bytes than `cdn.max_bytes`",
+    "refused_url": "a link outside `cdn.allowed_hosts`, or to an address that is not public",
+    "storage_unavailable": "the store failed in a way that may pass",
+    "url_expired": "the link died, and new ones too",
+    "throttled": "status 429",
+    "malformed_reply": "a reply of a shape that we do not know; see `reply_samples`",
+    "wrong_id": "the reply was about another post",
+    "key_refused": "the key is missing or refused, or a setting is wrong",
+    "credits_exhausted": "the account has no credits left",
+    "cap_reached": "a cap of the operator's own",
+    "storage_full": "no space, or read-only",
+    "lease_lost": "another worker had taken over",
+    "worker_killed": "its worker died while it was under way",
+    "shutdown": "given back when the run stopped",
+    "outage": "given back when the breaker opened",
+}
+_CALL_REASONS: Mapping[str, str] = {
+    "first": "the ordinary first resolve of an id",
+    "url_expired": "the link had died before the file was there",
+    "crash_after_resolve": "the worker died after the call before",
+    "retry": "the attempt before failed after its call",
+    "recheck": "the id was called gone, and nobody believed it yet",
+    "interrupted": "the run stopped after the call before",
+    "throttled": "the call before was answered with 429",
+    "malformed": "the reply before had a shape that we do not know",
+    "operator_retry": "`clipledger retry`",
+    "canary": "a post known to be alive, asked to see whether the API can be believed",
+    "page": "one page of a list",
+    "lookup": "the numeric id behind a handle or a tag",
+    "regions": "the list of regions",
+    "short_link": "not used: short links are followed without the API",
+}
+
+
 def tables() -> str:
     """List every table and column, with the comments of the schema's source."""
+    from clipledger.core.errors import Reason
+    from clipledger.core.lifecycle import CallReason
+    from clipledger.core.model import FileKind, State
     from clipledger.db import tables as module
 
-    notes = _notes(Path(module.__file__).read_text(encoding="utf-8"))
+    spelt = {"core.model.State": words(State), "core.model.FileKind": words(FileKind)}
+    spelt["core.errors.Reason"] = "a [reason](#reasons)"
+    notes = {
+        place: next((note.replace(name, told) for name, told in spelt.items() if name in note), note)
+        for place, note in _notes(Path(module.__file__).read_text(encoding="utf-8")).items()
+    }
+    notes["credits", "reason"] = "[why it was made](#reasons-of-paid-calls)"
     text = (
         "# Tables\n\n"
         f"Schema version {module.SCHEMA_VERSION}, in `clipledger.db` (SQLite). Times are UTC text such as\n"
@@ -238,11 +291,20 @@ def tables() -> str:
     for found in module.metadata.tables.values():
         rows = [_column(column, notes.get((found.name, column.name), "")) for column in found.columns]
         text += f"\n## `{found.name}`\n\n{_TABLES[found.name]}\n\n" + table(("column", "type", "null", "meaning"), rows)
-    return text
+    reasons = [(f"`{reason}`", _REASONS[reason]) for reason in Reason]
+    calls = [(f"`{reason}`", _CALL_REASONS[reason]) for reason in CallReason]
+    text += "\n## Reasons\n\nOf `last_reason`, `dead_letters.reason` and `failures --reason`.\n\n"
+    text += table(("reason", "meaning"), reasons)
+    return text + "\n## Reasons of paid calls\n\n" + table(("reason", "meaning"), calls)
+
+
+def words(kind: type[StrEnum]) -> str:
+    """List the words of an enum."""
+    return ", ".join(f"`{word}`" for word in kind)
 
 
 def _column(column: Any, note: str) -> Cells:
-    kind = {"UtcTime": "time (UTC)", "Double": "real", "JSON": "JSON"}.get(
+    kind = {"UtcTime": "time (UTC)", "Double": "real", "BigInteger": "integer", "JSON": "JSON"}.get(
         type(column.type).__name__, type(column.type).__name__.lower()
     )
     name = f"`{column.name}`" + (" (key)" if column.primary_key else "")
@@ -257,15 +319,21 @@ def _notes(source: str) -> dict[tuple[str, str], str]:
         if token.type == tokenize.COMMENT
     }
     notes = {}
-    for call in (node for node in ast.walk(ast.parse(source)) if _calls(node, "Table")):
-        for part in (node for node in call.args if _calls(node, "Column")):
-            note = comments.get(part.lineno) or comments.get(part.end_lineno or 0, "")
-            notes[call.args[0].value, part.args[0].value] = note
+    for made in _calls(ast.walk(ast.parse(source)), "Table"):
+        for column in _calls(made.args, "Column"):
+            note = comments.get(column.lineno) or comments.get(column.end_lineno or 0, "")
+            notes[_first(made), _first(column)] = note
     return notes
 
 
-def _calls(node: Any, name: str) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+def _calls(nodes: Iterable[ast.AST], name: str) -> Iterator[ast.Call]:
+    for node in nodes:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+            yield node
+
+
+def _first(call: ast.Call) -> str:
+    return str(ast.literal_eval(call.args[0]))
 
 
 # Faults of the simulator

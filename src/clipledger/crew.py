@@ -19,7 +19,7 @@ from clipledger.core.times import parse_duration
 from clipledger.db.queue import Queue
 from clipledger.db.samples import Event as Kept
 from clipledger.db.samples import Samples
-from clipledger.db.sources import Sources
+from clipledger.db.sources import SourceJob, Sources
 from clipledger.events import Events
 from clipledger.settings import Settings
 from clipledger.stages.guard import Guard
@@ -81,6 +81,7 @@ class Crew:
         self._clock, self._events, self._settings = clock, events, settings
         self._policy, self._jitter = policy, jitter
         self._paid, self._samples = paid, samples
+        self._reading: dict[str, SourceJob] = {}
         self._listers = LISTERS if "listing" in plan.roles else 0
         self._capturing = "capture" in plan.roles
 
@@ -96,13 +97,12 @@ class Crew:
         in_order = False
         try:
             async with asyncio.TaskGroup() as group:
-                beat = group.create_task(self.worker.beat())
-                keep = group.create_task(self._keep_events())
+                beats = [group.create_task(beat()) for beat in (self.worker.beat, self._beat, self._keep_events)]
                 async with asyncio.TaskGroup() as roles:
                     for role in self._roles():
                         roles.create_task(self._in_good_order(role))
-                beat.cancel()
-                keep.cancel()
+                for beat in beats:
+                    beat.cancel()
             in_order = True
         finally:
             await self._leave(in_order)
@@ -145,6 +145,14 @@ class Crew:
         finally:
             self.worker.stop.wake.set()
 
+    async def _beat(self) -> None:
+        """Renew the leases of the sources being read: a pause after a 429 can outlast them."""
+        lease_s = self._settings.queue.lease_s
+        while True:
+            await self._clock.sleep(lease_s / 3)
+            if self._reading:
+                await self._sources.renew(list(self._reading.values()), self._clock.now(), lease_s)
+
     async def _list(self) -> None:
         try:
             while not self.worker.stop:
@@ -158,10 +166,13 @@ class Crew:
         job = await self._sources.claim_due(self._clock.now(), self._settings.queue.lease_s, self.worker.name)
         if job is None:
             return False
+        self._reading[job.source] = job
         try:
             await self._listing.act(job, lambda: bool(self.worker.stop), self._jitter())
         except LeaseLost:
             self.worker.tally.lost += 1
+        finally:
+            del self._reading[job.source]
         self.worker.stop.wake.set()
         return True
 
@@ -169,11 +180,13 @@ class Crew:
         probes = 0
         try:
             while not self.worker.stop:
+                captured = self.worker.tally.captured
                 try:
                     return await self.worker.work(self._more)
                 except* Outage as group:
                     if not self._plan.follow:
                         raise
+                    probes = 0 if self.worker.tally.captured > captured else probes
                     self._events.emit("waiting_out", why=_first(group).detail, seconds=probe_delay_s(probes))
                 await self._pause(probe_delay_s(probes))
                 probes += 1

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from clipledger.core.errors import CapReached, ClipledgerError, Halt, LeaseLost
+from clipledger.core.errors import CapReached, ClipledgerError, Halt, LeaseLost, StorageUnavailable
 from clipledger.core.lifecycle import Policy, after_failure, given_back
 from clipledger.core.model import AwemeId, Job, State
 from clipledger.core.ports import Clock
@@ -19,7 +19,7 @@ from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.stages.detail import Attempt
 from clipledger.stages.download import Captured, Download
-from clipledger.stages.guard import Guard, cdn_failed
+from clipledger.stages.guard import Guard
 
 GRACE_S = 20.0
 """How long work under way may go on after the first stop request."""
@@ -117,6 +117,15 @@ class Worker:
         `more` is awaited when nothing could be claimed and nothing is under way; it sleeps as it sees
         fit. Raises Outage when the breaker opens, CapReached at a cap.
         """
+        while not self.stop:
+            await self._work_off(more)
+            if self.stop:
+                return
+            self.tally.unconfirmed = await self._guard.close()
+            if not await self._queue.due_count(self._clock.now(), 1):
+                return  # no suspect is to be asked again
+
+    async def _work_off(self, more: Callable[[], Awaitable[bool]]) -> None:
         try:
             async with asyncio.TaskGroup() as jobs:
                 cutter = jobs.create_task(self._cutter())
@@ -124,13 +133,12 @@ class Worker:
                     await self._claim_all(jobs, more)
                 finally:
                     await self._let_finish()
-                    cutter.cancel()
+                    if not self.stop.cut.is_set():
+                        cutter.cancel()
         except* _Cut:
             pass
         finally:
             await self._give_back_dropped()
-        if not self.stop:
-            self.tally.unconfirmed = await self._guard.close()
 
     async def beat(self) -> None:
         """Renew the leases of what is under way, three times a lease, for ever."""
@@ -201,10 +209,16 @@ class Worker:
 
     async def _settle(self, attempt: Attempt, error: ClipledgerError) -> None:
         now = self._clock.now()
-        if cdn_failed(error):
+        if isinstance(error, StorageUnavailable) or (attempt.resolved and not isinstance(error, Halt)):
             self._guard.delivered(attempt.job.aweme_id, whole=False)
         settlement = after_failure(
-            attempt.job, error, paid=attempt.paid, now=now, policy=self._policy, jitter=self._jitter()
+            attempt.job,
+            error,
+            paid=attempt.paid,
+            now=now,
+            policy=self._policy,
+            jitter=self._jitter(),
+            outage=self._guard.is_open,
         )
         if isinstance(error, Halt):
             self.halt(error)

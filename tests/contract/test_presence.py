@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from clipledger.core.errors import ArchiveInUse
-from clipledger.presence import PRIVATE, dead_workers, forget, hold_archive, hold_worker
+from clipledger.core.errors import ArchiveInUse, StorageFull, StorageUnavailable
+from clipledger.presence import PRIVATE, dead_workers, forget, hold_archive, hold_worker, stopped_workers
 
 _HOLD = """
 import sys
@@ -93,6 +94,40 @@ def test_a_worker_that_meets_a_bug_is_listed(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), hold_worker(tmp_path, "w1"):
         raise ZeroDivisionError
     assert dead_workers(tmp_path) == ["w1"]
+
+
+@pytest.mark.parametrize("error", [StorageFull("ENOSPC"), StorageUnavailable("EIO")])
+def test_a_worker_that_a_full_disk_stopped_is_not_dead(error: Exception, tmp_path: Path) -> None:
+    """A worker that could not even write down that it stopped is told apart from one that crashed, until forgotten."""
+    with pytest.raises(type(error)), hold_worker(tmp_path, "host.example-1"):
+        raise error
+    assert stopped_workers(tmp_path) == ["host.example-1"]
+    assert dead_workers(tmp_path) == []
+    forget(tmp_path, "host.example-1")
+    assert stopped_workers(tmp_path) == []
+
+
+def test_a_killed_or_tidy_worker_is_not_called_stopped(tmp_path: Path) -> None:
+    """Only a worker that a full disk stopped is listed as stopped."""
+    with another(tmp_path, "w1") as victim, another(tmp_path, "w2") as tidy:
+        killed(victim)
+        end(tidy)
+    assert stopped_workers(tmp_path) == []
+
+
+def test_a_lock_file_removed_by_hand_does_no_harm(tmp_path: Path) -> None:
+    """A worker whose lock file somebody deleted still ends in good order."""
+    with hold_worker(tmp_path, "w1"):
+        lock_of(tmp_path, "w1").unlink()
+    assert dead_workers(tmp_path) == []
+
+
+@pytest.mark.parametrize("hold", [hold_archive, lambda archive: hold_worker(archive, "w1"), dead_workers])
+def test_an_archive_that_cannot_be_written_is_told_as_such(hold: Callable[[Path], Any], tmp_path: Path) -> None:
+    """Where no lock can be made the storage is at fault, with the path that could not be written."""
+    (tmp_path / PRIVATE).write_text("a file where a folder must be")
+    with pytest.raises(StorageFull, match=PRIVATE), ExitStack() as stack:
+        stack.enter_context(hold(tmp_path))
 
 
 def test_a_process_sees_its_own_worker_alive(tmp_path: Path) -> None:

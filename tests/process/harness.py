@@ -266,6 +266,29 @@ def _new_archive() -> Path:
     return folder
 
 
+@cache
+def _finished() -> tuple[Path, dict[str, str]]:
+    """Play one small archive to its end, once a process; give its folder and its environment."""
+    folder = Path(tempfile.mkdtemp(prefix="clipledger-finished-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with simulator(60, "deleted=0.2") as sim:
+        archive = archive_for(folder / "archive", sim)
+        told = sim.truth()["posts"]
+        gone = [post["id"] for post in told if post["why"] == "deleted"][:3]
+        archive.cli("add", *sim.names(), *gone)
+        archive.finish()
+        archive.audited(sim)
+        assert len(archive.ids("archived")) > 20 and archive.ids("dead")
+    return archive.folder, archive.env
+
+
+def finished_archive(folder: Path) -> Archive:
+    """Copy an archive whose work is done: some forty posts saved, a few dead."""
+    source, env = _finished()
+    shutil.copytree(source, folder)
+    return Archive(folder, dict(env))
+
+
 def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
     """Look every few milliseconds until something holds; fail when it does not in time."""
     deadline = time.monotonic() + seconds

@@ -76,7 +76,7 @@ def test_an_api_that_fails_every_call_stops_the_run(tmp_path: Path) -> None:
 
 
 def test_an_api_of_another_shape_stops_the_run(tmp_path: Path) -> None:
-    """When replies are about other posts than asked, the run stops or retries, stores none of them, and kills nothing."""
+    """When replies are about other posts than asked, the run stops, stores none of them, and kills nothing."""
     with simulator(120) as sim:
         archive = archive_for(tmp_path / "archive", sim)
         archive.cli("add", *sim.names())

@@ -14,11 +14,13 @@ from clipledger.core.breaker import (
     GONE_MAX,
     GONE_RUN,
     MALFORMED_MAX,
+    NEIGHBOURS,
     WINDOW,
     Answer,
     Mood,
     Outcome,
     Window,
+    is_vouched_for,
     probe_delay_s,
 )
 from clipledger.core.model import AwemeId
@@ -142,6 +144,38 @@ def test_twenty_failures_in_a_row_are_an_outage() -> None:
 def test_any_other_answer_breaks_a_row_of_failures(sign: Answer) -> None:
     """As long as anything but a failure comes through now and then, work goes on."""
     assert seen([F] * 19 + [sign] + [F] * 19).mood() is Mood.CALM
+
+
+@given(answers)
+def test_the_failures_in_a_row_are_named(told: list[Answer]) -> None:
+    """The posts that an outage hit are known by id, each as often as it failed, so that it costs them nothing."""
+    window = seen([*told, A, F, F])
+    assert window.failing() == tuple(outcome.aweme_id for outcome in window.outcomes[-2:])
+    assert seen([*told, A]).failing() == ()
+    again = Window()
+    for at in range(3):
+        again = again.observe(Outcome(float(at), F, AwemeId("7387261234567890123")))
+    assert len(again.failing()) == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "believed"),
+    [
+        ([A, A], [A, A], True),
+        ([A, F, A], [G, A, A], True),
+        ([A, G], [A, A], False),
+        ([A, A], [A, G], False),
+        ([A, A], [], False),
+        ([], [A, A], False),
+        ([F, F, M], [A, A, A], False),
+    ],
+)
+def test_a_lonely_not_found_is_believed_between_living_neighbours(
+    before: list[Answer], after: list[Answer], believed: bool
+) -> None:
+    """A post is believed to be gone at one asking where two calls on either side of it found living posts."""
+    assert NEIGHBOURS == 2
+    assert is_vouched_for(before, after) is believed
 
 
 def test_three_malformed_posts_mean_a_changed_api() -> None:

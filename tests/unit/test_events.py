@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from clipledger.core.errors import Reason
 from clipledger.core.model import ApiKey, SignedUrl, State
-from clipledger.events import Event, Events
+from clipledger.events import RARE, Event, Events
 
 SECRET = "c0ffee5ec2e7"
 SIGNED = f"https://v16.tiktokcdn.com/a.mp4?x-expires=1780003600&x-signature={SECRET}"
@@ -60,6 +60,26 @@ def test_an_event_bears_the_clocks_time() -> None:
     clock.at = 2000.0
     events.emit("page")
     assert [event.at for event in told] == [1000.0, 2000.0]
+
+
+def test_rare_events_are_kept_whether_or_not_somebody_listens() -> None:
+    """What an operator asks about later is handed over once, in order, to be kept; everyday events are not."""
+    for listeners in ((), (lambda event: None,)):
+        events = Events(Ticking(), *listeners)
+        for name in ("page", "halted", "stored", "breaker_opened"):
+            events.emit(name, link=SIGNED)
+        kept = events.take_rare()
+        assert [event.name for event in kept] == ["halted", "breaker_opened"]
+        assert SECRET not in repr(kept)
+        assert events.take_rare() == []
+
+
+def test_rare_events_are_bounded() -> None:
+    """A flood of them keeps the latest thousand: a run cannot fill the memory by telling."""
+    events = Events(Ticking())
+    for n in range(1500):
+        events.emit(min(RARE), n=n)
+    assert [event.fields["n"] for event in events.take_rare()] == list(range(500, 1500))
 
 
 @pytest.mark.parametrize(

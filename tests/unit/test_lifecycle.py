@@ -1,4 +1,4 @@
-"""What a failed attempt does to a video, and which files a post is made of."""
+"""What a failed attempt does to a video."""
 
 from __future__ import annotations
 
@@ -36,27 +36,16 @@ from clipledger.core.errors import (
     UsageError,
 )
 from clipledger.core.lifecycle import (
+    LAST_IN_LINE_S,
     TRANSITIONS,
     CallReason,
-    CaptureChoice,
     Policy,
     Settlement,
     after_failure,
-    choose_files,
     given_back,
     retry_delay_s,
 )
-from clipledger.core.model import (
-    AwemeId,
-    FileKind,
-    Job,
-    Post,
-    Quality,
-    Rendition,
-    SignedUrl,
-    Slide,
-    State,
-)
+from clipledger.core.model import AwemeId, Job, State
 
 NOW = 1_780_000_000.0
 DAY_S = 86_400.0
@@ -264,6 +253,25 @@ def test_gone_is_believed_without_a_living_neighbour_only_after_days(
     assert said.reason is Reason.NOT_FOUND
 
 
+@given(jobs, st.sampled_from(EVERY_FAILURE), st.booleans(), jitters)
+def test_an_outage_uses_up_nothing(job: Job, error: ClipledgerError, paid: bool, jitter: float) -> None:
+    """While the breaker is open no failure burns an attempt, nobody is dead of it and nobody becomes a suspect."""
+    said = after_failure(job, error, paid=paid, now=NOW, policy=POLICY, jitter=jitter, outage=True)
+    assert said.state is State.PENDING
+    assert not said.burn
+    assert not said.suspect
+    assert said.due_at <= NOW
+    assert said.call_reason is not CallReason.FIRST if paid else said.call_reason == job.call_reason
+
+
+def test_each_probe_of_an_outage_asks_another_video() -> None:
+    """A video that failed while the breaker was open comes last in line, so that one bad post is not every probe."""
+    said = after_failure(JOB, TRANSIENT[0], paid=True, now=NOW, policy=POLICY, jitter=0.5, outage=True)
+    assert said.due_at == NOW - LAST_IN_LINE_S
+    halted = after_failure(JOB, HALTS[0], paid=True, now=NOW, policy=POLICY, jitter=0.5, outage=True)
+    assert halted == verdict(JOB, HALTS[0])
+
+
 @given(st.integers(1, 1000), jitters)
 def test_retries_wait_longer_each_time(attempts: int, jitter: float) -> None:
     """With the same dice, a later attempt never comes sooner than an earlier one did."""
@@ -299,6 +307,13 @@ def test_a_throttled_video_waits_within_bounds(told_s: float | None, jitter: flo
     wait_s = verdict(JOB, Throttled("429", retry_after_s=told_s), jitter=jitter).due_at - NOW
     assert POLICY.throttle_base_s <= wait_s <= POLICY.throttle_cap_s
     assert wait_s >= min(told_s or 0.0, POLICY.throttle_cap_s) - 1e-3  # the last bits of a unix second
+
+
+@given(jitters)
+def test_a_throttled_video_that_is_told_nothing_waits_seconds(jitter: float) -> None:
+    """429 without a Retry-After waits 5 to 10 seconds, spread: the shared limiter does the rest."""
+    wait_s = verdict(JOB, Throttled("429"), jitter=jitter).due_at - NOW
+    assert wait_s == pytest.approx(5 * (1 + jitter), abs=1e-3)
 
 
 @given(jitters)
@@ -346,100 +361,6 @@ def test_an_unpaid_attempt_keeps_the_reason_of_its_call(job: Job, error: Clipled
     """An attempt that bought nothing leaves the reason of the call that is still to be made as it was."""
     said = given_back(job, paid=False, now=NOW) if error is None else verdict(job, error, paid=False, jitter=jitter)
     assert said.call_reason == job.call_reason
-
-
-def url(name: str) -> SignedUrl:
-    return SignedUrl(f"https://v.tiktokcdn.com/{name}?x-signature=s")
-
-
-RENDITIONS = {quality: Rendition(quality, url(quality), 1000) for quality in Quality}
-COVER, SOUND = url("cover"), url("sound")
-VIDEO = Post(JOB.aweme_id, renditions=tuple(RENDITIONS.values()), covers=(COVER,), audio=(SOUND,))
-PHOTO = Post(
-    JOB.aweme_id,
-    slides=(Slide(image=url("1")), Slide(image=url("2"), video=url("2v")), Slide(video=url("3v"))),
-    audio=(SOUND, url("sound2")),
-    covers=(COVER,),
-)
-
-
-def _kinds(post: Post, choice: CaptureChoice) -> list[FileKind]:
-    return [want.kind for want in choose_files(post, choice)]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "there", "tried"),
-    [
-        (Quality.HD, set(Quality), [Quality.HD, Quality.STANDARD]),
-        (Quality.HD, {Quality.STANDARD, Quality.WATERMARKED}, [Quality.STANDARD]),
-        (Quality.HD, {Quality.HD}, [Quality.HD]),
-        (Quality.STANDARD, set(Quality), [Quality.STANDARD]),
-        (Quality.WATERMARKED, set(Quality), [Quality.WATERMARKED, Quality.STANDARD]),
-        (Quality.WATERMARKED, {Quality.HD, Quality.STANDARD}, [Quality.STANDARD]),
-        (Quality.HD, {Quality.WATERMARKED}, []),
-        (Quality.HD, set(), []),
-    ],
-)
-def test_the_rendition_falls_back(wanted: Quality, there: set[Quality], tried: list[Quality]) -> None:
-    """`hd` falls back to `standard`; `watermarked` is only taken when it was asked for."""
-    post = replace(VIDEO, renditions=tuple(r for q, r in RENDITIONS.items() if q in there))
-    wants = choose_files(post, CaptureChoice(wanted))
-    assert [c.rendition for want in wants if want.kind is FileKind.VIDEO for c in want.candidates] == tried
-    assert bool(wants) is bool(tried)
-
-
-def test_one_video_is_one_file() -> None:
-    """A video is stored in one rendition, not in each it has; its link and size hint come with it."""
-    (want, _) = choose_files(VIDEO, CaptureChoice())
-    assert (want.kind, want.required, want.position) == (FileKind.VIDEO, True, 0)
-    assert [(c.link.reveal(), c.size_hint) for c in want.candidates] == [
-        (RENDITIONS[q].link.reveal(), 1000) for q in (Quality.HD, Quality.STANDARD)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("choice", "kinds"),
-    [
-        (CaptureChoice(), [FileKind.VIDEO, FileKind.COVER]),
-        (CaptureChoice(covers=False), [FileKind.VIDEO]),
-        (CaptureChoice(audio=True), [FileKind.VIDEO, FileKind.AUDIO, FileKind.COVER]),
-        (CaptureChoice(covers=False, audio=True), [FileKind.VIDEO, FileKind.AUDIO]),
-    ],
-)
-def test_covers_and_sound_are_the_operators_choice(choice: CaptureChoice, kinds: list[FileKind]) -> None:
-    """`capture.covers` and `capture.audio` decide what is stored beside a video; neither can make a post fail."""
-    assert _kinds(VIDEO, choice) == kinds
-    assert all(not want.required for want in choose_files(VIDEO, choice) if want.kind is not FileKind.VIDEO)
-
-
-def test_a_photo_post_gives_its_slides_in_order_and_its_sound() -> None:
-    """A photo post keeps every slide, numbered from 1, and always its sound, even with `capture.audio` off."""
-    wants = choose_files(PHOTO, CaptureChoice(audio=False, covers=False))
-    assert [(want.kind, want.position, want.required) for want in wants] == [
-        (FileKind.IMAGE, 1, True),
-        (FileKind.IMAGE, 2, True),
-        (FileKind.IMAGE, 3, True),
-        (FileKind.AUDIO, 0, True),
-    ]
-    assert [len(want.candidates) for want in wants] == [1, 2, 1, 2]
-    assert wants[1].candidates[0].link == url("2v")
-
-
-@given(st.sampled_from(Quality), st.booleans(), st.booleans())
-def test_the_play_link_of_a_photo_post_never_becomes_an_mp4(quality: Quality, covers: bool, audio: bool) -> None:
-    """What `play` holds in a photo post is sound: no choice stores it as a video."""
-    trap = replace(PHOTO, renditions=VIDEO.renditions)
-    assert FileKind.VIDEO not in _kinds(trap, CaptureChoice(quality, covers, audio))
-
-
-def test_no_file_is_planned_without_a_link() -> None:
-    """A slide or a post without any link plans no file that could never be fetched."""
-    hollow = replace(PHOTO, slides=(Slide(), Slide(image=url("2"))), audio=())
-    wants = choose_files(hollow, CaptureChoice())
-    assert all(want.candidates for want in wants)
-    assert [want.position for want in wants if want.kind is FileKind.IMAGE] == [1]
-    assert choose_files(Post(JOB.aweme_id, covers=(COVER,), audio=(SOUND,)), CaptureChoice(audio=True)) == ()
-    assert choose_files(replace(PHOTO, slides=(Slide(),)), CaptureChoice()) == ()
 
 
 def test_transient_failures_are_a_class_of_their_own() -> None:

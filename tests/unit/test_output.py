@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import unicodedata
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipledger.cli.exits import Exit, exit_of
-from clipledger.cli.main import globals_first
-from clipledger.cli.output import Context, printable, size, table
+from clipledger.cli.main import globals_first, run
+from clipledger.cli.output import Context, printable, size, table, write_line
 from clipledger.core.errors import (
     ArchiveInUse,
     CapReached,
@@ -157,6 +158,49 @@ def test_quiet_keeps_what_must_be_said(loudness: int, out: str, err: str, capsys
     context.tell("may")
     context.warn("must")
     assert capsys.readouterr() == (out, err)
+
+
+def test_a_reader_that_goes_away_stops_nothing() -> None:
+    """`clipledger run | head` goes on working: what nobody reads any more goes nowhere."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as out:
+        for _ in range(3):
+            write_line(out, "x" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "told"),
+    [
+        (["status"], Exit.MISCONFIGURED, "clipledger init"),
+        (["poem"], Exit.USAGE, "poem"),
+        (["run", "--only", "poems"], Exit.USAGE, "listing,capture"),
+        (["show", "poem\x1b[2J"], Exit.USAGE, "poem"),
+        (["run", "--archive"], Exit.USAGE, "--archive"),
+        (["add", "-a"], Exit.USAGE, "-a"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    argv: list[str],
+    code: Exit,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is wrong ends with its own exit code and one line on stderr that names it; JSON says the same."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CLIPLEDGER_ARCHIVE", raising=False)
+    assert run(argv) is code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("clipledger: ")
+    assert err.count("\n") == 1
+    assert told in err
+    assert err[:-1].isprintable()
+    assert run(["--json", *argv]) is code
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"exit": code.word, "error": err.removeprefix("clipledger: ").rstrip("\n")}
 
 
 @pytest.mark.parametrize(

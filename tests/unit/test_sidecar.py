@@ -53,12 +53,12 @@ POST = Post(
 )
 
 HOSTILE = ["\ud800", "\udfff", "\x00", "\u202e", "\u2028", "\x1b[2J", '"', "\\", "\U0001f3c4", "\r\n", "</script>"]
-texts = st.lists(st.sampled_from(HOSTILE) | st.text(st.characters(), max_size=8), max_size=6).map("".join)
+texts = st.lists(st.sampled_from(HOSTILE) | st.text(st.characters(), max_size=6), max_size=4).map("".join)
 counts = st.none() | st.integers(0, 2**62)
 trees = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
-    max_leaves=8,
+    max_leaves=5,
 )
 links = st.builds(SignedUrl, st.just(SIGNED))
 posts = st.builds(
@@ -145,20 +145,27 @@ def test_a_sidecar_gives_back_what_was_written(
     assert abs(told.captured_at - captured_at) <= 0.001
 
 
-@given(posts, files)
-def test_a_sidecar_is_text_that_any_tool_reads(post: Post, stored: list[StoredFile]) -> None:
+@given(texts, texts, texts)
+def test_a_sidecar_is_text_that_any_tool_reads(title: str, handle: str, told: str) -> None:
     """A sidecar is one UTF-8 JSON object, ends with a line break, and holds no NUL, escape or carriage return."""
-    body = written(post, stored)
+    body = written(replace(POST, title=title, author=Author("1", handle), reply={told: told}))
     text = body.decode("utf-8")
     assert isinstance(json.loads(text), dict)
     assert text.endswith("}\n")
     assert not any(sign in text for sign in "\x00\x1b\r")
 
 
-@given(posts, files)
-def test_a_sidecar_never_holds_a_link_of_the_post(post: Post, stored: list[StoredFile]) -> None:
+def test_a_sidecar_never_holds_a_link_of_the_post() -> None:
     """The links that were bought stay out of the sidecar: renditions, slides, sound and covers alike."""
-    assert SECRET not in written(post, stored).decode()
+    link = SignedUrl(SIGNED)
+    renditions = tuple(Rendition(quality, link) for quality in Quality)
+    for post in (
+        replace(POST, renditions=renditions, audio=(link,), covers=(link,)),
+        replace(POST, slides=(Slide(link, link),), audio=(link,), covers=(link,)),
+    ):
+        body = written(post).decode()
+        assert SECRET not in body
+        assert "***" not in body
 
 
 @given(

@@ -117,17 +117,21 @@ def _lines(what: Sequence[str], batch: str | None) -> Iterator[tuple[str, str]]:
         return
     name = "stdin" if batch == "-" else batch
     try:
-        with (
-            open(sys.stdin.fileno(), encoding="utf-8-sig", errors="surrogateescape", closefd=False)
-            if batch == "-"
-            else Path(batch).open(encoding="utf-8-sig", errors="surrogateescape")
-        ) as file:
+        with _opened(batch) as file:
             for number, line in enumerate(_bounded(file), start=1):
                 text = line.split(" #", 1)[0].strip() if not line.startswith("#") or _is_tag(line) else ""
                 if text:
                     yield f"{name}:{number}: ", text
     except OSError as error:
         raise UsageError(f"--batch-file {batch}: {error.strerror}") from None
+
+
+def _opened(batch: str) -> TextIO:
+    if batch != "-":
+        return Path(batch).open(encoding="utf-8-sig", errors="surrogateescape")
+    if sys.stdin is None:
+        raise UsageError("--batch-file -: standard input is closed")
+    return open(sys.stdin.fileno(), encoding="utf-8-sig", errors="surrogateescape", closefd=False)
 
 
 def _bounded(file: TextIO) -> Iterator[str]:

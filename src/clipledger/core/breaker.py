@@ -31,6 +31,11 @@ MALFORMED_MAX = 3
 """So many distinct ids with a reply of unknown shape, within the window, mean a changed API."""
 
 
+NEIGHBOURS = 2
+"""A not-found is believed at one asking where so many resolves sent just before it, and just after it, found
+living posts: two in three, at a natural tenth gone. An outage of more than one call leaves none such."""
+
+
 class Answer(StrEnum):
     """What one resolve (or the download after it) came to."""
 
@@ -86,6 +91,11 @@ class Window:
             return Mood.DOUBT
         return Mood.CALM
 
+    def failing(self) -> tuple[AwemeId, ...]:
+        """Name the posts of the last failures in a row, each as often as it failed."""
+        run = _tail(self.outcomes, Answer.FAILED)
+        return tuple(outcome.aweme_id for outcome in self.outcomes[len(self.outcomes) - run :])
+
     @property
     def gone(self) -> int:
         """How many of the window's answers were gone."""
@@ -133,6 +143,11 @@ def _tail(outcomes: Sequence[Outcome], answer: Answer) -> int:
 
 def _ids(outcomes: Sequence[Outcome], answer: Answer) -> set[AwemeId]:
     return {o.aweme_id for o in outcomes if o.answer is answer}
+
+
+def is_vouched_for(before: Sequence[Answer], after: Sequence[Answer]) -> bool:
+    """Say whether the answers to the `NEIGHBOURS` resolves on either side of a not-found speak for believing it."""
+    return all(sum(answer is Answer.ALIVE for answer in side) >= NEIGHBOURS for side in (before, after))
 
 
 def probe_delay_s(probes: int) -> float:

@@ -75,6 +75,10 @@ class Policy:
     crashes_max: int = 3
 
 
+LAST_IN_LINE_S = 24 * 3600.0
+"""Videos are claimed freshest due first: one due since yesterday comes last, so each probe asks another one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """One row of an attempt's end, as the queue writes it (fenced by `token`).
@@ -95,9 +99,22 @@ class Settlement:
 
 
 def after_failure(
-    job: Job, error: ClipledgerError, *, paid: bool, now: float, policy: Policy, jitter: float
+    job: Job,
+    error: ClipledgerError,
+    *,
+    paid: bool,
+    now: float,
+    policy: Policy,
+    jitter: float,
+    outage: bool = False,
 ) -> Settlement:
-    """Say what a failed attempt does to its video. `paid`: this attempt had bought a resolve."""
+    """Say what a failed attempt does to its video. `paid`: this attempt had bought a resolve.
+
+    `outage`: the breaker is open. Then a failure uses up nothing and puts nobody under suspicion.
+    """
+    if outage and not isinstance(error, Halt):
+        why = CallReason.RECHECK if isinstance(error, Gone) else CallReason.RETRY
+        return _give_back(job, error, now - LAST_IN_LINE_S, _again(job, paid, why))
     match error:
         case Gone():
             return _suspect(job, error, now, policy)

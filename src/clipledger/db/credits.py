@@ -152,6 +152,24 @@ _OUTCOMES = (
 )
 
 
+_ASKED = (
+    calls.c.endpoint.in_(bindparam("paths", expanding=True)),
+    calls.c.outcome.in_([CallOutcome.OK, CallOutcome.GONE]),
+)
+_SAID_GONE = select(func.max(calls.c.seq)).where(
+    calls.c.aweme_id == bindparam("id"), calls.c.outcome == CallOutcome.GONE
+)
+_BEFORE = (
+    select(calls.c.outcome)
+    .where(*_ASKED, calls.c.seq < bindparam("here"))
+    .order_by(calls.c.seq.desc())
+    .limit(bindparam("n"))
+)
+_AFTER = (
+    select(calls.c.outcome).where(*_ASKED, calls.c.seq > bindparam("here")).order_by(calls.c.seq).limit(bindparam("n"))
+)
+
+
 class Credits:
     """The tables `credits` and `credit_days`."""
 
@@ -196,10 +214,26 @@ class Credits:
         """List the last resolves that found a post alive or gone, oldest first; canaries left out."""
         asked = {"paths": list(endpoints), "n": limit}
         rows = await self._db.read(lambda connection: connection.execute(_OUTCOMES, asked).all())
-        return [
-            Outcome(at, Answer.GONE if outcome == CallOutcome.GONE else Answer.ALIVE, AwemeId(aweme_id))
-            for at, outcome, aweme_id in reversed(rows)
-        ]
+        return [Outcome(at, _answer(outcome), AwemeId(aweme_id)) for at, outcome, aweme_id in reversed(rows)]
+
+    async def neighbours(
+        self, aweme_id: AwemeId, endpoints: Sequence[str], n: int
+    ) -> tuple[list[Answer], list[Answer]]:
+        """Give the answers to the `n` resolves sent just before an id was last called gone, and just after."""
+        return await self._db.read(lambda connection: _neighbours(connection, aweme_id, endpoints, n))
+
+
+def _neighbours(
+    connection: Connection, aweme_id: AwemeId, endpoints: Sequence[str], n: int
+) -> tuple[list[Answer], list[Answer]]:
+    here = connection.execute(_SAID_GONE, {"id": aweme_id}).scalar() or 0
+    asked = {"paths": list(endpoints), "here": here, "n": n}
+    before, after = (connection.execute(side, asked).scalars() for side in (_BEFORE, _AFTER))
+    return [_answer(outcome) for outcome in before], [_answer(outcome) for outcome in after]
+
+
+def _answer(outcome: str) -> Answer:
+    return Answer.GONE if outcome == CallOutcome.GONE else Answer.ALIVE
 
 
 def _intend(connection: Connection, rows: Sequence[_Intent]) -> list[int | None]:

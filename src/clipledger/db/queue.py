@@ -113,6 +113,11 @@ class Queue:
         """Write the verdict on a failed attempt, with its dead letter when it is final."""
         return await self._settle(settling.Ended(settlement, now))
 
+    async def refund(self, ids: Sequence[AwemeId]) -> None:
+        """Give an attempt back to each of `ids` that is still wanted: an outage uses up none."""
+        if ids:
+            await self._db.write(lambda connection: retries.refund(connection, ids))
+
     async def unstore(self, aweme_id: AwemeId, detail: str, now: float) -> bool:
         """Put a stored video back whose sidecar is not there; False when it is not stored."""
         return await self._db.write(lambda connection: retries.unstore(connection, aweme_id, detail, now))
@@ -146,6 +151,10 @@ class Queue:
     async def confirm_suspects(self, seen_before: float, now: float) -> int:
         """Declare suspects dead whose suspicion is not younger than `seen_before`; return how many."""
         return await self._sweep(lambda connection: suspects.confirm(connection, seen_before, now, CHUNK))
+
+    async def recheck_suspects(self, ids: Sequence[AwemeId], now: float) -> int:
+        """Have suspects asked a second time, now; return how many."""
+        return await self._db.write(lambda connection: suspects.recheck(connection, ids, now)) if ids else 0
 
     async def acquit_suspects(
         self, now: float, due_at: float, reason: Reason | None = None, *, count: bool = False

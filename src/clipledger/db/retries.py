@@ -48,6 +48,15 @@ _TO_RETRY = (
     .limit(bindparam("n"))
 )
 _TO_RETRY_OF_REASON = _TO_RETRY.where(_q.c.last_reason == bindparam("why"))
+_REFUND = (
+    update(_q)
+    .where(
+        _q.c.aweme_id == bindparam("id"),
+        or_(_q.c.state == State.PENDING, _q.c.state == State.RUNNING),
+        _q.c.attempts > 0,
+    )
+    .values(attempts=_q.c.attempts - 1)
+)
 _UNSTORE = (
     update(_q)
     .where(_q.c.aweme_id == bindparam("id"), _q.c.state == State.STORED)
@@ -81,3 +90,8 @@ def retry(connection: Connection, ids: Sequence[AwemeId], now: float) -> int:
 def unstore(connection: Connection, aweme_id: AwemeId, detail: str, now: float) -> bool:
     """Put a stored video back whose sidecar cannot be read."""
     return connection.execute(_UNSTORE, {"id": aweme_id, "told": detail, "now": now}).rowcount == 1
+
+
+def refund(connection: Connection, ids: Sequence[AwemeId]) -> None:
+    """Take one attempt off each of `ids` that waits or runs, as often as it is named."""
+    connection.execute(_REFUND, [{"id": aweme_id} for aweme_id in ids])

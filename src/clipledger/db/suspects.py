@@ -5,6 +5,7 @@ Statements on a connection; `Queue` runs them. Must not: judge, which is `core.b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, func, null, select, update
@@ -23,13 +24,14 @@ class Suspect:
     aweme_id: AwemeId
     reason: Reason
     suspect_at: float
+    not_founds: int = 0
 
 
 _q = archive_queue
 _old = archive_queue.alias("old")
 
 _SEEN = (
-    select(_q.c.aweme_id, _q.c.suspect_reason, _q.c.suspect_at)
+    select(_q.c.aweme_id, _q.c.suspect_reason, _q.c.suspect_at, _q.c.not_founds)
     .where(_q.c.suspect_at.is_not(None))
     .order_by(_q.c.suspect_at)
     .limit(bindparam("n"))
@@ -81,16 +83,31 @@ _ACQUIT = (
         suspect_at=null(),
     )
 )
-_ACQUIT_COUNTED = _ACQUIT.values(
-    not_founds=_q.c.not_founds + 1, first_not_found_at=func.coalesce(_q.c.first_not_found_at, _q.c.suspect_at)
+_NOTED = {
+    "not_founds": _q.c.not_founds + 1,
+    "first_not_found_at": func.coalesce(_q.c.first_not_found_at, _q.c.suspect_at),
+}
+_ACQUIT_COUNTED = _ACQUIT.values(_NOTED)
+_RECHECK = (
+    update(_q)
+    .where(_q.c.aweme_id.in_(bindparam("ids", expanding=True)), _q.c.suspect_at.is_not(None))
+    .values(
+        _NOTED
+        | {
+            "due_at": bindparam("now", type_=UtcTime),
+            "call_reason": CallReason.RECHECK,
+            "suspect_reason": None,
+            "suspect_at": None,
+        }
+    )
 )
 
 
 def suspects(connection: Connection, limit: int) -> list[Suspect]:
     """List suspects, the oldest suspicion first."""
     return [
-        Suspect(AwemeId(aweme_id), Reason(reason), at)
-        for aweme_id, reason, at in connection.execute(_SEEN, {"n": limit})
+        Suspect(AwemeId(aweme_id), Reason(reason), at, not_founds)
+        for aweme_id, reason, at, not_founds in connection.execute(_SEEN, {"n": limit})
     ]
 
 
@@ -119,3 +136,8 @@ def acquit(connection: Connection, now: float, due_at: float, reason: Reason | N
     """Put at most `limit` suspects back, due at `due_at`; `count` remembers that each was once said to be gone."""
     statement = _ACQUIT_COUNTED if count else _ACQUIT
     return connection.execute(statement, {"now": now, "due": due_at, "why": reason, "n": limit}).rowcount
+
+
+def recheck(connection: Connection, ids: Sequence[AwemeId], now: float) -> int:
+    """Make suspects due at once, to be asked a second time; return how many."""
+    return connection.execute(_RECHECK, {"ids": list(ids), "now": now}).rowcount

@@ -15,7 +15,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,8 +44,9 @@ START = 1_780_012_800.0
 API = "https://api.tikliveapi.com"
 KEY = "sim-key-of-the-play"
 BY_HAND = "by-hand"
+"""The source of posts that are added by id or link; `clipledger add` calls it so."""
 
-_DONE = ("archived", "dead", "withheld")
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +145,12 @@ class Play:
         self, *texts: str, every: str | None = None, max_pages: int | None = None, priority: int | None = None
     ) -> None:
         """Register sources and posts as `clipledger add` understands them."""
-        wish = _Wish(round(parse_duration(every)) if every else None, max_pages, priority)
+        every_s = round(parse_duration(every)) if every else None
 
         async def main(clock: SimClock) -> None:
             async with open_archive(self.folder, clock) as archive:
                 for text in texts:
-                    await _add(archive, text, wish)
+                    await _add(archive, text, every_s, max_pages, priority)
 
         self._within(TimeLoop(), main)
 
@@ -158,7 +159,7 @@ class Play:
         *,
         roles: Sequence[str] | None = None,
         follow: bool = False,
-        limits: Limits = Limits(),
+        limits: Limits = NO_LIMITS,
         workers: int = 1,
         stop_after_s: float | None = None,
         crash: Crash | None = None,
@@ -254,31 +255,18 @@ class Play:
         return timeloop.run(main, epoch=self._epoch, loop=loop)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    every_s: int | None
-    max_pages: int | None
-    priority: int | None
-
-
-async def _add(archive: Archive, text: str, wish: _Wish) -> None:
+async def _add(archive: Archive, text: str, every_s: int | None, max_pages: int | None, priority: int | None) -> None:
     now = archive.clock.now()
     match understand(text, now=now):
         case WantedPost(aweme_id, asked_url):
             await archive.sources.register(SourceIn(BY_HAND, "hand", "", now))
-            await archive.queue.add_by_hand([(aweme_id, asked_url)], BY_HAND, wish.priority or 0, now)
+            await archive.queue.add_by_hand([(aweme_id, asked_url)], BY_HAND, priority or 0, now)
         case WantedShortLink(url):
-            await archive.sources.register(SourceIn(url, "link", url, now, priority=wish.priority))
+            await archive.sources.register(SourceIn(url, "link", url, now, priority=priority))
         case WantedSource(kind, subject, options):
             written = sources.registry()[kind].write(subject, options)
             row = SourceIn(written, kind, subject, now, options.region, options.sort, options.within)
-            await archive.sources.register(_wished(row, wish))
-
-
-def _wished(row: SourceIn, wish: _Wish) -> SourceIn:
-    from dataclasses import replace
-
-    return replace(row, priority=wish.priority, every_s=wish.every_s, max_pages=wish.max_pages)
+            await archive.sources.register(replace(row, priority=priority, every_s=every_s, max_pages=max_pages))
 
 
 @contextmanager

@@ -15,15 +15,14 @@ from pathlib import Path
 
 from clipledger.core.times import read_iso_time
 from clipledger.sim.audit import Report
-from clipledger.sim.bodies import Bodies
-from clipledger.sim.lists import Lists
-from clipledger.sim.play import Crash, Play, Run
+from clipledger.sim.play import NO_LIMITS, Crash, Play, Run
 from clipledger.sim.world import World
 from clipledger.wiring import Limits
 
 ORDINARY = frozenset({"first", "page", "lookup", "regions"})
 """Why a call is made when nothing goes wrong; any other reason says what did."""
 
+_OTHERS = ("#", "search:", "music:", "playlist:", "collection:", "liked:")
 _TABLES = {"archive_queue": "aweme_id", "sources": "source", "credits": "seq", "files": "aweme_id, storage_key"}
 
 
@@ -44,7 +43,7 @@ class Scenario:
     crashes: tuple[Crash, ...] = ()
     follow_s: float | None = None
     workers: int = 1
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     runs_max: int = 8
     photo_share: float = 0.1
 
@@ -111,34 +110,25 @@ def outcome(stage: Play, *, finished: bool = True) -> Outcome:
 
 
 def everything(world: World) -> tuple[str, ...]:
-    """Write down every kind of source that shows the world's posts, and posts by hand: one of them never was."""
-    people, lists = world.population, Lists(world.scene, Bodies(world.scene))
+    """Write down every author, some of every other kind of source, and posts by hand: one of them never was."""
+    lists, people = list(world.sources()), world.population
     handles = [author.handle(world.now()) for author in people.authors]
-    tags, alive = list(people.tags), [post_id for post_id in world.ids() if world.truth(post_id).alive]
-    albums = [
-        f"{kind}:{album_id}"
-        for kind in ("playlist", "collection")
-        for author in people.authors[:6]
-        for album_id, _ in lists.albums(author, kind)
-    ]
+    others = [name for kind in _OTHERS for name in [each for each in lists if each.startswith(kind)][:3]]
+    alive = [post_id for post_id in world.ids() if world.truth(post_id).alive]
     return (
         *(f"@{handle}" for handle in handles),
-        *(f"#{tag}" for tag in tags[:3]),
-        f"search:{tags[0]}",
-        f"search:{tags[1]}?region=US&sort=date",
-        *(f"music:{sound.id}" for sound in people.sounds[:2]),
-        *albums[:4],
-        f"liked:@{handles[0]}",
+        *others,
         f"stories:@{handles[1]}",
+        f"search:{next(iter(people.tags))}?region=US&sort=date",
         f"https://vm.tiktok.com/{people.short_code(people.post(people.size // 2))}",
         world.post_url(alive[0]),
         alive[1],
-        _stranger(world, alive[2]),
+        stranger(world, alive[2]),
     )
 
 
-def _stranger(world: World, near: str) -> str:
-    """Give an id that could be a post's and is nobody's."""
+def stranger(world: World, near: str) -> str:
+    """Give an id that could be a post's, not far from another's, and is nobody's."""
     return next(other for step in range(1, 1000) if not world.truth(other := str(int(near) + step)).created_at)
 
 

@@ -11,6 +11,7 @@ import asyncio
 import gc
 import heapq
 import sys
+import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine
 from hashlib import blake2b
@@ -145,8 +146,10 @@ def bury() -> None:
     """
     hook, sys.unraisablehook = sys.unraisablehook, lambda _unraisable: None
     try:
-        _abandoned.clear()
-        gc.collect()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a call that never had its step is a crash's, no mistake
+            _abandoned.clear()
+            gc.collect()
     finally:
         sys.unraisablehook = hook
 

@@ -23,10 +23,15 @@ LEAN = "/download-video/"
 
 @dataclass(slots=True)
 class Attempt:
-    """One claimed job under way. `paid` turns true before the first call that may cost a credit."""
+    """One claimed job under way.
+
+    `paid` turns true before the first call that may cost a credit; `resolved` says whether its links are
+    there: what fails then speaks against those who deliver.
+    """
 
     job: Job
     paid: bool = False
+    resolved: bool = False
 
 
 class Detail:
@@ -38,7 +43,7 @@ class Detail:
     async def resolve(self, attempt: Attempt, reason: CallReason) -> Post:
         """Buy one answer for the attempt's post and tell the guard what it was."""
         job = attempt.job
-        attempt.paid = True
+        attempt.paid, attempt.resolved = True, False
         purpose = Purpose(reason, job.aweme_id, job.source, job.token)
         try:
             post = await self._paid.buy(self._call(job), purpose, lambda body: self._read(body, job))
@@ -53,6 +58,7 @@ class Detail:
             self._guard.resolved(job.aweme_id, Answer.FAILED)
             raise
         self._guard.resolved(job.aweme_id, Answer.ALIVE)
+        attempt.resolved = True
         return post
 
     def _is_lean(self, job: Job) -> bool:

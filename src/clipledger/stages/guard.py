@@ -7,9 +7,11 @@ breaker is open. What is open is kept in the database: the next process probes b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from clipledger.core import parse
-from clipledger.core.breaker import WINDOW, Answer, Mood, Outcome, Window
-from clipledger.core.errors import ApiUnavailable, Gone, MalformedReply, Outage, Reason, Transient
+from clipledger.core.breaker import NEIGHBOURS, WINDOW, Answer, Mood, Outcome, Window, is_vouched_for
+from clipledger.core.errors import Gone, MalformedReply, Outage, Reason, Throttled, Transient
 from clipledger.core.lifecycle import CallReason, Policy
 from clipledger.core.links import post_url
 from clipledger.core.model import ApiCall, AwemeId
@@ -17,6 +19,7 @@ from clipledger.core.ports import Clock
 from clipledger.db.catalog import Catalog
 from clipledger.db.credits import Credits
 from clipledger.db.queue import Queue
+from clipledger.db.suspects import Suspect
 from clipledger.db.switches import Switch, Switches
 from clipledger.events import Events
 from clipledger.stages.paid import PaidCalls, Purpose
@@ -24,6 +27,9 @@ from clipledger.stages.paid import PaidCalls, Purpose
 RESOLVES = ("/post-detail/", "/download-video/")
 PROBES = 3
 """Jobs let through one after another while the breaker is open and no canary can answer."""
+
+SUSPECTS_MAX = 1000
+"""So many suspects are looked at in one go; the rest wait for the next."""
 
 _API, _CDN = "open:api", "open:cdn"
 
@@ -48,6 +54,11 @@ class Guard:
         self._suspects = True  # there may be some from before
         self._open: str | None = None
         self._probes_left = PROBES
+
+    @property
+    def is_open(self) -> bool:
+        """True while the breaker is open: what fails now is nobody's failure."""
+        return self._open is not None
 
     async def load(self) -> None:
         """Take up the window and the switch where the last process left them; an outage's answers tell nothing."""
@@ -110,10 +121,24 @@ class Guard:
     async def _confirm(self, seen_before: float | None) -> None:
         if seen_before is None or not self._suspects:
             return
-        confirmed = await self._queue.confirm_suspects(seen_before, self._clock.now())
-        if confirmed:
-            self._events.emit("confirmed_gone", ids=confirmed)
+        suspects = [s for s in await self._queue.suspects(SUSPECTS_MAX) if s.suspect_at <= seen_before]
+        if suspects:
+            rechecked = await self._recheck(suspects)
+            confirmed = await self._queue.confirm_suspects(suspects[-1].suspect_at, self._clock.now())
+            for name, ids in (("asked_again", rechecked), ("confirmed_gone", confirmed)):
+                if ids:
+                    self._events.emit(name, ids=ids)
         self._suspects = await self._queue.suspect_count() > 0
+
+    async def _recheck(self, suspects: Sequence[Suspect]) -> int:
+        """Have those asked again, once, that no living answers stood beside: it may have been a short outage."""
+        doubted = [
+            suspect.aweme_id
+            for suspect in suspects
+            if not suspect.not_founds
+            and not is_vouched_for(*await self._credits.neighbours(suspect.aweme_id, RESOLVES, NEIGHBOURS))
+        ]
+        return await self._queue.recheck_suspects(doubted, self._clock.now())
 
     async def _question(self, mood: Mood) -> None:
         asked_at, burst = self._clock.now(), mood is Mood.BURST
@@ -144,16 +169,17 @@ class Guard:
             await self._paid.buy(call, purpose, lambda body: parse.detail(body, asked=aweme_id, now=now))
         except Gone:
             return False
-        except (MalformedReply, Transient):
+        except (MalformedReply, Throttled, Transient):
             return None
         return True
 
     async def _trip(self, state: str, evidence: str) -> None:
-        now = self._clock.now()
-        await self._switches.set(Switch("breaker", state, now, evidence))
-        acquitted = await self._queue.acquit_suspects(now, now, reason=Reason.OUTAGE)
+        now, window = self._clock.now(), self._deliveries if state == _CDN else self._resolves
         self._open, self._probes_left = state, PROBES
         self._resolves, self._deliveries = Window(), Window()
+        await self._switches.set(Switch("breaker", state, now, evidence))
+        acquitted = await self._queue.acquit_suspects(now, now, reason=Reason.OUTAGE)
+        await self._queue.refund(window.failing())
         self._events.emit("breaker_opened", evidence=evidence, acquitted=acquitted)
         raise Outage(evidence)
 
@@ -187,13 +213,6 @@ class Guard:
         return 1
 
     async def _still_open(self) -> Outage:
-        now = self._clock.now()
-        await self._queue.acquit_suspects(now, now, reason=Reason.OUTAGE)
         switch = await self._switches.get("breaker")
         self._resolves, self._deliveries = Window(), Window()
         return Outage(f"still: {switch.evidence if switch else 'no answer came whole'}")
-
-
-def cdn_failed(error: Exception) -> bool:
-    """Say whether a failed attempt speaks against the CDN (and not against the API, which `resolved` tells)."""
-    return isinstance(error, Transient) and not isinstance(error, ApiUnavailable)

@@ -83,7 +83,7 @@ class Listing:
             await self._sources.begin_pass(job, self._clock.now())
             job = replace(job, cursor=None, pass_pages=0, pass_new=0, pass_stale=0)
         while not stopping():
-            await self._room(job, stopping)
+            await self._room(stopping)
             if stopping():
                 break
             progress = await self._page(kind, job)
@@ -162,17 +162,13 @@ class Listing:
         await self._queue.add_page(self._page_in(job, page, now, lambda _new, _seen: done))
         self._events.emit("page", source=job.source, ids=1, new=1, bad=0, end="end")
 
-    async def _room(self, job: SourceJob, stopping: Callable[[], bool]) -> None:
+    async def _room(self, stopping: Callable[[], bool]) -> None:
         """Once more is freshly queued than can be resolved within the minute, wait until none of it waits.
 
         Videos are claimed freshest first: going on as soon as there is room for one more page would leave
         the oldest of them at the bottom for as long as there are pages.
         """
-        renewed_at = self._clock.now()
         while self._gated and not stopping() and await self._is_crowded():
-            if self._clock.now() - renewed_at > self._settings.queue.lease_s / 3:
-                renewed_at = self._clock.now()
-                await self._sources.renew([job], renewed_at, self._settings.queue.lease_s)
             await self._clock.sleep(_GATE_S)
 
     async def _is_crowded(self) -> bool:
