@@ -207,7 +207,7 @@ class Crew:
 
     async def _record(self) -> None:
         while True:
-            ended = not self._capturing
+            ended = not self._capturing and (not self._plan.follow or bool(self.worker.stop))
             done = await self._metadata.act()
             self.worker.tally.archived += done
             if not done and ended:

@@ -199,22 +199,11 @@ def crew(
     paid = paid_calls(archive, wire, key, events, worker, limits.credits, jitter)
     guard = Guard(paid, archive.queue, archive.catalog, archive.credits, archive.switches, clock, events, policy)
     cdn = _cdn(wire, settings, clock)
-    download = Download(
-        Detail(paid, guard, clock, lean=settings.capture.lean),
-        archive.queue,
-        archive.store,
-        archive.spool,
-        cdn,
-        clock,
-        events,
-        CaptureChoice(settings.capture.quality, settings.capture.covers, settings.capture.audio),
-        slots=settings.cdn.concurrency,
-    )
     hands = Worker(
         worker,
         archive.queue,
         guard,
-        download,
+        _download(archive, Detail(paid, guard, clock, lean=settings.capture.lean), cdn, events),
         clock,
         events,
         policy,
@@ -222,6 +211,19 @@ def crew(
         lease_s=settings.queue.lease_s,
         caps=Caps(limits.videos, limits.bytes),
         jitter=jitter,
+    )
+    listing = Listing(
+        paid,
+        archive.meta,
+        archive.queue,
+        archive.sources,
+        cdn,
+        clock,
+        events,
+        settings,
+        policy,
+        gated="capture" in plan.roles,
+        on_page=hands.stop.wake.set,
     )
     return Crew(
         plan,
@@ -231,21 +233,9 @@ def crew(
         sources=archive.sources,
         samples=archive.samples,
         guard=guard,
-        listing=Listing(
-            paid,
-            archive.meta,
-            archive.queue,
-            archive.sources,
-            cdn,
-            clock,
-            events,
-            settings,
-            policy,
-            gated="capture" in plan.roles,
-            on_page=hands.stop.wake.set,
-        ),
+        listing=listing,
         metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
-        janitor=Janitor(archive.folder, archive.queue, archive.spool, clock, events, settings, policy),
+        janitor=Janitor(archive.folder, archive.queue, archive.credits, archive.spool, clock, events, settings, policy),
         clock=clock,
         events=events,
         settings=settings,
@@ -256,6 +246,21 @@ def crew(
 
 EXTRA_JOBS = 4
 """Jobs in flight beyond the download slots: enough to hide the resolve, few enough that links stay young."""
+
+
+def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events) -> Download:
+    capture = archive.settings.capture
+    return Download(
+        detail,
+        archive.queue,
+        archive.store,
+        archive.spool,
+        cdn,
+        archive.clock,
+        events,
+        CaptureChoice(capture.quality, capture.covers, capture.audio),
+        slots=archive.settings.cdn.concurrency,
+    )
 
 
 def _cdn(wire: Wire, settings: Settings, clock: Clock) -> Cdn:

@@ -21,6 +21,7 @@ from pathlib import Path
 from clipledger.sim.scenarios import Scenario, play
 from clipledger.sim.play import Crash
 from clipledger.sim.timeloop import bury
+from clipledger.wiring import Limits
 print(play({scenario!r}, Path(sys.argv[1])).trace)
 bury()
 """

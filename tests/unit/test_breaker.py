@@ -53,7 +53,7 @@ def test_nothing_seen_is_calm() -> None:
 
 def test_the_thresholds_are_the_documented_ones() -> None:
     """The numbers that stop a run are the ones the operator reads about."""
-    assert (WINDOW, GONE_MAX, GONE_RUN, FAILED_RUN, CANARY_EVERY, MALFORMED_MAX) == (50, 25, 8, 20, 50, 3)
+    assert (WINDOW, GONE_MAX, GONE_RUN, FAILED_RUN, CANARY_EVERY, MALFORMED_MAX) == (50, 25, 5, 20, 50, 3)
 
 
 @pytest.mark.parametrize(("gone", "mood"), [(25, Mood.CALM), (26, Mood.BURST), (50, Mood.BURST)])
@@ -75,15 +75,15 @@ def test_only_the_last_answers_count(old: list[Answer]) -> None:
     assert len(seen(old).outcomes) == min(len(old), WINDOW)
 
 
-def test_eight_gone_in_a_row_raise_doubt() -> None:
-    """Eight posts gone one after another are asked about at once; seven are chance."""
-    assert seen([A] * 10 + [G] * 7).mood() is Mood.CALM
-    assert seen([A] * 10 + [G] * 8).mood() is Mood.DOUBT
+def test_five_gone_in_a_row_raise_doubt() -> None:
+    """Five posts gone one after another are asked about at once; four are chance."""
+    assert seen([A] * 10 + [G] * 4).mood() is Mood.CALM
+    assert seen([A] * 10 + [G] * 5).mood() is Mood.DOUBT
 
 
 def test_a_living_post_ends_the_doubt() -> None:
     """One living answer within the row shows that the API can still tell the living from the gone."""
-    assert seen([G] * 7 + [A] + [G] * 7).mood() is Mood.CALM
+    assert seen([G] * 4 + [A] + [G] * 4).mood() is Mood.CALM
 
 
 def test_failures_do_not_hide_a_row_of_gone() -> None:
@@ -229,7 +229,7 @@ def test_no_suspect_is_confirmed_while_answers_are_in_doubt(told: list[Answer]) 
 
 def test_failures_alone_vouch_for_nobody() -> None:
     """A window without one living answer confirms nothing, however calm it looks."""
-    window = seen([G, *([F] * 9 + [M]) * 2, *[F] * 9, *[G] * 6, *[F] * 14])
+    window = seen([G, *([F] * 9 + [M]) * 2, *[F] * 9, *[G] * 3, *[F] * 17])
     assert (window.mood(), len(window.outcomes)) == (Mood.CALM, WINDOW)
     assert window.healthy_before() is None
     assert seen([G, F, F, F]).healthy_at_end() is None

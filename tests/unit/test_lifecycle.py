@@ -60,10 +60,9 @@ JOB = Job(
     call_reason=CallReason.FIRST,
 )
 
+UNTOLD = (ApiUnavailable("something new", reason=Reason.API_MESSAGE), ApiUnreachable("connect"))
 TRANSIENT = (
     ApiUnavailable("HTTP 503"),
-    ApiUnavailable("something new", reason=Reason.API_MESSAGE),
-    ApiUnreachable("connect"),
     CdnUnavailable("HTTP 502"),
     TruncatedBody("short"),
     NotMedia("HTML"),
@@ -199,6 +198,16 @@ def test_a_shutdown_gives_the_work_back_untouched() -> None:
     assert said == Settlement(
         JOB.aweme_id, JOB.token, State.PENDING, NOW, False, Reason.SHUTDOWN, "", CallReason.FIRST, False
     )
+
+
+@pytest.mark.parametrize("error", UNTOLD, ids=_named)
+def test_what_says_nothing_of_the_video_never_kills_it(error: ClipledgerError) -> None:
+    """An unknown message, or a network that is down, uses up no attempt; the wait grows with the video's age."""
+    said = [verdict(replace(JOB, attempts=99, added_at=NOW - age), error) for age in (0, 60, 3600, 10**7)]
+    assert all(s.state is State.PENDING and not s.burn and not s.suspect for s in said)
+    waits = [s.due_at - NOW for s in said]
+    assert waits == sorted(waits)
+    assert POLICY.retry_base_s <= waits[0] and waits[-1] <= 1.5 * POLICY.retry_cap_s
 
 
 @pytest.mark.parametrize("error", (*TRANSIENT, WRONG_ID, EXPIRED), ids=_named)

@@ -39,15 +39,16 @@ def _kinds(post: Post, choice: CaptureChoice) -> list[FileKind]:
         (Quality.HD, set(Quality), [Quality.HD, Quality.STANDARD]),
         (Quality.HD, {Quality.STANDARD, Quality.WATERMARKED}, [Quality.STANDARD]),
         (Quality.HD, {Quality.HD}, [Quality.HD]),
-        (Quality.STANDARD, set(Quality), [Quality.STANDARD]),
-        (Quality.WATERMARKED, set(Quality), [Quality.WATERMARKED, Quality.STANDARD]),
-        (Quality.WATERMARKED, {Quality.HD, Quality.STANDARD}, [Quality.STANDARD]),
+        (Quality.STANDARD, set(Quality), [Quality.STANDARD, Quality.HD]),
+        (Quality.STANDARD, {Quality.HD}, [Quality.HD]),
+        (Quality.WATERMARKED, set(Quality), [Quality.WATERMARKED, Quality.STANDARD, Quality.HD]),
+        (Quality.WATERMARKED, {Quality.HD, Quality.STANDARD}, [Quality.STANDARD, Quality.HD]),
         (Quality.HD, {Quality.WATERMARKED}, []),
         (Quality.HD, set(), []),
     ],
 )
 def test_the_rendition_falls_back(wanted: Quality, there: set[Quality], tried: list[Quality]) -> None:
-    """`hd` falls back to `standard`; `watermarked` is only taken when it was asked for."""
+    """Another rendition is better than none; `watermarked` alone is only taken when it was asked for."""
     post = replace(VIDEO, renditions=tuple(r for q, r in RENDITIONS.items() if q in there))
     wants = choose_files(post, CaptureChoice(wanted))
     assert [c.rendition for want in wants if want.kind is FileKind.VIDEO for c in want.candidates] == tried

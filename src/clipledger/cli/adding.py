@@ -24,7 +24,6 @@ BY_HAND = "by-hand"
 """The source of every post that was added by id or URL."""
 
 LINE_MAX = 64 * 1024
-BATCH_MAX_LINES = 10_000_000
 _CHUNK = 20_000
 
 

@@ -29,7 +29,7 @@ app.add_typer(db, name="db")
 
 context = Context()
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Post ids or URLs.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Post ids or URLs.")]
 
 
 def _version(wanted: bool) -> None:
@@ -57,7 +57,7 @@ def _globals(
 
 @app.command()
 def init(
-    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Where; else the archive folder.")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Where; else the archive folder.")] = None,
 ) -> None:
     """Create an archive: settings file, database, UUID. Running it again changes nothing."""
     from clipledger.cli.adding import initialise
@@ -70,7 +70,7 @@ def add(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SOURCE]...",
+            metavar="SOURCE...",
             help=(
                 "@handle, #tag, search:WORDS, music:ID, playlist:ID, collection:ID, liked:@handle, stories:@handle, "
                 "any TikTok URL, or a post id."
@@ -199,7 +199,7 @@ def regions() -> None:
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Made anew each time.")] = Path("clipledger-demo"),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made anew each time.")] = Path("clipledger-demo"),
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same world.")] = 7,
     posts: Annotated[int, typer.Option(min=20, max=100_000, metavar="N", help="Posts in the world.")] = 240,
 ) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from clipledger.cli.exits import Exit
-from clipledger.cli.output import Context, size, table
+from clipledger.cli.output import Context, one_line, size, table
 from clipledger.core.errors import Reason, UsageError
 from clipledger.core.links import WantedPost, post_url, understand
 from clipledger.core.model import AwemeId
@@ -272,14 +272,16 @@ def _flat(body: dict[str, Any], indent: str = "") -> list[str]:
         elif isinstance(value, list):
             lines += [f"{indent}{key}:", *(f"{indent}  - {_inline(item)}" for item in value)]
         elif value not in (None, ""):
-            lines.append(f"{indent}{key}: {value}")
+            lines.append(f"{indent}{key}: {one_line(value)}")
     return lines
 
 
 def _inline(item: Any) -> str:
     if not isinstance(item, dict):
         return str(item)
-    return ", ".join(f"{key} {value}" for key, value in item.items() if value not in (None, "") and key != "aweme_id")
+    return ", ".join(
+        f"{key} {one_line(value)}" for key, value in item.items() if value not in (None, "") and key != "aweme_id"
+    )
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float | None:

@@ -59,6 +59,11 @@ def printable(text: str) -> str:
     return "".join(c if c == "\n" or c.isprintable() or c == "\u200d" else f"\\x{ord(c):02x}" for c in text)
 
 
+def one_line(value: object) -> str:
+    """Write a value on one line, so that no title can forge a line of ours."""
+    return " ".join(str(value).split())
+
+
 def table(rows: Sequence[Sequence[object]], head: Sequence[str]) -> str:
     """Lay rows out in columns: text to the left, numbers to the right."""
     cells = [[_cell(cell) for cell in row] for row in rows]

@@ -44,7 +44,10 @@ def serve(context: Context, seed: int, posts: int, faults: str, rpm: int, port: 
         FaultPlan.parse(faults)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    asyncio.run(serve_world(seed=seed, posts=posts, faults=faults, rpm=rpm, port=port))
+    try:
+        asyncio.run(serve_world(seed=seed, posts=posts, faults=faults, rpm=rpm, port=port))
+    except OSError as error:
+        raise UsageError(f"--port {port}: {error.strerror}") from None
     context.exit = Exit.OK
 
 

@@ -18,8 +18,8 @@ WINDOW = 50
 GONE_MAX = 25
 """More than this many gone among the last `WINDOW` resolves is a burst."""
 
-GONE_RUN = 8
-"""So many gone in a row are suspicious: at a natural tenth gone that is one run in 10^8."""
+GONE_RUN = 5
+"""So many gone in a row are suspicious: at a natural tenth gone that is one run in 10^5, a canary every second day."""
 
 FAILED_RUN = 20
 """So many failures in a row, of API or CDN, are an outage: one page of work, not a dataset."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from clipledger.core.errors import (
+    ApiUnavailable,
+    ApiUnreachable,
     ClipledgerError,
     Gone,
     Halt,
@@ -57,7 +59,6 @@ class CallReason(StrEnum):
     PAGE = "page"
     LOOKUP = "lookup"
     REGIONS = "regions"
-    SHORT_LINK = "short_link"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,10 @@ def after_failure(
         case MalformedReply() if error.reason is not Reason.WRONG_ID:
             due = now + policy.retry_cap_s * (1 + jitter)
             return _give_back(job, error, due, _again(job, paid, CallReason.MALFORMED))
+        case ApiUnreachable() | ApiUnavailable(reason=Reason.API_MESSAGE):
+            # We are cut off, or told something nobody has documented: neither says anything of the video.
+            due = now + patient_delay_s(now - job.added_at, policy, jitter)
+            return _give_back(job, error, due, _again(job, paid, CallReason.RETRY))
         case UrlExpired():
             return _retry(job, error, now, policy, jitter, CallReason.URL_EXPIRED)
         case Transient() | MalformedReply():
@@ -143,6 +148,11 @@ def retry_delay_s(attempts: int, policy: Policy, jitter: float) -> float:
     """Quadruple per attempt, capped, spread by up to half again: 5-8 s, 20-30 s, 80-120 s, 5-8 min ..."""
     grown: float = policy.retry_base_s * 4.0 ** min(max(attempts - 1, 0), 15)
     return min(grown, policy.retry_cap_s) * (1 + 0.5 * jitter)
+
+
+def patient_delay_s(age_s: float, policy: Policy, jitter: float) -> float:
+    """Wait a quarter of the video's age, within the bounds of a retry: grows without an attempt being counted."""
+    return min(max(age_s / 4, policy.retry_base_s), policy.retry_cap_s) * (1 + 0.5 * jitter)
 
 
 def _again(job: Job, paid: bool, why: CallReason) -> CallReason:
@@ -224,8 +234,8 @@ def choose_files(post: Post, choice: CaptureChoice) -> tuple[Want, ...]:
 def _video(renditions: Sequence[Rendition], quality: Quality) -> tuple[Want, ...]:
     order = {
         Quality.HD: (Quality.HD, Quality.STANDARD),
-        Quality.STANDARD: (Quality.STANDARD,),
-        Quality.WATERMARKED: (Quality.WATERMARKED, Quality.STANDARD),
+        Quality.STANDARD: (Quality.STANDARD, Quality.HD),
+        Quality.WATERMARKED: (Quality.WATERMARKED, Quality.STANDARD, Quality.HD),
     }[quality]
     found = tuple(
         Candidate(r.link, r.quality, r.size_hint) for wanted in order for r in renditions if r.quality is wanted

@@ -57,6 +57,7 @@ _KEY_LOOKING = re.compile(
 _API_KEY = re.compile(r"(x-api-key[\\\"']*\s*[:=]\s*[\\\"']*)[^\s\\\"',;&}]+", re.I)
 _EXPIRY_QUERY = re.compile(r"[?&;](?:x-)?(?:v?expir(?:e|es|ation))=([0-9]{9,13})(?![0-9])", re.I)
 _LONE_SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
+_SUSPICIOUS = re.compile(r"[:=/%\\]")  # each of the patterns above needs one of these: most texts have none
 _SECRET_NAMES = frozenset({"x-api-key", "api-key", "api_key", "apikey", "authorization"})
 _ENVELOPE = frozenset({"code", "msg", "message", "status"})
 _LINK_KEYS = ("play", "hdplay", "wmplay", "images")
@@ -203,6 +204,8 @@ def scrub(value: Any) -> Any:
 
 def scrub_text(text: str) -> str:
     """Take signatures, userinfo and keys out of any text: a raw body, a message, a log line."""
+    if not _SUSPICIOUS.search(text):
+        return text
     text = _WEB_LINK.sub(lambda found: found[1] + _bare_link(found[2]), text)
     text = _SIGNING_PATH.sub(r"\1-\2-", text)
     return _API_KEY.sub(r"\1-", _KEY_LOOKING.sub(r"\1-", text))

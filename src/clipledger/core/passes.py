@@ -11,6 +11,10 @@ from dataclasses import dataclass
 STALE_PAGES = 3
 """Pages in a row without a new id that end a pass."""
 
+COMPLETE = ("end", "known", "max_pages")
+"""Ends after which nothing below is owed: the list's own, ours, or the operator's. After any other the next
+pass goes down the whole list again."""
+
 OFFSET_STALE_S = 3600.0
 """An offset cursor older than this is not trusted: rankings move, so the pass begins again."""
 
@@ -63,7 +67,7 @@ def after_page(state: PassState, page: PageSeen, *, new_ids: int, cursor_seen: b
     new = state.new + new_ids
     if end is None:
         return SourceProgress(page.cursor, state.pages + 1, new, stale, None, now, None)
-    full_at = now if end in ("end", "known") else None
+    full_at = now if end in COMPLETE else None
     next_at = now + next_wait_s(state.every_s, new, first=not state.ever_finished)
     return SourceProgress(None, state.pages + 1, new, stale, end, next_at, full_at)
 

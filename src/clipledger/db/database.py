@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar, cast
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Transaction
 
 from clipledger.db import schema
 from clipledger.db.engine import CONNECTIONS, WRITES, database_url, open_engine, storage_error, storage_errors
@@ -150,14 +150,11 @@ class Database:
             return fn(connection)
 
     def _commit(self, batch: Sequence[_Ask]) -> list[_Done]:
-        together: dict[_Work, list[_Ask]] = {}
-        for ask in batch:
-            together.setdefault(ask.work, []).append(ask)
-        done: dict[_Ask, _Done] = {}
-        with storage_errors(), self._writing.begin() as connection:
-            for work, asks in together.items():
-                done.update(zip(asks, _attempt(connection, work, asks), strict=True))
-        return [done[ask] for ask in batch]
+        with storage_errors(), self._writing.connect() as connection:
+            if len(batch) == 1:
+                return _attempt(connection, batch[0].work, batch, connection.begin)
+            with connection.begin():
+                return _share(connection, batch)
 
     async def _close(self) -> None:
         self._closed = True
@@ -169,28 +166,41 @@ class Database:
             self._engine.dispose()
 
 
-def _attempt(connection: Connection, work: _Work, asks: Sequence[_Ask]) -> list[_Done]:
-    isolated = _Isolated(connection)
+def _share(connection: Connection, batch: Sequence[_Ask]) -> list[_Done]:
+    """Do the writes of many tasks in the open transaction, those of one kind together."""
+    together: dict[_Work, list[_Ask]] = {}
+    for ask in batch:
+        together.setdefault(ask.work, []).append(ask)
+    done: dict[_Ask, _Done] = {}
+    for work, asks in together.items():
+        done.update(zip(asks, _attempt(connection, work, asks, connection.begin_nested), strict=True))
+    return [done[ask] for ask in batch]
+
+
+def _attempt(
+    connection: Connection, work: _Work, asks: Sequence[_Ask], begin: Callable[[], Transaction]
+) -> list[_Done]:
+    isolated = _Isolated(begin)
     with isolated:
         results = work(connection, [ask.row for ask in asks])
         return [_Done(result) for _, result in zip(asks, results, strict=True)]
     if len(asks) == 1:
         return [_Done(error=isolated.error)]
-    return [done for ask in asks for done in _attempt(connection, work, (ask,))]
+    return [done for ask in asks for done in _attempt(connection, work, (ask,), begin)]
 
 
 class _Isolated:
-    """A savepoint that undoes what raised and keeps the error for whoever asked.
+    """A savepoint, or a transaction of one write alone, that undoes what raised and keeps the error for who asked.
 
     A failure of the database itself is not one caller's: it passes, and ends the transaction.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, begin: Callable[[], Transaction]) -> None:
+        self._begin = begin
         self.error: Exception | None = None
 
     def __enter__(self) -> None:
-        self._savepoint = self._connection.begin_nested()
+        self._savepoint = self._begin()
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None

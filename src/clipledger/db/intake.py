@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, func, null, select, update
+from sqlalchemy import Connection, Text, bindparam, case, func, null, select, update
 from sqlalchemy.dialects.sqlite import Insert
 
 from clipledger.core.model import AwemeId, Counters, Post, State
@@ -17,7 +17,9 @@ from clipledger.db.engine import InsertInto, per_dialect
 from clipledger.db.tables import UtcTime, archive_queue, post_metrics_history, posts, sightings, source_cursors, sources
 
 Decide = Callable[[int, bool], SourceProgress]
-"""(new ids, whether the next cursor was met before in this pass) -> how the pass goes on. Pure."""
+"""(ids not shown by this source since `seen_since`, next cursor met before in this pass) -> how the pass goes on.
+
+Pure. Not the ids new to the archive: another list may have shown them first, and this one still goes on below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class PageIn:
     `decide` is called inside the transaction, once the page's new ids are counted; not at all when
     the lease is lost. `cursor_used` asked for this page, `cursor_next` would ask for the next; None
     stands for the top and for no more. While the pass goes on the source stays leased until
-    `lease_until`; None frees it, and so does a pass that ends.
+    `lease_until`; None frees it, and so does a pass that ends. `seen_since`: what the source showed before
+    is new again, as it is to a first pass that has to begin anew.
     """
 
     source: str
@@ -41,6 +44,7 @@ class PageIn:
     keep_hint: bool = False
     priority: int = 0
     lease_until: float | None = None
+    seen_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,15 @@ _HOLDS = (
     .where(sources.c.source == bindparam("name"), sources.c.token == bindparam("t"))
     .with_for_update()
 )
+_SEEN_HERE = (
+    select(func.count())
+    .select_from(sightings)
+    .where(
+        sightings.c.source == bindparam("name"),
+        sightings.c.aweme_id.in_(bindparam("ids", expanding=True)),
+        sightings.c.last_seen_at >= bindparam("since", type_=UtcTime),
+    )
+)
 _CURSOR_MET = select(source_cursors.c.cursor).where(
     source_cursors.c.source == bindparam("name"), source_cursors.c.cursor == bindparam("next")
 )
@@ -81,7 +94,10 @@ _PROGRESS = (
         pass_stale=bindparam("stale"),
         pass_end=bindparam("end"),
         next_at=bindparam("due", type_=UtcTime),
-        full_pass_at=func.coalesce(bindparam("full_at", type_=UtcTime), sources.c.full_pass_at),
+        full_pass_at=case(
+            (bindparam("end", type_=Text).is_(None), sources.c.full_pass_at),
+            else_=bindparam("full_at", type_=UtcTime),
+        ),
         lease_until=bindparam("until", type_=UtcTime),
         bad_items=sources.c.bad_items + bindparam("bad"),
         failures=0,
@@ -120,9 +136,17 @@ def add_page(connection: Connection, page: PageIn) -> PageOut:
     """Take in one page: ids, sightings, counters, and how the source goes on; one transaction."""
     held = connection.execute(_HOLDS, {"name": page.source, "t": page.token}).first() is not None
     items = {post.aweme_id: post for post in reversed(page.posts)}  # of an id told twice, the first entry
+    unseen = _unseen(connection, page, items)
     new = _take_in(connection, page, items) if items else 0
-    progress = _move_on(connection, page, new) if held else None
+    progress = _move_on(connection, page, unseen) if held else None
     return PageOut(new, len(items) - new, not held, progress)
+
+
+def _unseen(connection: Connection, page: PageIn, ids: Collection[AwemeId]) -> int:
+    if not ids:
+        return 0
+    asked = {"name": page.source, "ids": list(ids), "since": page.seen_since}
+    return len(ids) - connection.execute(_SEEN_HERE, asked).scalar_one()
 
 
 def _take_in(connection: Connection, page: PageIn, items: Mapping[AwemeId, Post]) -> int:
@@ -136,11 +160,11 @@ def _take_in(connection: Connection, page: PageIn, items: Mapping[AwemeId, Post]
     return new
 
 
-def _move_on(connection: Connection, page: PageIn, new: int) -> SourceProgress:
+def _move_on(connection: Connection, page: PageIn, unseen: int) -> SourceProgress:
     if page.cursor_used is not None:
         connection.execute(_MEET(connection), {"source": page.source, "cursor": page.cursor_used})
     met = connection.execute(_CURSOR_MET, {"name": page.source, "next": page.cursor_next}).first() is not None
-    progress = page.decide(new, met)
+    progress = page.decide(unseen, met)
     connection.execute(_PROGRESS, _progress_values(page, progress))
     return progress
 

@@ -57,6 +57,7 @@ class SourceJob:
     cursor: str | None
     cursor_at: float | None
     pass_no: int
+    pass_started_at: float | None
     pass_pages: int
     pass_new: int
     pass_stale: int

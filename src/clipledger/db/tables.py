@@ -156,7 +156,7 @@ sources = Table(
     Column("pass_pages", Integer, nullable=False, server_default="0"),
     Column("pass_new", Integer, nullable=False, server_default="0"),
     Column("pass_stale", Integer, nullable=False, server_default="0"),  # pages in a row without a new id
-    Column("full_pass_at", UtcTime),  # when a pass last ran to the end of the list
+    Column("full_pass_at", UtcTime),  # when a pass ran to the end; empty while not all below is known to be listed
     Column("pass_end", Text),  # why the last pass ended: end, known, stale, loop, max_pages, error
     Column("next_at", UtcTime, nullable=False),  # when the next page or pass is due
     Column("failures", Integer, nullable=False, server_default="0"),  # in a row

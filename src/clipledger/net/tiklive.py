@@ -17,6 +17,7 @@ import msgspec
 
 from clipledger.core.errors import (
     ApiUnavailable,
+    ApiUnreachable,
     ClipledgerError,
     CreditsExhausted,
     Gone,
@@ -32,6 +33,9 @@ from clipledger.net.retry_after import retry_after_s
 
 LIMITS = Limits(deadline_s=30.0, connect_s=10.0, max_bytes=16 * 2**20, max_header_bytes=64 * 2**10)
 """Clients of the API wait 10-30 s; the largest captured page is under 1 MiB."""
+
+_UNANSWERED = dict.fromkeys(("dns", "connect", "tls", "refused_address"), ApiUnreachable)
+"""What is wrong when nothing was sent at all; any other broken exchange may have cost a credit."""
 
 DEPTH_MAX = 64
 DIGITS_MAX = 64
@@ -66,7 +70,7 @@ class TikLive:
         try:
             response = await self._wire.get(self._request(call, key), body)
         except WireError as broken:
-            raise ApiUnavailable(f"{call.path}: {broken}") from broken
+            raise _UNANSWERED.get(broken.kind, ApiUnavailable)(f"{call.path}: {broken}") from broken
         return judge(
             response.status,
             response.headers,

@@ -33,6 +33,10 @@ class Attempt:
     paid: bool = False
     resolved: bool = False
 
+    def mark_paid(self) -> None:
+        """Note that a call for this attempt is in the ledger."""
+        self.paid = True
+
 
 class Detail:
     """Buy what the API knows of a post. `lean` asks the smaller endpoint and gives thin metadata."""
@@ -43,8 +47,8 @@ class Detail:
     async def resolve(self, attempt: Attempt, reason: CallReason) -> Post:
         """Buy one answer for the attempt's post and tell the guard what it was."""
         job = attempt.job
-        attempt.paid, attempt.resolved = True, False
-        purpose = Purpose(reason, job.aweme_id, job.source, job.token)
+        attempt.resolved = False
+        purpose = Purpose(reason, job.aweme_id, job.source, job.token, attempt.mark_paid)
         try:
             post = await self._paid.buy(self._call(job), purpose, lambda body: self._read(body, job))
         except Gone:

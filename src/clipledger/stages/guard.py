@@ -52,6 +52,7 @@ class Guard:
         self._switches, self._clock, self._events, self._policy = switches, clock, events, policy
         self._resolves, self._deliveries = Window(), Window()
         self._suspects = True  # there may be some from before
+        self._unvouched = False  # a run of not-founds was seen, and no canary could be asked
         self._open: str | None = None
         self._probes_left = PROBES
 
@@ -123,7 +124,8 @@ class Guard:
             return
         suspects = [s for s in await self._queue.suspects(SUSPECTS_MAX) if s.suspect_at <= seen_before]
         if suspects:
-            rechecked = await self._recheck(suspects)
+            rechecked = await self._recheck(suspects) if self._unvouched else 0
+            self._unvouched = False
             confirmed = await self._queue.confirm_suspects(suspects[-1].suspect_at, self._clock.now())
             for name, ids in (("asked_again", rechecked), ("confirmed_gone", confirmed)):
                 if ids:
@@ -145,9 +147,10 @@ class Guard:
         alive, gone = await self._ask_canaries(3 if burst else 2, enough=3 if burst else 1)
         self._events.emit("canaries", alive=alive, gone=gone, evidence=self._resolves.evidence())
         if burst and alive < 3:
-            await self._trip(_API, f"{self._resolves.evidence()}; of 3 known-alive posts {alive} answered")
+            await self._trip(_API, f"{self._resolves.evidence()}; {alive} of 3 canaries known to be alive answered")
         if gone and not alive:
             await self._trip(_API, f"{gone} known-alive posts answered not found; {self._resolves.evidence()}")
+        self._unvouched |= not alive
         self._resolves = self._resolves.vouched(closed=burst)
         if burst:
             await self._confirm(asked_at)

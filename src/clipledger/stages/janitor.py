@@ -13,12 +13,16 @@ from clipledger import presence
 from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock
 from clipledger.core.times import parse_duration
+from clipledger.db.credits import Credits
 from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.settings import Settings
 from clipledger.storage.spool import Spool
 
 BATCH = 1000
+
+ABANDONED_S = 3600.0
+"""A call that is open for so long has lost its worker, on whatever machine: no deadline is near it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +43,14 @@ class Janitor:
         self,
         archive: Path,
         queue: Queue,
+        credits: Credits,
         spool: Spool,
         clock: Clock,
         events: Events,
         settings: Settings,
         policy: Policy,
     ) -> None:
-        self._archive, self._queue, self._spool = archive, queue, spool
+        self._archive, self._queue, self._credits, self._spool = archive, queue, credits, spool
         self._clock, self._events, self._policy = clock, events, policy
         self._parts_after_s = parse_duration(settings.janitor.parts_after)
         self._letters_keep_s = parse_duration(settings.janitor.dead_letters_keep)
@@ -53,6 +58,7 @@ class Janitor:
     async def act(self) -> Swept:
         """Make one sweep."""
         back, dead = await self.recover()
+        await self._credits.abandon(self._clock.now() - ABANDONED_S, self._clock.now())
         parts, part_bytes = await self._sweep_parts()
         now = self._clock.now()
         letters = await self._queue.summarise_letters(now - self._letters_keep_s, now, BATCH)

@@ -6,6 +6,7 @@ more is freshly queued than the API can resolve within a minute, so that resolvi
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -60,6 +61,7 @@ class Listing:
         self._settings, self._policy = settings, policy
         self._gated = gated and settings.listing.backlog
         self._pages_open, self._on_page = 0, on_page
+        self._regions = asyncio.Lock()
         self._crowded = False
 
     async def act(self, job: SourceJob, stopping: Callable[[], bool], jitter: float) -> None:
@@ -81,7 +83,7 @@ class Listing:
         job = await self._with_entity(kind, job)
         if job.cursor is None or cursor_is_stale(kind.newest_first, job.cursor_at, self._clock.now()):
             await self._sources.begin_pass(job, self._clock.now())
-            job = replace(job, cursor=None, pass_pages=0, pass_new=0, pass_stale=0)
+            job = replace(job, cursor=None, pass_started_at=self._clock.now(), pass_pages=0, pass_new=0, pass_stale=0)
         while not stopping():
             await self._room(stopping)
             if stopping():
@@ -148,7 +150,8 @@ class Listing:
         """Refuse a region the API does not know before a page is paid for with it."""
         if not job.region:
             return
-        known = await known_regions(self._paid, self._meta, self._clock)
+        async with self._regions:  # bought once, whoever comes first
+            known = await known_regions(self._paid, self._meta, self._clock)
         if known and job.region not in known:
             raise ApiUnavailable(f"region {job.region} is not in `clipledger regions`", reason=Reason.REGION)
 
@@ -190,6 +193,7 @@ class Listing:
             keep_hint=self._settings.capture.lean,
             priority=job.priority,
             lease_until=now + self._settings.queue.lease_s,
+            seen_since=(job.pass_started_at or 0.0) if job.full_pass_at is None else 0.0,
         )
 
     async def _failed(self, job: SourceJob, error: ClipledgerError, jitter: float) -> None:

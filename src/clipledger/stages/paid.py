@@ -17,6 +17,7 @@ from clipledger.core.errors import (
     CapReached,
     ClipledgerError,
     Gone,
+    Halt,
     MalformedReply,
     Reason,
     Throttled,
@@ -35,12 +36,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """Why a call is made, and for what."""
+    """Why a call is made, and for what. `on_sent` is called once the call is in the ledger, before it is sent."""
 
     reason: CallReason
     aweme_id: AwemeId | None = None
     source: str | None = None
     token: int | None = None
+    on_sent: Callable[[], None] | None = None
 
 
 class PaidCalls:
@@ -66,16 +68,22 @@ class PaidCalls:
         self._slots, self._jitter = asyncio.Semaphore(slots), jitter
         self._day_cap, self._run_cap = day_cap, run_cap
         self._open = 0
+        self._halted: Halt | None = None
         self.spent = 0
 
     async def buy(self, call: ApiCall, purpose: Purpose, read: Callable[[Reply], T]) -> T:
         """Make one call and read its answer with `read`; the answer's errors are the row's outcome.
 
-        Raises CapReached before anything is sent, else what the API adapter or `read` raises.
+        Raises CapReached before anything is sent, else what the API adapter or `read` raises. Once the key
+        was refused or the balance was gone, every later call raises the same and nothing more is sent.
         """
         async with self._slots:
             await self._limiter.permit()
+            if self._halted is not None:
+                raise type(self._halted)(self._halted.detail)
             seq = await self._intend(call, purpose)
+            if purpose.on_sent is not None:
+                purpose.on_sent()
             try:
                 answer = read(await self._api.call(call))
             except ClipledgerError as error:
@@ -106,8 +114,10 @@ class PaidCalls:
             raise
 
     async def _tell(self, call: ApiCall, purpose: Purpose, error: ClipledgerError) -> None:
-        """Slow everybody down after a 429; keep the sample of a shape we do not know."""
-        if isinstance(error, Throttled):
+        """Send nothing more after a Halt; slow everybody down after a 429; keep the sample of an unknown shape."""
+        if isinstance(error, Halt):
+            self._halted = error
+        elif isinstance(error, Throttled):
             self._events.emit("throttled", endpoint=call.path, retry_after_s=error.retry_after_s)
             await self._limiter.throttled(error.retry_after_s, self._jitter())
         elif isinstance(error, MalformedReply):
