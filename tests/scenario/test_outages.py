@@ -1,0 +1,200 @@
+"""The API or the CDN fails as a whole: nobody is declared dead of it, and little is paid while it lasts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clipledger.cli.exits import Exit, exit_of
+from clipledger.sim.play import KEY, START, Play, Run
+from clipledger.sim.scenarios import stranger
+
+pytestmark = pytest.mark.slow
+
+HOUR_S = 3600.0
+OUTAGE_CALLS_MAX = 80
+
+
+def staged(folder: Path, faults: str = "calm", posts: int = 250, balance: int | None = None) -> Play:
+    """Lay an archive of every author of a world down."""
+    play = Play(folder, seed=2, posts=posts, faults=faults, balance=balance)
+    play.add(*(source for source in play.world.sources() if source.startswith("@")))
+    return play
+
+
+def exit_code(run: Run) -> Exit:
+    halted = run.tallies[0].halted
+    assert halted is not None, "it was to be stopped"
+    return exit_of(halted)
+
+
+def detail_calls(play: Play, since_s: float, until_s: float) -> int:
+    calls = (call for call in play.world.ledger.calls if call.path == "/post-detail/")
+    return sum(START + since_s <= call.at < START + until_s for call in calls)
+
+
+def attempts(play: Play) -> int:
+    """Tell the most attempts that any id has used up."""
+    most: int = play.rows("SELECT max(attempts) FROM archive_queue")[0][0]
+    return most
+
+
+def everything_is_saved(play: Play) -> None:
+    """Nothing is dead, nothing waits, and the auditor agrees."""
+    assert set(play.states()) == {"archived"} and play.states()["archived"] > 150
+    assert play.audit().findings == []
+
+
+def nothing_is_lost(play: Play) -> None:
+    assert "dead" not in play.states() and "running" not in play.states()
+    assert play.rows("SELECT count(*) FROM archive_queue WHERE suspect_at IS NOT NULL") == [(0,)]
+    assert play.rows("SELECT max(attempts) FROM archive_queue WHERE state = 'pending'") == [(0,)]
+
+
+# Every post answers 'Not found post'
+
+
+@pytest.mark.parametrize("since_s", [0, 45], ids=["from the first call", "in the middle"])
+def test_an_outage_stops_the_run_and_costs_little(since_s: int, folder: Path) -> None:
+    """When every post answers not found, the run ends with exit 8 after a few dozen calls, and the next one saves all."""
+    play = staged(folder, f"not_found_outage@{since_s}-7200")
+    assert exit_code(play.run()) is Exit.OUTAGE
+    nothing_is_lost(play)
+    for _ in range(2):
+        play.wait(600)
+        assert exit_code(play.run()) is Exit.OUTAGE
+    nothing_is_lost(play)
+    assert 0 < detail_calls(play, since_s, 7200) <= OUTAGE_CALLS_MAX
+    play.wait(2 * HOUR_S)
+    assert play.run().ending == "done"
+    everything_is_saved(play)
+
+
+@pytest.mark.parametrize("since_s", [0, 45], ids=["from the first call", "in the middle"])
+def test_a_run_that_follows_recovers_by_itself(since_s: int, folder: Path) -> None:
+    """A run that follows waits an outage out, asks now and then, and saves all soon after it is over."""
+    play = staged(folder, f"not_found_outage@{since_s}-7200")
+    run = play.run(follow=True, stop_after_s=3 * HOUR_S)
+    assert run.ending == "done" and run.events[0]["breaker_opened"] == 1 == run.events[0]["breaker_closed"]
+    assert detail_calls(play, since_s, 7200) <= OUTAGE_CALLS_MAX
+    assert detail_calls(play, 7200, 7200 + 2100) >= 100, "half an hour is the longest it waits between two questions"
+    everything_is_saved(play)
+
+
+@pytest.mark.parametrize("calls", [2, 5, 8, 15, 25])
+def test_a_short_outage_kills_nobody(calls: int, folder: Path) -> None:
+    """A few not-founds in a row, over before any canary can tell, are asked again instead of believed."""
+    since_s = 40.1
+    play = staged(folder, f"not_found_outage@{since_s}-{since_s + calls * 0.303}")
+    play.run_to_the_end(4)
+    assert calls - 2 <= detail_calls(play, since_s, since_s + calls * 0.303) <= calls + 2
+    everything_is_saved(play)
+
+
+def test_an_account_deleted_at_once_is_no_endless_outage(folder: Path) -> None:
+    """Three hundred posts that are really gone end dead, at a price of a few canaries, while their neighbours live."""
+    play = staged(folder)
+    play.run()
+    alive, spent = play.states()["archived"], sum(play.runs[-1].spent)
+    named = [post_id for post_id in play.world.ids() if play.world.truth(post_id).alive]
+    play.add(*(stranger(play.world, str(int(post_id) + more)) for post_id in named[:150] for more in (3, 7000)))
+    runs = play.run_to_the_end(3)
+    assert play.states() == {"archived": alive, "dead": 300}
+    assert [run.ending for run in runs] == ["done"] * len(runs), "exit 3: finished, some ids are dead"
+    assert play.audit().findings == []
+    assert play.rows("SELECT reason, count(*) FROM dead_letters GROUP BY reason") == [("not_found", 300)]
+    extra = sum(sum(run.spent) for run in runs)
+    assert spent > 200 and extra <= 60, "canaries are all that a deleted account costs"
+
+
+# The API fails, refuses, or throttles
+
+
+def test_ten_minutes_of_500_burn_no_attempt(folder: Path) -> None:
+    """Ten minutes of 500 from the API stop the run with exit 8 and use up no attempt of any post."""
+    play = staged(folder, "http_500@30-630")
+    assert exit_code(play.run()) is Exit.OUTAGE
+    nothing_is_lost(play)
+    for _ in range(3):
+        play.wait(120)
+        assert exit_code(play.run()) is Exit.OUTAGE
+    nothing_is_lost(play)
+    play.wait(600)
+    play.run_to_the_end(3)
+    everything_is_saved(play)
+    assert attempts(play) == 1
+
+
+def test_a_run_that_follows_sits_500_out(folder: Path) -> None:
+    """A run that follows outlives two hours of 500 and no post has an attempt fewer for it."""
+    play = staged(folder, "http_500@30-7230")
+    play.run(follow=True, stop_after_s=4 * HOUR_S)
+    everything_is_saved(play)
+    assert attempts(play) == 1 and detail_calls(play, 30, 7230) <= OUTAGE_CALLS_MAX
+
+
+def test_a_refused_key_stops_everything_and_burns_nothing(folder: Path) -> None:
+    """When the key is refused in the middle of a run it ends with exit 4; with the right key the next one goes on."""
+    play = staged(folder)
+    assert exit_code(play.run(during={30: lambda: play.turn(key="another")})) is Exit.MISCONFIGURED
+    nothing_is_lost(play)
+    spent = play.world.ledger.credits
+    assert exit_code(play.run()) is Exit.MISCONFIGURED and play.world.ledger.credits == spent
+    nothing_is_lost(play)
+    play.turn(key=KEY)
+    assert play.run().ending == "done"
+    everything_is_saved(play)
+    assert attempts(play) == 1 and play.rows("SELECT sum(credits) FROM credits") == [(play.world.ledger.credits,)]
+
+
+def test_an_empty_balance_stops_everything_and_burns_nothing(folder: Path) -> None:
+    """When the credits are gone the run ends with exit 5 and every post still waits, untouched."""
+    play = staged(folder, balance=100)
+    assert exit_code(play.run()) is Exit.CAP
+    nothing_is_lost(play)
+    assert play.world.ledger.credits == 100 == play.rows("SELECT sum(credits) FROM credits")[0][0]
+    play.turn(balance="none")
+    assert play.run().ending == "done"
+    everything_is_saved(play)
+
+
+def test_a_storm_of_429_slows_everybody_down(folder: Path) -> None:
+    """Five minutes of 429 are met with a handful of calls; no attempt is used up and no page asked for twice."""
+    play = staged(folder, "throttle_429@30-330")
+    run = play.run(workers=2)
+    assert run.ending == "done" and sum(tally.lost for tally in run.tallies) == 0
+    assert 0 < detail_calls(play, 30, 330) <= 40
+    everything_is_saved(play)
+    assert attempts(play) == 1
+    asked = play.rows("SELECT source, count(*) FROM credits WHERE reason = 'page' AND outcome = 'ok' GROUP BY source")
+    assert sum(count for _, count in asked) == sum(
+        pages for (pages,) in play.rows("SELECT pass_pages FROM sources WHERE kind = 'user'")
+    )
+
+
+# The CDN fails
+
+
+@pytest.mark.parametrize("fault", ["cdn_500", "cdn_403", "cdn_429", "cdn_html", "stall"])
+def test_an_hour_without_the_cdn_kills_nobody(fault: str, folder: Path) -> None:
+    """Whether the CDN is down, refuses, throttles, lies or goes silent for an hour, no post dies and few credits go."""
+    play = staged(folder, f"{fault}@30-3630", posts=200)
+    endings = [play.run().ending]
+    for _ in range(4):
+        play.wait(600)
+        endings.append(play.run().ending)
+    assert endings == ["outage"] * 5 and "dead" not in play.states()
+    play.wait(HOUR_S)
+    play.run_to_the_end(3)
+    everything_is_saved(play)
+    assert attempts(play) <= 2
+    spent, needed = play.world.ledger.credits, play.states()["archived"] + 40
+    assert spent - needed <= 250, "a resolve is paid for each try, so there must be few"
+
+
+def test_a_run_that_follows_sits_a_dead_cdn_out(folder: Path) -> None:
+    """A run that follows outlives an hour of a CDN that refuses every link, and no post is dead of it."""
+    play = staged(folder, "cdn_403@30-3630", posts=200)
+    play.run(follow=True, stop_after_s=2.5 * HOUR_S)
+    everything_is_saved(play)
