@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import nullcontext
 from typing import Protocol
 
 from clipledger.core.pace import Reservation, permit_is_late, permits_per_reservation
@@ -38,20 +39,21 @@ class Limiter:
         self._row = row
         self._per_minute = per_minute
         self._clock = clock
-        self._turn = asyncio.Lock()  # first come, first served
+        self._line, self._turn = asyncio.Lock(), asyncio.Lock()  # first come, first served
         self._waiting = 0
         self._moments: deque[float] = deque()
         self._paused_until = 0.0
         self._throttles = 0
 
-    async def permit(self) -> None:
+    async def permit(self, *, urgent: bool = False) -> None:
         """Return when one call may be sent, which must be sent at once. First come, first served.
 
-        A waiter that is cancelled leaves its moment to the next one.
+        `urgent` goes past all who stand in line but the first. A waiter that is cancelled leaves its
+        moment to the next one.
         """
         self._waiting += 1
         try:
-            async with self._turn:
+            async with nullcontext() if urgent else self._line, self._turn:
                 while not await self._moment_came():
                     pass
         finally:

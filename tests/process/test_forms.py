@@ -71,7 +71,7 @@ def test_every_way_to_write_a_post_means_that_post(tmp_path: Path) -> None:
 def test_a_short_link_to_nowhere_stands_in_nobodys_way(tmp_path: Path) -> None:
     """A short link that leads to no post is told as its source's problem, and everything else is saved."""
     with simulator(40) as sim:
-        archive = archive_for(tmp_path / "archive", sim)
+        archive = archive_for(tmp_path / "archive", sim, CLIPLEDGER_QUEUE__RETRY_BASE_S="600")
         archive.cli("add", sim.names()[0], "https://vm.tiktok.com/ZMnowhere1/")
         archive.cli("run", code=3)
         problems = {row["source"]: row["last_detail"] for row in archive.json("sources") if row["last_reason"]}
@@ -121,7 +121,7 @@ def test_a_dry_run_spends_nothing(tmp_path: Path) -> None:
 
 
 def test_the_four_roles_one_by_one_give_the_same_archive(tmp_path: Path) -> None:
-    """Listing, capture, metadata and janitor, run one after another, keep to their work and leave what one run leaves."""
+    """Listing, capture, metadata and janitor, one after another, keep to their work and leave what one run leaves."""
     with simulator(40) as sim:
         archive, whole = archive_for(tmp_path / "archive", sim), archive_for(tmp_path / "whole", sim)
         archive.cli("add", *sim.names())

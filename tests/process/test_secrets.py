@@ -21,15 +21,14 @@ BUG = """
 import sys
 from clipledger.net import wire
 
-real = wire.CurlWire.get
+place, real = sys.argv.pop(1), wire.CurlWire.get
 
 async def get(self, request, sink):
-    if sys.argv[1] in request.url.reveal():
+    if place in request.url.reveal():
         raise RuntimeError(f"a bug over {request} {request!r} {request.headers} {vars(type(request))}")
     return await real(self, request, sink)
 
 wire.CurlWire.get = get
-del sys.argv[1]
 
 from clipledger.cli.main import main
 
@@ -52,8 +51,8 @@ def clean_archive(archive: Archive) -> None:
 
 
 def test_a_bad_week_leaks_nothing(tmp_path: Path) -> None:
-    """After a bad week neither the archive nor a stream holds the key or a signed link, and the CDN never saw the key."""
-    with simulator(150, f"hostile,{BRISK},bad_item=0.2,broken_json=0.05,expired_at_birth=0.1,cdn_500=0.1") as sim:
+    """After a bad week no file and no stream holds the key or a signed link, and the CDN never saw the key."""
+    with simulator(150, f"hostile,{BRISK},wrong_id=0.05,broken_json=0.05,expired_at_birth=0.1,cdn_500=0.1") as sim:
         archive = archive_for(tmp_path / "archive", sim)
         archive.cli("add", *sim.names())
         for words in (("run", "--json", "-v"), ("run", "-v"), ("failures",), ("--json", "failures"), ("status",)):

@@ -20,7 +20,8 @@ RUNS_MAX = 5
 def hostile(seed: int) -> Scenario:
     """Make the scenario of a seed: 150 to 300 posts; odd seeds crash once or twice in the middle of the work."""
     crashes = tuple(
-        Crash(4.0 + roll(seed, "crash", nth) * 60.0, int(roll(seed, "steps", nth) * 60)) for nth in range(1 + seed % 4 // 3)
+        Crash(4.0 + roll(seed, "crash", nth) * 60.0, int(roll(seed, "steps", nth) * 60))
+        for nth in range(1 + seed % 4 // 3)
     )
     return Scenario(
         seed=seed,
@@ -75,4 +76,6 @@ def a_second_run_does_nothing(week: Outcome) -> None:
 def test_a_post_of_the_future_never_stands_in_for_another(folder: Path) -> None:
     """A reply about another post is noticed by its id: its files are stored under neither."""
     # With this seed the world once served a post that was not made yet, whose id no client could take for one.
-    assert play(Scenario(seed=15, posts=250, faults="hostile", crashes=(Crash(38.0, 25),)), folder).report.findings == []
+    assert (
+        play(Scenario(seed=15, posts=250, faults="hostile", crashes=(Crash(38.0, 25),)), folder).report.findings == []
+    )

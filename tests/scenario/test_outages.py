@@ -16,7 +16,7 @@ HOUR_S = 3600.0
 OUTAGE_CALLS_MAX = 80
 
 
-def staged(folder: Path, faults: str = "calm", posts: int = 250, balance: int | None = None) -> Play:
+def staged(folder: Path, faults: str = "calm", posts: int = 160, balance: int | None = None) -> Play:
     """Lay an archive of every author of a world down."""
     play = Play(folder, seed=2, posts=posts, faults=faults, balance=balance)
     play.add(*(source for source in play.world.sources() if source.startswith("@")))
@@ -42,7 +42,7 @@ def attempts(play: Play) -> int:
 
 def everything_is_saved(play: Play) -> None:
     """Nothing is dead, nothing waits, and the auditor agrees."""
-    assert set(play.states()) == {"archived"} and play.states()["archived"] > 150
+    assert set(play.states()) == {"archived"} and play.states()["archived"] > 120
     assert play.audit().findings == []
 
 
@@ -71,24 +71,23 @@ def test_an_outage_stops_the_run_and_costs_little(since_s: int, folder: Path) ->
     everything_is_saved(play)
 
 
-@pytest.mark.parametrize("since_s", [0, 45], ids=["from the first call", "in the middle"])
+@pytest.mark.parametrize("since_s", [0, 25], ids=["from the first call", "in the middle"])
 def test_a_run_that_follows_recovers_by_itself(since_s: int, folder: Path) -> None:
     """A run that follows waits an outage out, asks now and then, and saves all soon after it is over."""
-    play = staged(folder, f"not_found_outage@{since_s}-7200")
-    run = play.run(follow=True, stop_after_s=3 * HOUR_S)
+    play = staged(folder, f"not_found_outage@{since_s}-3600")
+    run = play.run(follow=True, stop_after_s=1.6 * HOUR_S)
     assert run.ending == "done" and run.events[0]["breaker_opened"] == 1 == run.events[0]["breaker_closed"]
-    assert detail_calls(play, since_s, 7200) <= OUTAGE_CALLS_MAX
-    assert detail_calls(play, 7200, 7200 + 2100) >= 100, "half an hour is the longest it waits between two questions"
+    assert detail_calls(play, since_s, 3600) <= OUTAGE_CALLS_MAX
+    assert detail_calls(play, 3600, 3600 + 2100) >= 60, "half an hour is the longest it waits between two questions"
     everything_is_saved(play)
 
 
-@pytest.mark.parametrize("calls", [2, 5, 8, 15, 25])
-def test_a_short_outage_kills_nobody(calls: int, folder: Path) -> None:
-    """A few not-founds in a row, over before any canary can tell, are asked again instead of believed."""
-    since_s = 40.1
+@pytest.mark.parametrize(("since_s", "calls"), [(20.0, 15), (30.1, 15), (43.7, 15), (20.0, 25)])
+def test_a_short_outage_kills_nobody(since_s: float, calls: int, folder: Path) -> None:
+    """Fifteen not-founds in a row and then all is well again: a canary goes past the queue and tells in time."""
     play = staged(folder, f"not_found_outage@{since_s}-{since_s + calls * 0.303}")
     play.run_to_the_end(4)
-    assert calls - 2 <= detail_calls(play, since_s, since_s + calls * 0.303) <= calls + 2
+    assert detail_calls(play, since_s, since_s + calls * 0.303) >= 12
     everything_is_saved(play)
 
 
@@ -96,16 +95,16 @@ def test_an_account_deleted_at_once_is_no_endless_outage(folder: Path) -> None:
     """Three hundred posts that are really gone end dead, at a price of a few canaries, while their neighbours live."""
     play = staged(folder)
     play.run()
-    alive, spent = play.states()["archived"], sum(play.runs[-1].spent)
+    alive, spent = play.states()["archived"], play.runs[-1].spent[0]
     named = [post_id for post_id in play.world.ids() if play.world.truth(post_id).alive]
-    play.add(*(stranger(play.world, str(int(post_id) + more)) for post_id in named[:150] for more in (3, 7000)))
+    play.add(*(stranger(play.world, str(int(post_id) + more)) for post_id in named[:100] for more in (3, 700, 9000)))
     runs = play.run_to_the_end(3)
     assert play.states() == {"archived": alive, "dead": 300}
     assert [run.ending for run in runs] == ["done"] * len(runs), "exit 3: finished, some ids are dead"
     assert play.audit().findings == []
     assert play.rows("SELECT reason, count(*) FROM dead_letters GROUP BY reason") == [("not_found", 300)]
-    extra = sum(sum(run.spent) for run in runs)
-    assert spent > 200 and extra <= 60, "canaries are all that a deleted account costs"
+    assert sum(run.spent[0] for run in runs) <= spent // 3, "canaries are all that a deleted account costs"
+    assert detail_calls(play, 0, 1e9) <= alive + 300 + spent // 3, "and nobody is asked twice"
 
 
 # The API fails, refuses, or throttles
@@ -127,17 +126,17 @@ def test_ten_minutes_of_500_burn_no_attempt(folder: Path) -> None:
 
 
 def test_a_run_that_follows_sits_500_out(folder: Path) -> None:
-    """A run that follows outlives two hours of 500 and no post has an attempt fewer for it."""
-    play = staged(folder, "http_500@30-7230")
-    play.run(follow=True, stop_after_s=4 * HOUR_S)
+    """A run that follows outlives an hour of 500 and no post has an attempt fewer for it."""
+    play = staged(folder, "http_500@20-3620")
+    play.run(follow=True, stop_after_s=1.6 * HOUR_S)
     everything_is_saved(play)
-    assert attempts(play) == 1 and detail_calls(play, 30, 7230) <= OUTAGE_CALLS_MAX
+    assert attempts(play) == 1 and detail_calls(play, 20, 3620) <= OUTAGE_CALLS_MAX
 
 
 def test_a_refused_key_stops_everything_and_burns_nothing(folder: Path) -> None:
     """When the key is refused in the middle of a run it ends with exit 4; with the right key the next one goes on."""
     play = staged(folder)
-    assert exit_code(play.run(during={30: lambda: play.turn(key="another")})) is Exit.MISCONFIGURED
+    assert exit_code(play.run(during={20: lambda: play.turn(key="another")})) is Exit.MISCONFIGURED
     nothing_is_lost(play)
     spent = play.world.ledger.credits
     assert exit_code(play.run()) is Exit.MISCONFIGURED and play.world.ledger.credits == spent
@@ -150,10 +149,10 @@ def test_a_refused_key_stops_everything_and_burns_nothing(folder: Path) -> None:
 
 def test_an_empty_balance_stops_everything_and_burns_nothing(folder: Path) -> None:
     """When the credits are gone the run ends with exit 5 and every post still waits, untouched."""
-    play = staged(folder, balance=100)
+    play = staged(folder, balance=90)
     assert exit_code(play.run()) is Exit.CAP
     nothing_is_lost(play)
-    assert play.world.ledger.credits == 100 == play.rows("SELECT sum(credits) FROM credits")[0][0]
+    assert play.world.ledger.credits == 90 == play.rows("SELECT sum(credits) FROM credits")[0][0]
     play.turn(balance="none")
     assert play.run().ending == "done"
     everything_is_saved(play)
@@ -179,7 +178,7 @@ def test_a_storm_of_429_slows_everybody_down(folder: Path) -> None:
 @pytest.mark.parametrize("fault", ["cdn_500", "cdn_403", "cdn_429", "cdn_html", "stall"])
 def test_an_hour_without_the_cdn_kills_nobody(fault: str, folder: Path) -> None:
     """Whether the CDN is down, refuses, throttles, lies or goes silent for an hour, no post dies and few credits go."""
-    play = staged(folder, f"{fault}@30-3630", posts=200)
+    play = staged(folder, f"{fault}@20-3620")
     endings = [play.run().ending]
     for _ in range(4):
         play.wait(600)
@@ -195,6 +194,6 @@ def test_an_hour_without_the_cdn_kills_nobody(fault: str, folder: Path) -> None:
 
 def test_a_run_that_follows_sits_a_dead_cdn_out(folder: Path) -> None:
     """A run that follows outlives an hour of a CDN that refuses every link, and no post is dead of it."""
-    play = staged(folder, "cdn_403@30-3630", posts=200)
-    play.run(follow=True, stop_after_s=2.5 * HOUR_S)
+    play = staged(folder, "cdn_403@20-3620")
+    play.run(follow=True, stop_after_s=1.6 * HOUR_S)
     everything_is_saved(play)

@@ -91,10 +91,9 @@ class Window:
             return Mood.DOUBT
         return Mood.CALM
 
-    def failing(self) -> tuple[AwemeId, ...]:
-        """Name the posts of the last failures in a row, each as often as it failed."""
-        run = _tail(self.outcomes, Answer.FAILED)
-        return tuple(outcome.aweme_id for outcome in self.outcomes[len(self.outcomes) - run :])
+    def failed(self) -> tuple[AwemeId, ...]:
+        """Name the posts that failed within the window, each as often as it did."""
+        return tuple(outcome.aweme_id for outcome in self.outcomes if outcome.answer is Answer.FAILED)
 
     @property
     def gone(self) -> int:

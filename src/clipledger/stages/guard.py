@@ -52,7 +52,7 @@ class Guard:
         self._switches, self._clock, self._events, self._policy = switches, clock, events, policy
         self._resolves, self._deliveries = Window(), Window()
         self._suspects = True  # there may be some from before
-        self._unvouched = False  # a run of not-founds was seen, and no canary could be asked
+        self._unvouched = False  # a run of not-founds was seen, and not every canary asked was alive
         self._open: str | None = None
         self._probes_left = PROBES
 
@@ -150,7 +150,7 @@ class Guard:
             await self._trip(_API, f"{self._resolves.evidence()}; {alive} of 3 canaries known to be alive answered")
         if gone and not alive:
             await self._trip(_API, f"{gone} known-alive posts answered not found; {self._resolves.evidence()}")
-        self._unvouched |= not alive
+        self._unvouched |= gone > 0 or not alive
         self._resolves = self._resolves.vouched(closed=burst)
         if burst:
             await self._confirm(asked_at)
@@ -182,7 +182,7 @@ class Guard:
         self._resolves, self._deliveries = Window(), Window()
         await self._switches.set(Switch("breaker", state, now, evidence))
         acquitted = await self._queue.acquit_suspects(now, now, reason=Reason.OUTAGE)
-        await self._queue.refund(window.failing())
+        await self._queue.refund(window.failed())
         self._events.emit("breaker_opened", evidence=evidence, acquitted=acquitted)
         raise Outage(evidence)
 

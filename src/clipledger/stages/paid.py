@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,6 +45,11 @@ class Purpose:
     token: int | None = None
     on_sent: Callable[[], None] | None = None
 
+    def sent(self) -> None:
+        """Tell whoever asked that the call is in the ledger."""
+        if self.on_sent is not None:
+            self.on_sent()
+
 
 class PaidCalls:
     """Spend credits on the record. `day_cap` is credits a UTC day, `run_cap` credits of this process."""
@@ -77,13 +83,13 @@ class PaidCalls:
         Raises CapReached before anything is sent, else what the API adapter or `read` raises. Once the key
         was refused or the balance was gone, every later call raises the same and nothing more is sent.
         """
-        async with self._slots:
-            await self._limiter.permit()
+        urgent = purpose.reason is CallReason.CANARY  # the outage that it is to notice may be over in seconds
+        async with nullcontext() if urgent else self._slots:
+            await self._limiter.permit(urgent=urgent)
             if self._halted is not None:
                 raise type(self._halted)(self._halted.detail)
             seq = await self._intend(call, purpose)
-            if purpose.on_sent is not None:
-                purpose.on_sent()
+            purpose.sent()
             try:
                 answer = read(await self._api.call(call))
             except ClipledgerError as error:
@@ -111,6 +117,9 @@ class PaidCalls:
             return await self._credits.intend(intent, self._clock.now(), self._day_cap)
         except CapReached:
             self._open -= 1
+            raise
+        except asyncio.CancelledError:
+            purpose.sent()  # its row may stand all the same, and only one resolve of an id is the first
             raise
 
     async def _tell(self, call: ApiCall, purpose: Purpose, error: ClipledgerError) -> None:
