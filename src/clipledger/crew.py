@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from clipledger.core.breaker import probe_delay_s
-from clipledger.core.errors import Halt, LeaseLost, Outage
+from clipledger.core.errors import Halt, LeaseLost, Outage, Reason, StorageFull, StorageUnavailable
 from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock
 from clipledger.core.times import parse_duration
@@ -142,6 +142,9 @@ class Crew:
             await role()
         except* Halt as group:
             self.worker.halt(_first(group))
+        except* StorageUnavailable as group:
+            # Not one video's: the database or the store refuses a whole role.
+            self.worker.halt(StorageFull(str(_leaf(group)), reason=Reason.STORAGE_UNAVAILABLE))
         finally:
             self.worker.stop.wake.set()
 
@@ -238,8 +241,12 @@ class Crew:
 
 
 def _first(group: BaseExceptionGroup[Halt]) -> Halt:
-    found: BaseException = group
+    found = _leaf(group)
+    assert isinstance(found, Halt)
+    return found
+
+
+def _leaf(found: BaseException) -> BaseException:
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
-    assert isinstance(found, Halt)
     return found

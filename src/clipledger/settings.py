@@ -69,9 +69,11 @@ class Cdn(_Section):
     concurrency: int = Field(20, ge=1, le=1000, description="open downloads per process")
     allowed_hosts: list[str] = Field(_CDN_HOSTS, description="host suffixes; a media URL elsewhere is refused")
     allow_insecure: bool = Field(False, description="permit http and loopback addresses: for simulators only")
-    max_bytes: int = Field(2 * 2**30, ge=1024, description="largest file taken, bytes")
-    deadline_s: float = Field(600.0, gt=0, description="longest time one file may take, seconds")
-    floor_bytes_per_s: int = Field(2048, ge=0, description="slower than this for 30 s is a stall, bytes per second")
+    max_bytes: int = Field(2 * 2**30, ge=1024, le=2**50, description="largest file taken, bytes")
+    deadline_s: float = Field(600.0, gt=0, le=604_800, description="longest time one file may take, seconds")
+    floor_bytes_per_s: int = Field(
+        2048, ge=0, le=2**30, description="slower than this for 30 s is a stall, bytes per second"
+    )
 
 
 class Database(_Section):
@@ -111,7 +113,7 @@ class Listing(_Section):
     """How sources are read."""
 
     every: Duration = Field("6h", description="how often --follow reads a source again; adapts within a factor of 4")
-    max_pages: int = Field(5000, ge=1, description="pages in one pass of one source, at most")
+    max_pages: int = Field(5000, ge=1, le=1_000_000, description="pages in one pass of one source, at most")
     backlog: bool = Field(True, description="wait with listing while more is queued than the API can resolve in 60 s")
     region: str = Field("US", pattern="^[A-Z]{2}$", description="region of searches that name none")
     short_link_url: str = Field(

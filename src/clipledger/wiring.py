@@ -288,8 +288,8 @@ def identity_of(folder: Path) -> str:
         raise Misconfigured(f"{folder}: cannot read the archive's UUID: {error}") from None
 
 
-def database_url(folder: Path, settings: Settings) -> str:
-    """Give the database's URL, a relative SQLite path made absolute in the archive folder."""
+def database_url(folder: Path, settings: Settings) -> str | Path:
+    """Give the database: a SQLite file's path, made absolute in the archive folder, or another URL."""
     url = settings.database.url
     head, name = "sqlite:///", url.removeprefix("sqlite:///")
-    return f"{head}{folder.resolve() / name}" if url.startswith(head) else url
+    return folder.resolve() / name if url.startswith(head) else url

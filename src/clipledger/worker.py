@@ -95,6 +95,7 @@ class Worker:
         self._queue, self._guard, self._download = queue, guard, download
         self._clock, self._events, self._policy = clock, events, policy
         self._slots, self._lease_s, self._caps, self._jitter = slots, lease_s, caps, jitter
+        self._largest_bytes = 0
         self._open: dict[AwemeId, Attempt] = {}
         self._dropped: list[Attempt] = []
 
@@ -168,13 +169,20 @@ class Worker:
         admitted = await self._guard.admit(self.in_flight)
         if admitted is not None:
             room = min(room, admitted)
-        if self._caps.bytes is not None and self.tally.bytes >= self._caps.bytes:
-            raise CapReached(f"--max-bytes {self._caps.bytes} is reached")
+        if self._caps.bytes is not None:
+            room = min(room, self._posts_within(self._caps.bytes) - self.in_flight)
         if self._caps.videos is not None:
             if self.tally.captured >= self._caps.videos:
                 raise CapReached(f"--max-videos {self._caps.videos} is reached")
             room = min(room, self._caps.videos - self.tally.captured - self.in_flight)
         return max(room, 0)
+
+    def _posts_within(self, cap_bytes: int) -> int:
+        """Say for how many posts as large as the largest yet the cap leaves room; the first ones tell how large."""
+        fit = (cap_bytes - self.tally.bytes) // max(self._largest_bytes, 1)
+        if fit <= 0 and not self._open:
+            raise CapReached(f"--max-bytes {cap_bytes} leaves no room for another post")
+        return min(fit, self.tally.captured + 1)
 
     async def _claim(self, room: int) -> list[Job]:
         jobs = await self._queue.claim(room, self._clock.now(), self._lease_s, self.name)
@@ -203,6 +211,7 @@ class Worker:
         self.tally.captured += 1
         self.tally.adopted += captured.adopted
         self.tally.bytes += captured.bytes
+        self._largest_bytes = max(self._largest_bytes, captured.bytes)
         self.stored.set()
         self._guard.delivered(job.aweme_id, whole=True)
         self._events.emit("stored", aweme_id=job.aweme_id, bytes=captured.bytes, files=captured.files)

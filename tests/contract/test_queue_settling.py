@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import CallReason
 from clipledger.core.model import ObjectKey, State
@@ -214,6 +216,7 @@ def test_an_acquitted_video_is_tried_again(tmp_path: Path) -> None:
     with_queue(tmp_path, act)
 
 
+@pytest.mark.slow
 def test_many_suspects_go_in_bounded_steps(tmp_path: Path) -> None:
     """A great outage's suspects are settled completely, in transactions of bounded size."""
 

@@ -156,6 +156,7 @@ def test_walking_is_in_key_order_and_keeps_to_the_prefix(store: ObjectStore) -> 
     run(scenario())
 
 
+@pytest.mark.slow
 def test_a_long_folder_is_walked_whole(store: ObjectStore) -> None:
     """A day with hundreds of covers is walked whole, and deleting behind the walk loses none of the rest."""
     wanted = [f"covers/dt=2026-05-29/{n:04}.jpg" for n in range(600)]

@@ -203,6 +203,7 @@ def test_the_archives_own_files_are_no_objects(archive: Path) -> None:
     assert run(keys(store)) == [VIDEO]
 
 
+@pytest.mark.slow
 def test_walking_takes_no_more_memory_for_more_objects(archive: Path) -> None:
     """A walk over many folders holds the names of a few, not of all."""
     for folder in range(60):

@@ -1,4 +1,4 @@
-"""Where scenarios are played: in memory where the machine has room there, and one worker process does not mind another."""
+"""Where scenarios are played: in memory where the machine has room there, each test in a place of its own."""
 
 from __future__ import annotations
 

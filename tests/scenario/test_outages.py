@@ -57,7 +57,7 @@ def nothing_is_lost(play: Play) -> None:
 
 @pytest.mark.parametrize("since_s", [0, 45], ids=["from the first call", "in the middle"])
 def test_an_outage_stops_the_run_and_costs_little(since_s: int, folder: Path) -> None:
-    """When every post answers not found, the run ends with exit 8 after a few dozen calls, and the next one saves all."""
+    """When every post answers not found, the run ends with exit 8 after a few dozen calls; a later one saves all."""
     play = staged(folder, f"not_found_outage@{since_s}-7200")
     assert exit_code(play.run()) is Exit.OUTAGE
     nothing_is_lost(play)

@@ -262,6 +262,7 @@ def _damaged(body: bytes, dice: random.Random) -> bytes:
     return bytes(changed[: dice.randint(1, len(changed))] if dice.random() < 0.2 else changed)
 
 
+@pytest.mark.slow
 def test_ten_thousand_damaged_files_each_get_a_quick_verdict() -> None:
     """No file made to hurt can hold up the downloads."""
     dice = random.Random(7)
@@ -288,6 +289,7 @@ def test_ten_thousand_damaged_files_each_get_a_quick_verdict() -> None:
         b"\xff\xfb\x10\xc4" * 2**19,
     ],
 )
+@pytest.mark.slow
 def test_large_hostile_files_get_a_verdict(body: bytes) -> None:
     """Two megabytes made to hurt are judged like any other two megabytes."""
     begun = time.perf_counter()

@@ -184,13 +184,13 @@ def test_the_page_cap_ends_a_pass() -> None:
         (TOP, replace(PAGE, has_more=False), 30, True),
         (replace(TOP, ever_finished=True), PAGE, 0, True),
         (replace(TOP, stale=2), PAGE, 0, False),
-        (replace(TOP, max_pages=1), PAGE, 30, True),
+        (replace(TOP, max_pages=1), PAGE, 30, False),
         (TOP, replace(PAGE, cursor=None), 30, False),
     ],
     ids=["end", "known", "stale", "max_pages", "loop"],
 )
 def test_only_a_whole_reading_counts_as_whole(state: PassState, page: PageSeen, new_ids: int, full: bool) -> None:
-    """Only a pass that met the list's end, ids known from there on, or the operator's own bound owes nothing more."""
+    """Only a pass that met the list's end, or ids known from there on, owes nothing more."""
     progress = step(state, page, new_ids=new_ids)
     assert progress.pass_end is not None
     assert progress.full_pass_at == (NOW if full else None)

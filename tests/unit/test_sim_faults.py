@@ -190,6 +190,7 @@ def _type(reply: Reply) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.slow
 def test_every_fault_of_the_table_strikes_as_it_says(kind: Any) -> None:
     """Each kind in the table shows itself when it is certain, and never in calm weather."""
     assert PROBES[kind.name](make(500, f"{kind.name}=1", now=Now()))
@@ -235,6 +236,7 @@ def test_a_redirect_leads_to_the_file() -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.slow
 def test_everything_alive_can_be_saved_in_a_hostile_week(seed: int) -> None:
     """In hostile weather a client that just tries again has every living post within four attempts."""
     world = make(300, "hostile,rpm=none,burst=none", seed=seed, now=Now())

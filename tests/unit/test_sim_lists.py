@@ -8,6 +8,7 @@ from sim_calls import START, body, make, pages, shown
 
 
 @pytest.mark.parametrize("count", ["1", "7", "30", "100"])
+@pytest.mark.slow
 def test_paging_through_a_user_shows_every_listed_post_once(count: str) -> None:
     """Following the cursors of /user-posts/ meets each listed post once, pinned ones first and again in their place."""
     world, pinned = make(2000), set()
@@ -27,6 +28,7 @@ def test_paging_through_a_user_shows_every_listed_post_once(count: str) -> None:
     assert pinned
 
 
+@pytest.mark.slow
 def test_posts_of_the_same_second_are_not_lost_between_pages() -> None:
     """Where several posts share a second, a page of one holds them all, since the cursor cannot tell them apart."""
     world = make(100_000)
@@ -40,6 +42,7 @@ def test_posts_of_the_same_second_are_not_lost_between_pages() -> None:
     assert crowded and items == times[: len(items)]
 
 
+@pytest.mark.slow
 def test_every_list_of_the_table_can_be_walked() -> None:
     """Tags, sounds, searches, likes, playlists and collections page to their end and keep to their subject."""
     world = make(1500)

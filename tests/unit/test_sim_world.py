@@ -91,6 +91,7 @@ def test_detail_and_list_items_differ_as_documented() -> None:
     assert {"absent", ""} < set(hd)
 
 
+@pytest.mark.slow
 def test_photo_posts_offer_sound_where_videos_have_pictures() -> None:
     """In detail the play links of a photo post are its sound; in lists `play` is empty; a slide may be an MP4."""
     world = make(1500, photo_share=0.5)
@@ -204,6 +205,7 @@ def test_posts_are_born_and_die_in_their_time() -> None:
     assert world.truth(unborn).created_at > START and world.truth(unborn, START).expected_state == "dead"
 
 
+@pytest.mark.slow
 def test_counters_only_grow() -> None:
     """A post's counters never fall, and some play counts exceed 2^31."""
     world = make(20_000)

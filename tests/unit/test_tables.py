@@ -76,6 +76,7 @@ def test_the_contracts_columns_are_there() -> None:
         assert set(columns.split()) <= set(metadata.tables[table].c.keys())
 
 
+@pytest.mark.slow
 def test_opening_does_not_load_alembic() -> None:
     """Everyday commands do not pay for loading the migration tool."""
     program = "import sys, clipledger.db.queue, clipledger.db.schema; sys.exit('alembic' in sys.modules)"

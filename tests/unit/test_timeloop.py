@@ -166,6 +166,7 @@ def test_a_program_that_never_ends_is_stopped() -> None:
     assert ended == [3605.0]
 
 
+@pytest.mark.slow
 def test_a_crash_falls_at_any_step_and_nothing_is_tidied(tmp_path: Path) -> None:
     """Killed after n steps, a program has written what it had written by then; its `finally` did not run."""
     part = tmp_path / "part"
@@ -196,6 +197,7 @@ def test_a_crash_falls_at_any_step_and_nothing_is_tidied(tmp_path: Path) -> None
     bury()
 
 
+@pytest.mark.slow
 def test_what_a_kernel_would_release_is_released_at_a_crash() -> None:
     """What was given to `at_crash` runs, last first, once, and only at a crash."""
     released: list[str] = []

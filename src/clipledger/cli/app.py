@@ -91,7 +91,9 @@ def add(
     every: Annotated[
         str | None, typer.Option(metavar="DURATION", help="How often --follow reads it again, such as 6h.")
     ] = None,
-    max_pages: Annotated[int | None, typer.Option(min=1, metavar="N", help="Pages in one pass, at most.")] = None,
+    max_pages: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, metavar="N", help="Pages in one pass, at most.")
+    ] = None,
     priority: Annotated[int, typer.Option(min=-100, max=100, metavar="N", help="Higher is resolved first.")] = 0,
 ) -> None:
     """Register sources or single posts. Costs nothing; known ids are not queued twice."""

@@ -19,6 +19,7 @@ from clipledger.core.errors import (
     Halt,
     MalformedReply,
     Reason,
+    StorageUnavailable,
     Throttled,
     Transient,
     UrlExpired,
@@ -122,14 +123,15 @@ def after_failure(
         case Halt():
             return _give_back(job, error, now, _again(job, paid, CallReason.INTERRUPTED))
         case Throttled():
-            wait = max(error.retry_after_s or 0.0, policy.throttle_base_s * (1 + jitter))
-            due = now + min(wait, policy.throttle_cap_s)
+            # Grows with the video's age: who delivers may throttle one file for ever, and each look is paid.
+            grown = max((now - job.added_at) / 4, policy.throttle_base_s) * (1 + jitter)
+            due = now + min(max(error.retry_after_s or 0.0, grown), policy.throttle_cap_s)
             return _give_back(job, error, due, _again(job, paid, CallReason.THROTTLED))
         case MalformedReply() if error.reason is not Reason.WRONG_ID:
             due = now + policy.retry_cap_s * (1 + jitter)
             return _give_back(job, error, due, _again(job, paid, CallReason.MALFORMED))
-        case ApiUnreachable() | ApiUnavailable(reason=Reason.API_MESSAGE):
-            # We are cut off, or told something nobody has documented: neither says anything of the video.
+        case ApiUnreachable() | ApiUnavailable(reason=Reason.API_MESSAGE) | StorageUnavailable():
+            # We are cut off, told something nobody has documented, or cannot store: none says anything of the video.
             due = now + patient_delay_s(now - job.added_at, policy, jitter)
             return _give_back(job, error, due, _again(job, paid, CallReason.RETRY))
         case UrlExpired():
@@ -244,10 +246,12 @@ def _video(renditions: Sequence[Rendition], quality: Quality) -> tuple[Want, ...
 
 
 def _slides(post: Post) -> tuple[Want, ...]:
-    links = [[link for link in (slide.video, slide.image) if link is not None] for slide in post.slides]
-    return tuple(
-        Want(FileKind.IMAGE, _plain(some), position) for position, some in enumerate(filter(None, links), start=1)
-    )
+    wants = []
+    for position, slide in enumerate(post.slides, start=1):
+        links = [link for link in (slide.video, slide.image) if link is not None]
+        # A slide the reply gives no link for is not waited for, and told as missing.
+        wants.append(Want(FileKind.IMAGE, _plain(links), position, required=bool(links)))
+    return tuple(wants)
 
 
 def _plain(links: Sequence[SignedUrl]) -> tuple[Candidate, ...]:

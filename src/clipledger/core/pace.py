@@ -15,6 +15,10 @@ PAUSE_BASE_S, PAUSE_CAP_S = 5.0, 300.0
 """After a 429: first pause and longest one (API bursts are forgiven within seconds; contract unknown)."""
 
 _WINDOW_S = 60.0
+
+AHEAD_S = 900.0
+"""No moment lies so far ahead: permits are reserved for a second, and the longest pause is 300 s."""
+
 _WINDOW_MS = round((_WINDOW_S + SLACK_S) * 1000)
 
 
@@ -44,6 +48,8 @@ def reserve(next_at: float, now: float, permits: int, per_minute: int) -> Reserv
     Moments lie on whole milliseconds, as the database keeps them, and are only ever rounded up: what
     comes back from the row is what went in, and the spacing holds across reservations.
     """
+    if next_at - now > AHEAD_S:
+        next_at = now  # written by a clock that was wrong: nobody is to wait for it
     first_ms = max(round(next_at * 1000), _ceil_ms(now))
     next_ms = first_ms - (-permits * _WINDOW_MS // per_minute)
     return Reservation(first_ms / 1000, interval_s(per_minute), next_ms / 1000)

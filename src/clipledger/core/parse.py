@@ -211,6 +211,12 @@ def scrub_text(text: str) -> str:
     return _API_KEY.sub(r"\1-", _KEY_LOOKING.sub(r"\1-", text))
 
 
+_LINK_NAMES = frozenset(
+    {"play", "wmplay", "hdplay", "video", "video_hd", "cover", "origin_cover", "ai_dynamic_cover", "avatar"}
+    | {"images", "live_images", "music"}
+)
+
+
 def _bare_link(rest: str) -> str:
     return _USERINFO.sub("", _QUERY.sub("", rest))
 
@@ -233,7 +239,17 @@ def _scrubbed(value: Any, depth: int) -> Any:
 
 
 def _kept(key: object, value: Any, depth: int) -> Any:
-    return "-" if str(key).lower() in _SECRET_NAMES else _scrubbed(value, depth)
+    name = str(key).lower()
+    if name in _SECRET_NAMES:
+        return "-"
+    return _scrubbed(_unsigned(value) if name in _LINK_NAMES else value, depth)
+
+
+def _unsigned(value: Any) -> Any:
+    """Cut the query of what is a link by its name, however it is written."""
+    if isinstance(value, str):
+        return re.split("[?#]|%3[fF]", value, maxsplit=1)[0]
+    return [_unsigned(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _scrubbed_text(text: str) -> str:
@@ -305,8 +321,9 @@ def _renditions(obj: Reply, detail: bool) -> tuple[Rendition, ...]:
 def _slides(obj: Reply) -> tuple[Slide, ...]:
     live = obj.get("live_images")
     pairs = zip_longest(obj["images"], live if isinstance(live, list) else ())
-    slides = (Slide(_link(image), _link(video)) for image, video in pairs)
-    return tuple(slide for slide in slides if slide.image or slide.video)
+    # An entry that is no link keeps its place: the others must not move up into it.
+    slides = tuple(Slide(_link(image), _link(video)) for image, video in pairs)
+    return slides if any(slide.image or slide.video for slide in slides) else ()
 
 
 def _link(raw: object) -> SignedUrl | None:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 STALE_PAGES = 3
 """Pages in a row without a new id that end a pass."""
 
-COMPLETE = ("end", "known", "max_pages")
-"""Ends after which nothing below is owed: the list's own, ours, or the operator's. After any other the next
-pass goes down the whole list again."""
+COMPLETE = ("end", "known")
+"""Ends after which nothing below is owed. After any other the next pass goes down the whole list again."""
 
 OFFSET_STALE_S = 3600.0
 """An offset cursor older than this is not trusted: rankings move, so the pass begins again."""

@@ -35,6 +35,8 @@ class Limits:
 class Request:
     """One GET. `url` and every header value are secrets. Redirects are never followed.
 
+    `once`: sent at most once. Without it a request that met a dead kept connection may be sent again.
+
     `public_only`: refuse to connect to loopback, private, link-local or otherwise non-global
     addresses; the check is made on the address that is really connected to.
     """
@@ -43,6 +45,7 @@ class Request:
     headers: tuple[tuple[str, Secret], ...] = ()
     limits: Limits = Limits(deadline_s=30.0)
     public_only: bool = True
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,14 @@ def _encoded(body: Mapping[str, Any]) -> bytes:
     return (json.dumps(body, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "replace")
 
 
+def read_of(body: bytes, aweme_id: AwemeId) -> Sidecar:
+    """Decode the sidecar of one post; BadSidecar also when it is another's."""
+    found = read(body)
+    if found.post.aweme_id != aweme_id:
+        raise BadSidecar(f"the sidecar of {found.post.aweme_id}")
+    return found
+
+
 def _sidecar(told: Mapping[str, Any]) -> Sidecar:
     if told["format"] != FORMAT:
         raise BadSidecar("made by another format")

@@ -53,7 +53,9 @@ _FAILURES: dict[int, tuple[type[ClipledgerError], str]] = {
 
 def database_url(where: str | Path) -> URL:
     """Read `sqlite:///FILE` or a bare path; Misconfigured for anything else."""
-    text = str(where)
+    if isinstance(where, Path):
+        return URL.create("sqlite", database=str(where))  # never by way of text: a path may hold ?, # and %
+    text = where
     try:
         url = make_url(text if "://" in text else f"sqlite:///{text}")
     except ArgumentError:

@@ -82,7 +82,7 @@ class TikLive:
     def _request(self, call: ApiCall, key: ApiKey) -> Request:
         query = f"?{urlencode(call.params)}" if call.params else ""
         headers = (("X-Api-Key", key), ("Accept", Secret("application/json")), ("Accept-Encoding", Secret("gzip")))
-        return Request(Secret(self._base_url + call.path + query), headers, LIMITS, self._public_only)
+        return Request(Secret(self._base_url + call.path + query), headers, LIMITS, self._public_only, once=True)
 
 
 def judge(status: int, headers: Mapping[str, str], body: bytes, *, about_post: bool, now: float) -> Reply:
@@ -278,8 +278,12 @@ def _checked_key(key: ApiKey | None) -> ApiKey:
 
 
 def _checked_base(base_url: str, allow_insecure: bool) -> str:
-    parts = urlsplit(base_url)
     schemes = ("https", "http") if allow_insecure else ("https",)
-    if parts.scheme not in schemes or not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+    try:
+        parts = urlsplit(base_url)
+        plain = parts.scheme in schemes and parts.hostname and parts.port != 0 and not parts.query + parts.fragment
+    except ValueError:
+        plain = False
+    if not plain or "@" in base_url or not re.fullmatch("[!-~]+", base_url):
         raise Misconfigured("api.base_url must be a plain https:// address")
     return base_url.rstrip("/")

@@ -255,7 +255,7 @@ class _Exchange:
     def _on_connected(self, address: str, *_ends: object) -> int:
         with self._carrier:
             # libcurl sends a request again by itself when a reused connection breaks: a paid call made twice.
-            self._again, self._sent = self._sent, True
+            self._again, self._sent = self._sent and self.request.once, True
             allowed = not self._guarded or is_public(address)
             if not allowed:
                 self._refused = address

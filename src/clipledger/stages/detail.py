@@ -66,8 +66,8 @@ class Detail:
         return post
 
     def _is_lean(self, job: Job) -> bool:
-        # The smaller endpoint gives a photo post's sound as if it were video.
-        return self._lean and not parse.is_photo_hint(job.hint)
+        # The smaller endpoint gives a photo post's sound as if it were video: only a list item tells them apart.
+        return self._lean and job.hint is not None and not parse.is_photo_hint(job.hint)
 
     def _call(self, job: Job) -> ApiCall:
         return ApiCall(LEAN if self._is_lean(job) else DETAIL, (("url", post_url(job.aweme_id)),))

@@ -104,14 +104,24 @@ class Download:
         if job.storage_key is None:
             return None
         key = layout.sidecar_of(job.storage_key)
-        if await self._store.stat(key) is None:
+        try:
+            body = await self._store.read(key, sidecar.MAX_BYTES)
+        except KeyError:
             return None
-        found = sidecar.read(await self._store.read(key, sidecar.MAX_BYTES))
-        if found.post.aweme_id != job.aweme_id:
+        try:
+            found = sidecar.read_of(body, job.aweme_id)
+        except sidecar.BadSidecar as error:
+            await self._set_aside(job, key, body, str(error))
             return None
         await self._mark_stored(job)
         self._events.emit("adopted", aweme_id=job.aweme_id)
         return Captured(sum(file.bytes for file in found.files), len(found.files), adopted=True)
+
+    async def _set_aside(self, job: Job, key: ObjectKey, body: bytes, why: str) -> None:
+        """Keep what stands where the sidecar belongs beside it: else no attempt could ever complete the post."""
+        await self._store.put_bytes(layout.second_key(key, job.token), body, MediaType.JSON)
+        await self._store.delete(key)
+        self._events.emit("sidecar_lost", aweme_id=job.aweme_id, key=key, why=why)
 
     async def _fix_place(self, job: Job, post: Post, standing: dict[tuple[FileKind, int], StoredFile]) -> _Capture:
         """Fix the keys in the row before the first byte is stored: a retry or a renamed handle meets them again."""
@@ -145,7 +155,7 @@ class Download:
         for candidate in want.candidates:
             try:
                 capture.files[want.kind, want.position] = await self._fetch_and_put(capture, want, candidate, post)
-                capture.missing.discard(want.kind.value)
+                capture.missing.discard(_called(want))
                 return
             except _HARD:
                 raise
@@ -154,7 +164,7 @@ class Download:
                 self._told_failed(post.aweme_id, want, error)
         if want.required:
             raise _worst(failures)
-        capture.missing.add(want.kind.value)
+        capture.missing.add(_called(want))
 
     def _told_failed(self, aweme_id: AwemeId, want: Want, error: ClipledgerError) -> None:
         self._events.emit("file_failed", aweme_id=aweme_id, kind=want.kind, reason=error.reason, why=error.detail)
@@ -204,6 +214,11 @@ class Download:
     async def _mark_stored(self, job: Job) -> None:
         if not await self._queue.mark_stored(job, self._clock.now()):
             raise LeaseLost(f"{job.aweme_id} was taken over")
+
+
+def _called(want: Want) -> str:
+    """Name a wanted file as the sidecar's `missing` does: `cover`, `image 3`."""
+    return f"{want.kind.value} {want.position}" if want.position else want.kind.value
 
 
 def _main_key(day: str, author: str, post: Post) -> ObjectKey:

@@ -28,6 +28,9 @@ RESOLVES = ("/post-detail/", "/download-video/")
 PROBES = 3
 """Jobs let through one after another while the breaker is open and no canary can answer."""
 
+CANARY_POOL = 50
+"""Canaries are taken out of so many posts archived last."""
+
 SUSPECTS_MAX = 1000
 """So many suspects are looked at in one go; the rest wait for the next."""
 
@@ -144,10 +147,12 @@ class Guard:
 
     async def _question(self, mood: Mood) -> None:
         asked_at, burst = self._clock.now(), mood is Mood.BURST
-        alive, gone = await self._ask_canaries(3 if burst else 2, enough=3 if burst else 1)
+        alive, gone = await self._ask_canaries(6 if burst else 2, enough=3 if burst else 1)
         self._events.emit("canaries", alive=alive, gone=gone, evidence=self._resolves.evidence())
         if burst and alive < 3:
-            await self._trip(_API, f"{self._resolves.evidence()}; {alive} of 3 canaries known to be alive answered")
+            await self._trip(
+                _API, f"{self._resolves.evidence()}; {alive} of {alive + gone} posts known to be alive answered"
+            )
         if gone and not alive:
             await self._trip(_API, f"{gone} known-alive posts answered not found; {self._resolves.evidence()}")
         self._unvouched |= gone > 0 or not alive
@@ -157,7 +162,10 @@ class Guard:
 
     async def _ask_canaries(self, wanted: int, *, enough: int) -> tuple[int, int]:
         alive = gone = 0
-        for canary in await self._catalog.canaries(wanted):
+        pool = await self._catalog.canaries(CANARY_POOL)
+        # Others each minute: a canary that was really deleted must not keep the breaker open for ever.
+        first = int(self._clock.now() // 60) % len(pool) if pool else 0
+        for canary in (pool[first:] + pool[:first])[:wanted]:
             verdict = await self._ask(canary)
             alive += verdict is True
             gone += verdict is False

@@ -40,7 +40,7 @@ class Metadata:
         key = layout.sidecar_of(storage_key)
         try:
             body = await self._store.read(key, sidecar.MAX_BYTES)
-            return _from_sidecar(sidecar.read(body), key, body)
+            return _from_sidecar(sidecar.read_of(body, aweme_id), key, body)
         except (KeyError, TooLarge, sidecar.BadSidecar) as error:
             # Said to be complete, but its proof is not there: it is owed again, and somebody should know.
             self._events.emit("sidecar_lost", aweme_id=aweme_id, why=repr(error))
