@@ -73,7 +73,7 @@ def broken(told: Outcome) -> list[str]:
 def main() -> int:
     """Play the day and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--posts", type=int, default=18_500, help="posts in the world; 40 profiles show 11 in 20 of them")
+    parser.add_argument("--posts", type=int, default=18_500, help="posts in the world; the profiles show 11 in 20")
     parser.add_argument("--faults", default="calm")
     parser.add_argument("--seed", type=int, default=5)
     given = parser.parse_args()

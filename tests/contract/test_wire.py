@@ -69,9 +69,11 @@ async def closing(wire: CurlWire) -> AsyncIterator[CurlWire]:
     assert not [fault for fault in faults if "_Transfers" in fault]  # what it raises inside the loop, nobody else sees
 
 
-def asking(url: str, limits: Limits = LIMITS, *, public_only: bool = False, **headers: str) -> Request:
+def asking(
+    url: str, limits: Limits = LIMITS, *, public_only: bool = False, once: bool = False, **headers: str
+) -> Request:
     pairs = tuple((name.replace("_", "-"), Secret(value)) for name, value in headers.items())
-    return Request(Secret(url), pairs, limits, public_only)
+    return Request(Secret(url), pairs, limits, public_only, once)
 
 
 @dataclass
@@ -456,7 +458,8 @@ def test_a_request_is_sent_once() -> None:
     async def play(wire: CurlWire, peer: Peer) -> None:
         for _ in range(3):
             await wire.get(asking(peer.serve(Answer(body=b"ok"))), Tray())
-            assert (await error_of(wire, asking(peer.serve(Answer(raw=b""), "/broken")))).kind == "reset"
+            broken = asking(peer.serve(Answer(raw=b""), "/broken"), once=True)
+            assert (await error_of(wire, broken)).kind == "reset"
         assert [target for target, _ in peer.heads()].count("/broken") == 3
 
     on_sockets(play)

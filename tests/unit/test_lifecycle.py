@@ -60,7 +60,11 @@ JOB = Job(
     call_reason=CallReason.FIRST,
 )
 
-UNTOLD = (ApiUnavailable("something new", reason=Reason.API_MESSAGE), ApiUnreachable("connect"))
+UNTOLD = (
+    ApiUnavailable("something new", reason=Reason.API_MESSAGE),
+    ApiUnreachable("connect"),
+    StorageUnavailable("EIO"),
+)
 TRANSIENT = (
     ApiUnavailable("HTTP 503"),
     CdnUnavailable("HTTP 502"),
@@ -68,7 +72,6 @@ TRANSIENT = (
     NotMedia("HTML"),
     TooLarge("2 GiB"),
     RefusedUrl("10.0.0.1"),
-    StorageUnavailable("EIO"),
 )
 WRONG_ID = MalformedReply("another post", reason=Reason.WRONG_ID)
 NOBODYS_FAULT = (
@@ -202,7 +205,7 @@ def test_a_shutdown_gives_the_work_back_untouched() -> None:
 
 @pytest.mark.parametrize("error", UNTOLD, ids=_named)
 def test_what_says_nothing_of_the_video_never_kills_it(error: ClipledgerError) -> None:
-    """An unknown message, or a network that is down, uses up no attempt; the wait grows with the video's age."""
+    """An unknown message, a network that is down, a store that fails: no attempt is used up, the waits grow."""
     said = [verdict(replace(JOB, attempts=99, added_at=NOW - age), error) for age in (0, 60, 3600, 10**7)]
     assert all(s.state is State.PENDING and not s.burn and not s.suspect for s in said)
     waits = [s.due_at - NOW for s in said]
@@ -320,9 +323,10 @@ def test_a_throttled_video_waits_within_bounds(told_s: float | None, jitter: flo
 
 @given(jitters)
 def test_a_throttled_video_that_is_told_nothing_waits_seconds(jitter: float) -> None:
-    """429 without a Retry-After waits 5 to 10 seconds, spread: the shared limiter does the rest."""
-    wait_s = verdict(JOB, Throttled("429"), jitter=jitter).due_at - NOW
-    assert wait_s == pytest.approx(5 * (1 + jitter), abs=1e-3)
+    """429 without a Retry-After waits 5 to 10 seconds at first, then longer: each further look is paid."""
+    fresh, old = replace(JOB, added_at=NOW), replace(JOB, added_at=NOW - 600)
+    waits = [verdict(job, Throttled("429"), jitter=jitter).due_at - NOW for job in (fresh, old)]
+    assert waits == pytest.approx([5 * (1 + jitter), 150 * (1 + jitter)], abs=1e-3)
 
 
 @given(jitters)

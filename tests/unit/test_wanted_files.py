@@ -100,10 +100,10 @@ def test_the_play_link_of_a_photo_post_never_becomes_an_mp4(quality: Quality, co
 
 
 def test_no_file_is_planned_without_a_link() -> None:
-    """A slide or a post without any link plans no file that could never be fetched."""
+    """A slide without any link keeps its number and is not waited for; a post without any plans nothing."""
     hollow = replace(PHOTO, slides=(Slide(), Slide(image=url("2"))), audio=())
     wants = choose_files(hollow, CaptureChoice())
-    assert all(want.candidates for want in wants)
-    assert [want.position for want in wants if want.kind is FileKind.IMAGE] == [1]
+    slides = [(want.position, bool(want.candidates), want.required) for want in wants if want.kind is FileKind.IMAGE]
+    assert slides == [(1, False, False), (2, True, True)]
     assert choose_files(Post(ID, covers=(COVER,), audio=(SOUND,)), CaptureChoice(audio=True)) == ()
     assert choose_files(replace(PHOTO, slides=(Slide(),)), CaptureChoice()) == ()

@@ -224,7 +224,7 @@ def choose_files(post: Post, choice: CaptureChoice) -> tuple[Want, ...]:
     An empty tuple means that the reply holds no link to what was chosen.
     """
     wants = _slides(post) if post.is_photo else _video(post.renditions, choice.quality)
-    if not wants:
+    if not any(want.candidates for want in wants):
         return ()
     if post.audio and (post.is_photo or choice.audio):
         wants += (Want(FileKind.AUDIO, _plain(post.audio), required=post.is_photo),)

@@ -16,7 +16,7 @@ PAUSE_BASE_S, PAUSE_CAP_S = 5.0, 300.0
 
 _WINDOW_S = 60.0
 
-AHEAD_S = 900.0
+AHEAD_S = 86_400.0
 """No moment lies so far ahead: permits are reserved for a second, and the longest pause is 300 s."""
 
 _WINDOW_MS = round((_WINDOW_S + SLACK_S) * 1000)
