@@ -241,7 +241,7 @@ class Worker:
             aweme_id=settlement.aweme_id,
             reason=settlement.reason,
             why=settlement.detail,
-            again_in_s=round(settlement.due_at - now, 1),
+            again_in_s=round(max(settlement.due_at - now, 0.0), 1),
         )
 
     async def _let_finish(self) -> None:

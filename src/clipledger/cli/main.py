@@ -29,6 +29,8 @@ def run(argv: list[str]) -> Exit:
     from clipledger.core.errors import ClipledgerError
 
     argv = globals_first(argv)
+    if argv in ([], ["sim"], ["db"]):
+        argv = [*argv, "--help"]
     try:
         ended = app(argv, standalone_mode=False, prog_name="clipledger")
         return Exit(ended) if ended else context.exit  # the parser turns an interrupt into a number

@@ -68,6 +68,7 @@ class Guard:
         """Take up the window and the switch where the last process left them; an outage's answers tell nothing."""
         switch = await self._switches.get("breaker")
         self._open = switch.state if switch is not None and switch.state != "closed" else None
+        self._suspects = await self._queue.suspect_count() > 0
         if self._open is not None:
             return
         for outcome in await self._credits.outcomes(RESOLVES, WINDOW):
@@ -93,7 +94,7 @@ class Guard:
             await self._trip(_CDN, f"downloads: {self._deliveries.evidence()}")
         if mood in (Mood.FAILING, Mood.CHANGED):
             await self._trip(_API, self._resolves.evidence())
-        if mood in (Mood.BURST, Mood.DOUBT):
+        if mood in (Mood.BURST, Mood.DOUBT) and self._suspects:
             await self._question(mood)
         await self._confirm(self._resolves.healthy_before())
         return None

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from clipledger import sources
 from clipledger.core import links, pace, parse
-from clipledger.core.errors import ApiUnavailable, CdnUnavailable, ClipledgerError, Gone, Halt, LeaseLost, Reason
+from clipledger.core.errors import ApiUnavailable, ClipledgerError, Gone, Halt, LeaseLost, Reason
 from clipledger.core.lifecycle import CallReason, Policy, retry_delay_s
 from clipledger.core.model import ApiCall, Page, Post
 from clipledger.core.passes import PageSeen, PassState, SourceProgress, after_page, cursor_is_stale
@@ -159,7 +159,7 @@ class Listing:
         target = await self._cdn.redirect_target(_short_url(job.subject, self._settings.listing.short_link_url))
         aweme_id = links.from_redirect(target or "", self._clock.now())
         if aweme_id is None:
-            raise CdnUnavailable("the short link leads to no post")
+            raise Gone("the short link leads to no post")
         now, page = self._clock.now(), Page((Post(aweme_id),), None, False)
         done = SourceProgress(None, 1, 1, 0, "end", _NEVER, now)
         await self._queue.add_page(self._page_in(job, page, now, lambda _new, _seen: done))
