@@ -1,6 +1,6 @@
 """A simulated day at the plan's limit: 10,000 posts listed from 40 sources, 200 calls a minute.
 
-    python benchmarks/simulated_day.py [--posts 10000] [--faults calm] [--seed 5]
+    python benchmarks/simulated_day.py [--posts 14000] [--faults calm] [--seed 5]
 
 Plays `run --follow` for 24 simulated hours against the built-in world, on the jumping clock, with the real
 database and the real store in a temporary folder. Prints one JSON line of figures; exit 1 when a promise fails:
@@ -73,7 +73,7 @@ def broken(told: Outcome) -> list[str]:
 def main() -> int:
     """Play the day and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--posts", type=int, default=18_500, help="posts in the world; the profiles show 11 in 20")
+    parser.add_argument("--posts", type=int, default=19_500, help="posts in the world; the profiles show 11 in 20")
     parser.add_argument("--faults", default="calm")
     parser.add_argument("--seed", type=int, default=5)
     given = parser.parse_args()

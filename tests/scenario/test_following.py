@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clipledger.core.times import read_iso_time
 from clipledger.sim.play import START, Play
 
 pytestmark = pytest.mark.slow
@@ -42,7 +43,7 @@ def test_following_meets_every_new_post(folder: Path) -> None:
         for aweme_id in posts:
             archived = play.rows("SELECT p.archived_at FROM posts p WHERE aweme_id = ?", aweme_id)
             assert archived, f"{aweme_id} appeared and was not met"
-            late_s = _unix(archived[0][0]) - play.world.truth(aweme_id).created_at
+            late_s = read_iso_time(archived[0][0]) - play.world.truth(aweme_id).created_at
             assert late_s <= 2 * EVERY_S + 60.0
     pinned = dict(play.rows("SELECT source, max(pinned) FROM sightings GROUP BY source"))
     assert any(pinned[source] for source in new), "one of them has old posts pinned before the new ones"
@@ -54,7 +55,7 @@ def the_interval_is_kept(play: Play, sources: set[str]) -> None:
     gaps = dict[str, list[float]]()
     for source in sources:
         rows = play.rows("SELECT at FROM credits WHERE source = ? AND reason = 'page' ORDER BY seq", source)
-        asked = [_unix(at) for (at,) in rows]
+        asked = [read_iso_time(at) for (at,) in rows]
         gaps[source] = [later - earlier for earlier, later in pairwise(asked) if later - earlier > EVERY_S / 4]
         assert len(gaps[source]) >= 2
         assert gaps[source][0] == pytest.approx(EVERY_S, abs=POLL_S)
@@ -62,21 +63,14 @@ def the_interval_is_kept(play: Play, sources: set[str]) -> None:
     assert any(gap == pytest.approx(2 * EVERY_S, abs=POLL_S) for each in gaps.values() for gap in each)
 
 
-def test_a_source_added_meanwhile_is_read_at_once(folder: Path) -> None:
-    """What another command adds while a run follows is met within seconds."""
+def test_what_is_added_meanwhile_is_taken_up_at_once(folder: Path) -> None:
+    """A source and a post that another command adds while a run follows are read and saved within seconds."""
     play = Play(folder, seed=3, posts=120)
     first, second = [name for name in play.world.sources() if name.startswith("@")][:2]
+    people = play.world.population
+    [post, *_] = [people.post(i) for i in people.of_author(2) if people.post(i).fate(START) == "alive"]
     play.add(first)
-    play.run(follow=True, stop_after_s=120)
-    assert not play.rows("SELECT 1 FROM sightings WHERE source = ?", second)
-    play.add(second)
-    before = play.now()
-    play.run(follow=True, stop_after_s=60)
-    seen = play.rows("SELECT min(seen_at) FROM sightings WHERE source = ?", second)[0][0]
-    assert _unix(seen) - before < 15
-
-
-def _unix(text: str) -> float:
-    from clipledger.core.times import read_iso_time
-
-    return read_iso_time(text)
+    play.run(follow=True, stop_after_s=420, during={300: lambda: play.adding(second, post.id)})
+    [(seen,)] = play.rows("SELECT min(seen_at) FROM sightings WHERE source = ?", second)
+    [(saved,)] = play.rows("SELECT archived_at FROM posts WHERE aweme_id = ?", post.id)
+    assert 300 < read_iso_time(seen) - START < 315 and 300 < read_iso_time(saved) - START < 345

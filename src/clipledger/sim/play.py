@@ -13,7 +13,7 @@ import os
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,6 +43,9 @@ START = 1_780_012_800.0
 
 API = "https://api.tikliveapi.com"
 KEY = "sim-key-of-the-play"
+LIMIT_S = 30 * 86_400.0
+"""A run that takes longer than this many simulated seconds hangs."""
+
 BY_HAND = "by-hand"
 """The source of posts that are added by id or link; `clipledger add` calls it so."""
 
@@ -127,6 +130,7 @@ class Play:
         self._wire, self._listeners = wire, [listener] if listener is not None else []
         self._epoch: float = START
         self._loop: TimeLoop | None = None
+        self._begun = 0
         self.world = World(
             seed,
             posts,
@@ -158,15 +162,17 @@ class Play:
     def add(
         self, *texts: str, every: str | None = None, max_pages: int | None = None, priority: int | None = None
     ) -> None:
-        """Register sources and posts as `clipledger add` understands them."""
+        """Register sources and posts as `clipledger add` understands them, while nobody is at work."""
+        self._within(TimeLoop(), lambda _: self.adding(*texts, every=every, max_pages=max_pages, priority=priority))
+
+    async def adding(
+        self, *texts: str, every: str | None = None, max_pages: int | None = None, priority: int | None = None
+    ) -> None:
+        """Do what `add` does, during a run."""
         every_s = round(parse_duration(every)) if every else None
-
-        async def main(clock: SimClock) -> None:
-            async with open_archive(self.folder, clock) as archive:
-                for text in texts:
-                    await _add(archive, text, every_s, max_pages, priority)
-
-        self._within(TimeLoop(), main)
+        async with open_archive(self.folder, _Standing(self.now())) as archive:
+            for text in texts:
+                await _add(archive, text, every_s, max_pages, priority)
 
     def run(
         self,
@@ -177,7 +183,7 @@ class Play:
         workers: int = 1,
         stop_after_s: float | None = None,
         crash: Crash | None = None,
-        during: Mapping[float, Callable[[], object]] | None = None,
+        during: Mapping[float, Callable[[], Awaitable[None] | None]] | None = None,
     ) -> Run:
         """Run to the end, to the stop after `stop_after_s` seconds, or to the crash; a bug comes out as it is.
 
@@ -185,19 +191,22 @@ class Play:
         connection, a wire and a lock of its own, as every process has.
         """
         plan = Plan(frozenset(roles), follow) if roles else Plan(follow=follow)
-        loop, cast, began_at = TimeLoop(traced=True), _Cast(), self.now()
-        names = [f"worker-{len(self.runs) + 1}-{nth}" for nth in range(1, workers + 1)]
+        loop, cast, began_at = TimeLoop(limit_s=LIMIT_S, traced=True), _Cast(), self.now()
+        self._begun += 1
+        names = [f"worker-{self._begun}-{nth}" for nth in range(1, workers + 1)]
         if crash is not None:
             loop.call_later(crash.at_s, loop.crash_after, crash.steps)
         if stop_after_s is not None:
             loop.call_later(stop_after_s, cast.stop)
-        for seconds, happening in (during or {}).items():
-            loop.call_later(seconds, happening)
 
         async def main(clock: SimClock) -> None:
-            async with asyncio.TaskGroup() as processes:
-                for name in names:
-                    processes.create_task(self._process(clock, name, plan, limits, cast))
+            async with asyncio.TaskGroup() as meanwhile:
+                others = [meanwhile.create_task(_later(clock, *each)) for each in (during or {}).items()]
+                async with asyncio.TaskGroup() as processes:
+                    for name in names:
+                        processes.create_task(self._process(clock, name, plan, limits, cast))
+                for other in others:
+                    other.cancel()
 
         crashed = False
         try:
@@ -267,6 +276,13 @@ class Play:
         """Let `main` have the time that passes meanwhile."""
         self._epoch, self._loop = self.now(), loop
         return timeloop.run(main, epoch=self._epoch, loop=loop)
+
+
+async def _later(clock: SimClock, seconds: float, happening: Callable[[], Awaitable[None] | None]) -> None:
+    await clock.sleep(seconds)
+    happens = happening()
+    if happens is not None:
+        await happens
 
 
 async def _add(archive: Archive, text: str, every_s: int | None, max_pages: int | None, priority: int | None) -> None:
