@@ -1,6 +1,6 @@
 """A simulated day at the plan's limit: 10,000 posts listed from 40 sources, 200 calls a minute.
 
-    python benchmarks/simulated_day.py [--posts 14000] [--faults calm] [--seed 5]
+    python benchmarks/simulated_day.py [--posts 19500] [--faults calm] [--seed 5]
 
 Plays `run --follow` for 24 simulated hours against the built-in world, on the jumping clock, with the real
 database and the real store in a temporary folder. Prints one JSON line of figures; exit 1 when a promise fails:

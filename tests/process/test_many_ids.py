@@ -31,5 +31,5 @@ def test_a_hundred_thousand_ids_are_queued_and_worked_on(tmp_path: Path) -> None
             "pending": MANY - 60, "running": 0, "stored": 0, "archived": 60, "dead": 0, "withheld": 0,
         }  # fmt: skip
         assert sim.details() == summary["credits"] == 60
-        archive.audited(sim, finished=False)
+        archive.cli("verify")
         assert archive.json("run", "--dry-run")["resolves"] == MANY - 60

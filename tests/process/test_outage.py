@@ -73,17 +73,3 @@ def test_an_api_that_fails_every_call_stops_the_run(tmp_path: Path) -> None:
         sim.turn(http_500=0)
         assert archive.finish()["states"]["dead"] == 0
         archive.audited(sim)
-
-
-def test_an_api_of_another_shape_stops_the_run(tmp_path: Path) -> None:
-    """When replies are about other posts than asked, the run stops, stores none of them, and kills nothing."""
-    with simulator(120) as sim:
-        archive = archive_for(tmp_path / "archive", sim)
-        archive.cli("add", *sim.names())
-        archive.cli("run", "--only", "listing", code=3)
-        sim.turn(wrong_id=1)
-        assert archive.cli("run", "--json", code=8).summary["exit"] == "outage"
-        assert archive.ids("dead") == [] == archive.ids("archived")
-        sim.turn(wrong_id=0)
-        assert archive.finish()["states"]["dead"] == 0
-        archive.audited(sim)

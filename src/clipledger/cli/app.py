@@ -224,7 +224,7 @@ def sim_serve(
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0 picks a free one.")] = 0,
 ) -> None:
     """Serve the API and the CDN on one loopback port; prints {"base_url": ...} when ready."""
-    from clipledger.cli.playing import serve
+    from clipledger.cli.serving import serve
 
     serve(context, seed, posts, faults, rpm, port)
 

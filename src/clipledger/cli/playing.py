@@ -1,4 +1,4 @@
-"""`demo` and `sim serve`: the simulator, alone or with a whole archive played against it."""
+"""`demo`: a whole archive played against the simulator, a kill -9 included, and judged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from clipledger.core.errors import UsageError
 from clipledger.sim.audit import Evidence, Report, audit
 from clipledger.sim.faults import FaultPlan
 from clipledger.sim.server import SimServer
-from clipledger.sim.server import serve as serve_world
 from clipledger.sim.world import World
 from clipledger.wiring import SystemClock
 
@@ -36,19 +35,6 @@ _DAY_S = 86_400
 # fails at most once, so that the longest back-off is the first.
 _WAITS = ("timeout", "slow", "stall", "slow_body", "throttle_429", "cdn_429")
 _FAULTS = ",".join(["hostile", *(f"{kind}=0" for kind in _WAITS), f"rpm={_DEMO_RPM}", "burst=none", "patience=1"])
-
-
-def serve(context: Context, seed: int, posts: int, faults: str, rpm: int, port: int) -> None:
-    """Serve one world until it is told to stop."""
-    try:
-        FaultPlan.parse(faults)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    try:
-        asyncio.run(serve_world(seed=seed, posts=posts, faults=faults, rpm=rpm, port=port))
-    except OSError as error:
-        raise UsageError(f"--port {port}: {error.strerror}") from None
-    context.exit = Exit.OK
 
 
 def play(context: Context, folder: Path, seed: int, posts: int) -> None:
