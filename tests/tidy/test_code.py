@@ -17,7 +17,7 @@ BROAD = {"Exception", "BaseException"}
 ENTRUSTED = {("src/clipledger/sim/timeloop.py", "_settle")}
 """Broad handlers that are right: an executor hands whatever happened over to the one who awaits it."""
 
-PLAYS = {"src/clipledger/cli/playing.py"}
+PLAYS = {"src/clipledger/cli/playing.py", "src/clipledger/cli/serving.py"}
 """The one production module behind the two commands that play the simulator."""
 
 
