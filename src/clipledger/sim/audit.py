@@ -59,7 +59,7 @@ class Report:
 def audit(folder: Path, evidence: Evidence, *, finished: bool = True) -> Report:
     """Judge an archive at rest. `finished`: nothing may be left waiting that the world would still give."""
     report = Report()
-    with closing(sqlite3.connect(f"file:{folder / 'clipledger.db'}?mode=ro", uri=True)) as db:
+    with closing(sqlite3.connect(f"{(folder / 'clipledger.db').resolve().as_uri()}?mode=ro", uri=True)) as db:
         db.row_factory = sqlite3.Row
         judge = _Judge(folder, evidence, db, report)
         for law in (judge.ids, judge.dead, judge.archived, judge.credits, judge.leaks, judge.strays):
