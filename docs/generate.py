@@ -218,6 +218,7 @@ _TABLES: Mapping[str, str] = {
     "credits": "One row per call to the API, written before the call is sent.",
     "credit_days": "Credits per UTC day: the sum of `credits`, which `verify --ledger` recomputes.",
     "limits": "The rate limit that all processes of the archive share.",
+    "commits": "PostgreSQL: which commit of each process was its last, asked when the answer to one was lost.",
     "switches": "The breaker: open or closed, since when, on what evidence.",
     "reply_samples": "Replies of a shape we do not know, scrubbed; the newest 200.",
     "events": "Rare events that an operator asks about later.",
@@ -283,8 +284,9 @@ def tables() -> str:
     notes["credits", "reason"] = "[why it was made](#reasons-of-paid-calls)"
     text = (
         "# Tables\n\n"
-        f"Schema version {module.SCHEMA_VERSION}, in `clipledger.db` (SQLite). Times are UTC text such as\n"
-        "`2026-05-29T12:00:00.123Z`, which sorts as it is; `create_time` alone is unix seconds, as the API gives it.\n"
+        f"Schema version {module.SCHEMA_VERSION}, in `clipledger.db` (SQLite) or in PostgreSQL. Times are UTC:\n"
+        "text such as `2026-05-29T12:00:00.123Z` in SQLite, which sorts as it is, `timestamptz` in PostgreSQL;\n"
+        "`create_time` alone is unix seconds, as the API gives it.\n"
         "Ids are text: they exceed 2^53. Read as much as you like; write only through `clipledger`. Queries to start\n"
         "with are in [work-with-the-database.md](../howto/work-with-the-database.md).\n"
     )

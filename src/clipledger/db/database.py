@@ -21,7 +21,8 @@ from typing import TypeVar, cast
 from sqlalchemy import Connection, Transaction
 
 from clipledger.db import schema
-from clipledger.db.engine import CONNECTIONS, WRITES, database_url, open_engine, storage_error, storage_errors
+from clipledger.db.backend import CONNECTIONS
+from clipledger.db.engine import backend_of, storage_error, storage_errors
 
 BATCH_MAX = 256
 """Writes in one commit, at most: bounds how long one transaction holds the lock."""
@@ -58,9 +59,8 @@ class Database:
     """
 
     def __init__(self, where: str | Path) -> None:
-        self.url = database_url(where)
-        self._engine = open_engine(self.url)
-        self._writing = self._engine.execution_options(**WRITES)
+        self.backend = backend_of(where)
+        self._engines = self.backend.engines()
         self._writer = ThreadPoolExecutor(1, "clipledger-writer")
         self._readers = ThreadPoolExecutor(CONNECTIONS - 1, "clipledger-reader")
         self._asks: deque[_Ask] = deque()
@@ -74,7 +74,7 @@ class Database:
         """Open an existing archive's database; Misconfigured when it is none, or of another schema."""
         db = cls(where)
         try:
-            schema.check_file(db.url)
+            db.backend.check_there()
             await db.read(schema.check)
             yield db
         finally:
@@ -146,11 +146,11 @@ class Database:
         loop.call_soon(self._commit_next, loop)
 
     def _read(self, fn: Callable[[Connection], Result]) -> Result:
-        with storage_errors(), self._engine.connect() as connection, connection.begin():
+        with storage_errors(), self._engines.reading.connect() as connection, connection.begin():
             return fn(connection)
 
     def _commit(self, batch: Sequence[_Ask]) -> list[_Done]:
-        with storage_errors(), self._writing.connect() as connection:
+        with storage_errors(), self._engines.writing.connect() as connection:
             if len(batch) == 1:
                 return _attempt(connection, batch[0].work, batch, connection.begin)
             with connection.begin():
@@ -163,7 +163,7 @@ class Database:
         finally:
             self._writer.shutdown()
             self._readers.shutdown()
-            self._engine.dispose()
+            self._engines.dispose()
 
 
 def _share(connection: Connection, batch: Sequence[_Ask]) -> list[_Done]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Row,
@@ -62,7 +63,7 @@ _due = archive_queue.alias("due")
 
 _NEXT_PRIORITY = (
     select(_q.c.priority)
-    .where(claimable(_q), _q.c.priority <= bindparam("most"))
+    .where(claimable(_q), _q.c.priority <= bindparam("most", type_=BigInteger))  # may be one below the least
     .order_by(_q.c.priority.desc())
     .limit(1)
 )

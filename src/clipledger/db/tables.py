@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from clipledger.core.times import iso_time, read_iso_time
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _iso_time = lru_cache(maxsize=256)(iso_time)  # the rows of one batch hold the same few moments
@@ -305,6 +305,14 @@ switches = Table(
     Column("state", Text, nullable=False),  # closed, open
     Column("since", UtcTime, nullable=False),
     Column("evidence", Text, nullable=False, server_default=""),
+)
+
+commits = Table(
+    "commits",
+    metadata,
+    Column("writer", Text, primary_key=True),  # one opened database of one process
+    Column("number", BigInteger, nullable=False),  # of its last committed transaction; PostgreSQL only
+    Column("at", UtcTime, nullable=False),  # by the server's clock
 )
 
 reply_samples = Table(
