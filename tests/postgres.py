@@ -30,7 +30,12 @@ import psycopg
 
 _READY_S = 60.0
 _TEST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "64MB", "max_connections": "100"}
-_SAME = ("listen_addresses=127.0.0.1", "unix_socket_directories=''", "autovacuum_naptime=5s", "logging_collector=off")
+_SAME = (
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=''",
+    "autovacuum_naptime=5s",
+    "deadlock_timeout=100ms",
+)
 
 
 @dataclass(slots=True)

@@ -97,7 +97,8 @@ class Crew:
         in_order = False
         try:
             async with asyncio.TaskGroup() as group:
-                beats = [group.create_task(beat()) for beat in (self.worker.beat, self._beat, self._keep_events)]
+                keep_up = (self.worker.beat, self._beat, self._keep_events)
+                beats = [group.create_task(self._in_good_order(beat)) for beat in keep_up]
                 async with asyncio.TaskGroup() as roles:
                     for role in self._roles():
                         roles.create_task(self._in_good_order(role))

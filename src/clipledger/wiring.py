@@ -124,7 +124,8 @@ async def open_archive(folder: Path, clock: Clock | None = None) -> AsyncIterato
     """Open an archive; Misconfigured with one clear line when there is none, or it is not whole."""
     settings = settings_file.load(folder)
     identity = identity_of(folder)
-    async with Database.open(database_url(folder, settings)) as db:
+    patience_s = settings.database.patience_s
+    async with Database.open(database_url(folder, settings), patience_s=patience_s, jitter=random.random) as db:
         meta = Meta(db)
         if (known := await meta.get(_UUID_KEY)) != identity:
             raise Misconfigured(f"{folder}: the folder is archive {identity}, the database is archive {known}")
