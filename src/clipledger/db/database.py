@@ -78,7 +78,7 @@ class Database:
     ) -> None:
         self.backend = backend_of(where)
         self._engines = self.backend.engines()
-        self._notes = CommitNotes(uuid.uuid4().hex) if self.backend.notes_commits else None
+        self._notes = CommitNotes(uuid.uuid4().hex) if self.backend.is_server else None
         self._patience = Patience(patience_s, jitter)
         self._writer = ThreadPoolExecutor(1, "clipledger-writer")
         self._readers = ThreadPoolExecutor(CONNECTIONS - 1, "clipledger-reader")
