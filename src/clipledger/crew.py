@@ -8,7 +8,7 @@ them in good order. Must not: know what any role does inside.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from clipledger.core.breaker import probe_delay_s
@@ -54,7 +54,7 @@ class Plan:
 
 
 class Crew:
-    """Run a plan to its end. The tally and the stop are the worker's."""
+    """Run a plan to its end. The tally and the stop are the worker's; `beats` run as long as the roles do."""
 
     def __init__(
         self,
@@ -74,7 +74,9 @@ class Crew:
         settings: Settings,
         policy: Policy,
         jitter: Callable[[], float],
+        beats: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
+        self._beats = (worker.beat, self._beat, self._keep_events, *beats)
         self.worker, self._plan = worker, plan
         self._queue, self._sources, self._guard = queue, sources, guard
         self._listing, self._metadata, self._janitor = listing, metadata, janitor
@@ -97,7 +99,7 @@ class Crew:
         in_order = False
         try:
             async with asyncio.TaskGroup() as group:
-                beats = [group.create_task(beat()) for beat in (self.worker.beat, self._beat, self._keep_events)]
+                beats = [group.create_task(self._in_good_order(beat)) for beat in self._beats]
                 async with asyncio.TaskGroup() as roles:
                     for role in self._roles():
                         roles.create_task(self._in_good_order(role))

@@ -80,7 +80,14 @@ class Database(_Section):
     """The index and the queue."""
 
     # Out of the repr: the URL of a server may hold a password.
-    url: str = Field("sqlite:///clipledger.db", repr=False, description="relative paths are in the archive folder")
+    url: str = Field(
+        "sqlite:///clipledger.db",
+        repr=False,
+        description="relative paths are in the archive folder; or postgresql://USER@HOST/NAME",
+    )
+    patience_s: float = Field(
+        60.0, ge=0, le=86_400, description="how long a lost PostgreSQL is waited for before the run stops, seconds"
+    )
 
 
 class Storage(_Section):

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from clipledger import presence
@@ -26,6 +27,7 @@ from clipledger.crew import Crew, Plan
 from clipledger.db import schema
 from clipledger.db.books import Books
 from clipledger.db.catalog import Catalog
+from clipledger.db.clock import WARN_S, SharedClock
 from clipledger.db.credits import Credits
 from clipledger.db.database import Database
 from clipledger.db.meta import Meta
@@ -121,11 +123,17 @@ def create_archive(folder: Path, clock: Clock) -> bool:
 
 @asynccontextmanager
 async def open_archive(folder: Path, clock: Clock | None = None) -> AsyncIterator[Archive]:
-    """Open an archive; Misconfigured with one clear line when there is none, or it is not whole."""
+    """Open an archive; Misconfigured with one clear line when there is none, or it is not whole.
+
+    `clock` None: the wall clock, on a database server corrected to the server's.
+    """
     settings = settings_file.load(folder)
     identity = identity_of(folder)
-    async with Database.open(database_url(folder, settings)) as db:
+    patience_s = settings.database.patience_s
+    async with Database.open(database_url(folder, settings), patience_s=patience_s, jitter=random.random) as db:
         meta = Meta(db)
+        if clock is None:
+            clock = await _one_clock(db)
         if (known := await meta.get(_UUID_KEY)) != identity:
             raise Misconfigured(f"{folder}: the folder is archive {identity}, the database is archive {known}")
         store = open_store(settings.storage.url, archive=folder)
@@ -134,7 +142,7 @@ async def open_archive(folder: Path, clock: Clock | None = None) -> AsyncIterato
                 folder=folder,
                 uuid=identity,
                 settings=settings,
-                clock=clock or SystemClock(),
+                clock=clock,
                 db=db,
                 meta=meta,
                 queue=Queue(db),
@@ -149,6 +157,14 @@ async def open_archive(folder: Path, clock: Clock | None = None) -> AsyncIterato
             )
         finally:
             await store.close()
+
+
+async def _one_clock(db: Database) -> Clock:
+    if not db.backend.is_server:
+        return SystemClock()
+    shared = SharedClock(SystemClock())
+    await shared.set_by(db)
+    return shared
 
 
 def new_worker_name() -> str:
@@ -196,6 +212,9 @@ def crew(
 ) -> Crew:
     """Build everything a run needs on an opened archive."""
     settings, clock, policy = archive.settings, archive.clock, archive.policy
+    shared = clock if isinstance(clock, SharedClock) else None
+    if shared is not None and abs(shared.skew.ahead_s) > WARN_S:
+        events.emit("clock_skew", seconds=round(shared.skew.ahead_s, 3))
     paid = paid_calls(archive, wire, key, events, worker, limits.credits, jitter)
     guard = Guard(paid, archive.queue, archive.catalog, archive.credits, archive.switches, clock, events, policy)
     cdn = _cdn(wire, settings, clock)
@@ -235,12 +254,15 @@ def crew(
         guard=guard,
         listing=listing,
         metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
-        janitor=Janitor(archive.folder, archive.queue, archive.credits, archive.spool, clock, events, settings, policy),
+        janitor=Janitor(
+            archive.folder, archive.db, archive.queue, archive.credits, archive.spool, clock, events, settings, policy
+        ),
         clock=clock,
         events=events,
         settings=settings,
         policy=policy,
         jitter=jitter,
+        beats=[partial(shared.keep, archive.db)] if shared is not None else [],
     )
 
 

@@ -83,6 +83,12 @@ def archive_at(folder: Path) -> Path | str:
     return _databases[folder] if is_postgres() else folder / "clipledger.db"
 
 
+def remove_archive(folder: Path) -> None:
+    """Drop what `new_archive` made on the server for `folder`."""
+    if is_postgres():
+        drop_database(_databases.pop(folder))
+
+
 def is_made(folder: Path) -> bool:
     """Say whether `new_archive` laid one down for `folder`."""
     return folder in _databases if is_postgres() else (folder / "clipledger.db").exists()

@@ -285,7 +285,7 @@ def test_latency_runs_from_discovery_to_resolve(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_long_queue_is_claimed_in_milliseconds(tmp_path: Path) -> None:
     """With 200,000 waiting videos of which few are due, a claim takes milliseconds; adding 100,000 ids seconds."""
-    half = 20_000 if is_postgres() else 100_000  # the benchmarks say how it fares with millions
+    half = 10_000 if is_postgres() else 100_000  # the benchmarks say how it fares with millions
 
     async def act(queue: Queue, _db: Database) -> None:
         loop = asyncio.get_running_loop()

@@ -274,3 +274,11 @@ def db_migrate() -> None:
     from clipledger.cli.verifying import migrate
 
     migrate(context)
+
+
+@db.command("check")
+def db_check() -> None:
+    """Look at the database: server, schema, indexes, latency, clock."""
+    from clipledger.cli.verifying import check
+
+    check(context)

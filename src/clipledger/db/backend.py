@@ -51,8 +51,8 @@ class Backend(Protocol):
         ...
 
     @property
-    def notes_commits(self) -> bool:
-        """Say whether an answer to COMMIT can get lost, so that each transaction leaves its number: `commits.py`."""
+    def is_server(self) -> bool:
+        """Say whether it is a process of its own, far away: answers to COMMIT get lost, clocks differ."""
         ...
 
     def engines(self) -> Engines:

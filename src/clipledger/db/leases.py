@@ -67,22 +67,23 @@ _NEXT_PRIORITY = (
     .order_by(_q.c.priority.desc())
     .limit(1)
 )
+# A CTE, since PostgreSQL may run a subquery once for every row, and lock, and claim, others each time.
+_chosen = (
+    select(_due.c.aweme_id)
+    .where(
+        claimable(_due),
+        _due.c.priority == bindparam("at"),
+        _due.c.due_at <= bindparam("now", type_=UtcTime),
+        _due.c.crashes.between(bindparam("crashes_from"), bindparam("crashes_to")),
+    )
+    .order_by(_due.c.due_at.desc(), _due.c.aweme_id.desc())
+    .limit(bindparam("n"))
+    .with_for_update(skip_locked=True)
+    .cte("chosen")
+)
 _CLAIM = (
     update(_q)
-    .where(
-        _q.c.aweme_id.in_(
-            select(_due.c.aweme_id)
-            .where(
-                claimable(_due),
-                _due.c.priority == bindparam("at"),
-                _due.c.due_at <= bindparam("now", type_=UtcTime),
-                _due.c.crashes.between(bindparam("crashes_from"), bindparam("crashes_to")),
-            )
-            .order_by(_due.c.due_at.desc(), _due.c.aweme_id.desc())
-            .limit(bindparam("n"))
-            .with_for_update(skip_locked=True)
-        )
-    )
+    .where(_q.c.aweme_id.in_(select(_chosen.c.aweme_id)))
     .values(
         state=State.RUNNING,
         attempts=_q.c.attempts + 1,

@@ -119,8 +119,8 @@ class Postgres:
         )
 
     @property
-    def notes_commits(self) -> bool:
-        """Say yes: the answer to COMMIT may get lost on the way."""
+    def is_server(self) -> bool:
+        """Say yes."""
         return True
 
     def engines(self) -> Engines:

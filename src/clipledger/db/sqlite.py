@@ -43,8 +43,8 @@ class Sqlite:
         return self.file
 
     @property
-    def notes_commits(self) -> bool:
-        """Say no: the library is in this process, so no answer to COMMIT is lost on the way."""
+    def is_server(self) -> bool:
+        """Say no: the library is in this process."""
         return False
 
     def engines(self) -> Engines:

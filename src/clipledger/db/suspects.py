@@ -60,21 +60,21 @@ _CONFIRM = (
         settled_at=bindparam("now", type_=UtcTime),
     )
 )
+_oldest = (  # a CTE: see `leases`
+    select(_old.c.aweme_id)
+    .where(
+        _old.c.suspect_at.is_not(None),
+        _old.c.suspect_at <= bindparam("now", type_=UtcTime),
+        _old.c.state == State.PENDING,
+    )
+    .order_by(_old.c.suspect_at)
+    .limit(bindparam("n"))
+    .with_for_update(skip_locked=True)
+    .cte("oldest")
+)
 _ACQUIT = (
     update(_q)
-    .where(
-        _q.c.aweme_id.in_(
-            select(_old.c.aweme_id)
-            .where(
-                _old.c.suspect_at.is_not(None),
-                _old.c.suspect_at <= bindparam("now", type_=UtcTime),
-                _old.c.state == State.PENDING,
-            )
-            .order_by(_old.c.suspect_at)
-            .limit(bindparam("n"))
-            .with_for_update(skip_locked=True)
-        )
-    )
+    .where(_q.c.aweme_id.in_(select(_oldest.c.aweme_id)))
     .values(
         due_at=bindparam("due", type_=UtcTime),
         call_reason=CallReason.RECHECK,
@@ -82,6 +82,7 @@ _ACQUIT = (
         suspect_reason=null(),
         suspect_at=null(),
     )
+    .returning(_q.c.aweme_id)  # counted so, since SQLite's driver does not count a statement that begins WITH
 )
 _NOTED = {
     "not_founds": _q.c.not_founds + 1,
@@ -135,7 +136,7 @@ def confirm(connection: Connection, seen_before: float, now: float, limit: int) 
 def acquit(connection: Connection, now: float, due_at: float, reason: Reason | None, count: bool, limit: int) -> int:
     """Put at most `limit` suspects back, due at `due_at`; `count` remembers that each was once said to be gone."""
     statement = _ACQUIT_COUNTED if count else _ACQUIT
-    return connection.execute(statement, {"now": now, "due": due_at, "why": reason, "n": limit}).rowcount
+    return len(connection.execute(statement, {"now": now, "due": due_at, "why": reason, "n": limit}).all())
 
 
 def recheck(connection: Connection, ids: Sequence[AwemeId], now: float) -> int:

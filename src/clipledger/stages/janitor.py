@@ -13,7 +13,9 @@ from clipledger import presence
 from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock
 from clipledger.core.times import parse_duration
+from clipledger.db import commits
 from clipledger.db.credits import Credits
+from clipledger.db.database import Database
 from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.settings import Settings
@@ -42,6 +44,7 @@ class Janitor:
     def __init__(
         self,
         archive: Path,
+        db: Database,
         queue: Queue,
         credits: Credits,
         spool: Spool,
@@ -50,6 +53,7 @@ class Janitor:
         settings: Settings,
         policy: Policy,
     ) -> None:
+        self._db = db
         self._archive, self._queue, self._credits, self._spool = archive, queue, credits, spool
         self._clock, self._events, self._policy = clock, events, policy
         self._parts_after_s = parse_duration(settings.janitor.parts_after)
@@ -62,6 +66,7 @@ class Janitor:
         parts, part_bytes = await self._sweep_parts()
         now = self._clock.now()
         letters = await self._queue.summarise_letters(now - self._letters_keep_s, now, BATCH)
+        await self._db.write(lambda connection: commits.forget(connection, now - commits.AGED_S, BATCH))
         swept = Swept(back, dead, parts, part_bytes, letters)
         if any((back, dead, parts, letters)):
             self._events.emit("swept", given_back=back, dead=dead, parts=parts, part_bytes=part_bytes, letters=letters)
