@@ -196,7 +196,7 @@ def _may_confine() -> bool:
 @pytest.mark.slow
 @pytest.mark.root
 def test_the_process_needs_only_its_archive(image: Image, tmp_path: Path) -> None:
-    """As process 1, without root, home or capabilities, on a read-only root: it archives, and SIGTERM ends it with 130."""
+    """As process 1, without root, home or capabilities, on a read-only root: it archives, and SIGTERM ends it: 130."""
     if not _may_confine():
         pytest.skip("NOT TESTED: run as root with util-linux, where mount namespaces are allowed, to confine a process")
     folder = tmp_path / "archive"
@@ -238,7 +238,7 @@ def _all_done(archive: Archive) -> bool:
 @pytest.mark.slow
 @pytest.mark.root
 def test_process_1_hears_sigterm_in_every_command(image: Image, tmp_path: Path) -> None:
-    """The kernel would drop SIGTERM for process 1: here it ends any command with 130, not the engine's kill much later."""
+    """The kernel would drop SIGTERM for process 1: here it ends any command with 130, long before the engine kills."""
     if not _may_confine():
         pytest.skip("NOT TESTED: run as root with util-linux, where mount namespaces are allowed, to confine a process")
     os.chown(tmp_path, UID, UID)
