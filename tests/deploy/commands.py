@@ -29,12 +29,13 @@ _OURS = {"CLIPLEDGER_ARCHIVE", "TIKLIVEAPI_KEY_FILE"}
 def check_command(words: Sequence[str]) -> None:
     """Fail unless the program's parser takes `words` (all that follows `clipledger`)."""
     try:
-        _parse(typer.main.get_command(app), _without_coming(globals_first(words)))
+        _parse(typer.main.get_command(app), without_coming(globals_first(words)))
     except Exception as error:  # whatever the parser raises is a refusal
         raise AssertionError(f"clipledger {' '.join(words)}: {error}") from error
 
 
-def _without_coming(words: list[str]) -> list[str]:
+def without_coming(words: Sequence[str]) -> list[str]:
+    """Leave out the options of `_COMING` that the program does not have."""
     run = typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
     known = {option for parameter in run.params for option in parameter.opts}
     missing = [option for option in _COMING if option not in known]
