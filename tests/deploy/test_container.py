@@ -216,17 +216,17 @@ def test_the_process_needs_only_its_archive(image: Image, tmp_path: Path) -> Non
             done = subprocess.run(_confined(image, folder, env, *words), capture_output=True, text=True, timeout=60)
             assert done.returncode == 0, done.stderr
         archive = Archive(folder, plain_environment())
-        with subprocess.Popen(
-            _confined(image, folder, env, "--json", "run", "--follow"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process:
+        told = tmp_path / "told"  # a file: a pipe that nobody reads would fill, and hold the program up
+        words = _confined(image, folder, env, "--json", "run", "--follow")
+        with told.open("wb") as out, subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT) as process:
             try:
-                wait_until(lambda: _all_done(archive), 60)
+                wait_until(lambda: process.poll() is not None or _all_done(archive), 60)
+                assert process.poll() is None, told.read_text()
                 os.kill(_child_of(process.pid), signal.SIGTERM)
-                out, err = process.communicate(timeout=30)
+                assert process.wait(timeout=30) == 130, told.read_text()
             finally:
                 process.kill()
-        assert process.returncode == 130, err.decode()
-        assert json.loads(out.splitlines()[-1])["exit"] == "interrupted"
+        assert json.loads(told.read_text().splitlines()[-1])["exit"] == "interrupted"
         assert archive.ids() and {path.stat().st_uid for path in folder.rglob("*")} == {UID}
         archive.audited(sim)
 
