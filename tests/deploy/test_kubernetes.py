@@ -8,6 +8,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
@@ -26,6 +27,8 @@ from clipledger.wiring import SystemClock, create_archive
 from clipledger.worker import GRACE_S
 from deploy.commands import METRICS_PORT, check_command, check_settings
 from deploy.kustomize import Document, read, render
+from postgres import execute, shared_server
+from process.harness import Archive, plain_environment
 from tidy.house import ROOT, none_of
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -305,28 +308,56 @@ def test_the_autoscaler_owns_the_number_of_pods() -> None:
     assert scaling()["triggers"][0]["authenticationRef"]["name"] in names
 
 
+_NOW = "2026-05-29T12:00:00.000Z"
+_ROWS = (
+    ("due", "pending", "2026-05-29T11:59:59.000Z", None),
+    ("due2", "pending", _NOW, None),
+    ("later", "pending", "2999-05-29T12:00:01.000Z", None),
+    ("suspect", "pending", "2026-05-29T11:00:00.000Z", "2026-05-29T10:00:00.000Z"),
+    ("held", "running", "2026-05-29T11:00:00.000Z", None),
+    ("done", "archived", "2026-05-29T11:00:00.000Z", None),
+)
+_INSERT = (
+    "INSERT INTO archive_queue (aweme_id, source, state, added_at, due_at, suspect_at) "
+    f"VALUES ({{0}}, '@a', {{0}}, '{_NOW}', {{0}}, {{0}})"
+)
+
+
 def test_the_autoscaler_counts_what_is_due(tmp_path: Path) -> None:
     """The query runs on the real tables, counts due posts only, and walks the index of due posts, not the table."""
     create_archive(tmp_path, SystemClock())
     query = scaling()["triggers"][0]["metadata"]["query"]
     with closing(sqlite3.connect(tmp_path / "clipledger.db")) as db:
-        db.create_function("now", 0, lambda: "2026-05-29T12:00:00.000Z", deterministic=True)
-        rows = [
-            ("due", "pending", "2026-05-29T11:59:59.000Z", None),
-            ("due2", "pending", "2026-05-29T12:00:00.000Z", None),
-            ("later", "pending", "2026-05-29T12:00:01.000Z", None),
-            ("suspect", "pending", "2026-05-29T11:00:00.000Z", "2026-05-29T10:00:00.000Z"),
-            ("held", "running", "2026-05-29T11:00:00.000Z", None),
-            ("done", "archived", "2026-05-29T11:00:00.000Z", None),
-        ]
-        db.executemany(
-            "INSERT INTO archive_queue (aweme_id, source, state, added_at, due_at, suspect_at) "
-            "VALUES (?, '@a', ?, '2026-05-29T00:00:00.000Z', ?, ?)",
-            rows,
-        )
+        db.create_function("now", 0, lambda: _NOW, deterministic=True)  # the one word that SQLite does not have
+        db.executemany(_INSERT.format("?"), _ROWS)
         assert db.execute(query).fetchall() == [(2,)]
         plan = " ".join(str(row[3]) for row in db.execute(f"EXPLAIN QUERY PLAN {query}"))
     assert "USING INDEX archive_queue_due" in plan, plan
+
+
+@pytest.mark.slow
+def test_the_autoscaler_asks_postgresql_so(tmp_path: Path) -> None:
+    """PostgreSQL gives the same count, and answers from the index of due posts where the table is not tiny."""
+    server, name = shared_server(), f"keda_{uuid.uuid4().hex[:12]}"
+    execute(server.url(), f"CREATE DATABASE {name}")
+    try:
+        archive = Archive(tmp_path / "archive", plain_environment() | {"CLIPLEDGER_DATABASE__URL": server.url(name)})
+        archive.cli("init")
+        query, url = scaling()["triggers"][0]["metadata"]["query"], server.url(name)
+        for row in _ROWS:
+            execute(url, _INSERT.format("%s"), *row)
+        assert execute(url, query) == [(2,)]
+        numbers = "generate_series(1, 20000) AS n"
+        execute(
+            url,
+            f"INSERT INTO archive_queue (aweme_id, source, state, added_at, due_at) "
+            f"SELECT 'a' || n, '@a', 'archived', '{_NOW}', '{_NOW}' FROM {numbers}",
+        )
+        execute(url, "VACUUM ANALYZE archive_queue")
+        plan = " ".join(str(row[0]) for row in execute(url, f"EXPLAIN {query}"))
+        assert "archive_queue_due" in plan and "Seq Scan" not in plan, plan
+    finally:
+        execute(server.url(), f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_every_file_is_used() -> None:
