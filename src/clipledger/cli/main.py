@@ -6,6 +6,8 @@ Imports as little as it can: `clipledger --help` must not wait for a database li
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +19,9 @@ _VALUED = "--archive"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code."""
+    if os.getpid() == 1:
+        # In a container. The kernel has no default action for process 1: without a handler SIGTERM would be lost.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(int(run(list(sys.argv[1:] if argv is None else argv))))
 
 
