@@ -36,7 +36,8 @@ Ask = Callable[..., list[Row]]
 def asking(folder: Path, database: str | None) -> Iterator[Ask]:
     """Open the archive's database to be read: the server's at the URL `database`, None for the file in `folder`."""
     if database is None:
-        with closing(sqlite3.connect(f"file:{folder / 'clipledger.db'}?mode=ro", uri=True)) as file:
+        path = (folder / "clipledger.db").resolve().as_uri()  # a folder's name may hold ?, # and %
+        with closing(sqlite3.connect(f"{path}?mode=ro", uri=True)) as file:
             yield lambda sql, *values: _rows(file.execute(sql, values))
         return
     import psycopg
