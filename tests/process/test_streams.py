@@ -23,6 +23,7 @@ def shell(archive: Archive, line: str, **env: str) -> tuple[int, str]:
     command = " ".join(f"'{word}'" for word in archive.command())
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; C() {{ {command} \"$@\"; }}; {line}"],
+        cwd=archive.folder.parent,
         env=archive.env | env, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr, done.stderr

@@ -241,6 +241,16 @@ def credits_(
 
 
 @app.command()
+def doctor(
+    online: Annotated[bool, typer.Option("--online", help="Also make one call to the API: 1 credit.")] = False,
+) -> None:
+    """Look over Python, settings, key, API host, database, store, clock, disk and limits; says what to do."""
+    from clipledger.cli.doctor import doctor as look_over
+
+    look_over(context, online=online)
+
+
+@app.command()
 def regions() -> None:
     """List the region codes of the API; asked once a month (one credit) and kept."""
     from clipledger.cli.running import list_regions

@@ -31,6 +31,11 @@ class Context:
         if self.loudness >= 0:
             write_line(sys.stderr if self.json else sys.stdout, printable(text))
 
+    def marked(self, mark: str, text: str) -> None:
+        """Say something to people behind a mark of our own, which may be coloured; nothing with -q."""
+        if self.loudness >= 0:
+            write_line(sys.stdout, f"{mark} {printable(text)}")
+
     def warn(self, text: str) -> None:
         """Say what people must see even with -q."""
         write_line(sys.stderr, printable(text))

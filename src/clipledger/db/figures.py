@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, case, func, literal, select
+from sqlalchemy import Connection, bindparam, case, func, literal, literal_column, select
 
 from clipledger.core.times import utc_day
 from clipledger.db import standing, suspects
@@ -42,6 +42,7 @@ class Figures:
     breaker: str
     pauses: Mapping[str, Pause]
     credits_today: int
+    open_calls: int
     sources: Mapping[str, int]
 
     def oldest_due_age_s(self, now: float) -> float:
@@ -65,6 +66,7 @@ _DEAD = select(dead_letters.c.reason, func.count()).group_by(dead_letters.c.reas
 _BREAKER = select(switches.c.state).where(switches.c.name == "breaker")
 _PAUSES = select(limits.c.name, limits.c.paused_until, limits.c.throttles)
 _TODAY = select(credit_days.c.credits).where(credit_days.c.day == bindparam("day"))
+_OPEN_CALLS = select(func.count()).where(calls.c.outcome == literal_column("'sent'"))  # the words of credits_open
 _STATE = case(
     (sources.c.paused_at.is_not(None), literal("paused")),
     (sources.c.last_reason.is_not(None), literal("failing")),
@@ -101,6 +103,7 @@ def _figures(connection: Connection, now: float) -> Figures:
         breaker=connection.execute(_BREAKER).scalar() or "closed",
         pauses=pauses,
         credits_today=connection.execute(_TODAY, {"day": utc_day(now)}).scalar() or 0,
+        open_calls=connection.execute(_OPEN_CALLS).scalar_one(),
         sources={state: found.get(state, 0) for state in SOURCE_STATES},
     )
 
