@@ -67,6 +67,7 @@ _BREAKER = select(switches.c.state).where(switches.c.name == "breaker")
 _PAUSES = select(limits.c.name, limits.c.paused_until, limits.c.throttles)
 _TODAY = select(credit_days.c.credits).where(credit_days.c.day == bindparam("day"))
 _OPEN_CALLS = select(func.count()).where(calls.c.outcome == literal_column("'sent'"))  # the words of credits_open
+_SERVER_TIME = select(func.extract("epoch", func.clock_timestamp()))
 _STATE = case(
     (sources.c.paused_at.is_not(None), literal("paused")),
     (sources.c.last_reason.is_not(None), literal("failing")),
@@ -92,14 +93,25 @@ async def rates(db: Database, now: float, span_s: float) -> Rates:
     return await db.read(lambda connection: _rates(connection, now - span_s))
 
 
+async def server_time(db: Database) -> float | None:
+    """Ask a database server what time it is (unix seconds); None where the database is a file."""
+
+    def ask(connection: Connection) -> float | None:
+        if connection.dialect.name != "postgresql":
+            return None
+        return float(connection.execute(_SERVER_TIME).scalar_one())
+
+    return await db.read(ask)
+
+
 def _figures(connection: Connection, now: float) -> Figures:
     pauses = {name: Pause(until or 0.0, throttles) for name, until, throttles in connection.execute(_PAUSES)}
-    found: dict[str, int] = dict(connection.execute(_SOURCES, {"now": now}).tuples().all())
+    found: dict[str, int] = {state: count for state, count in connection.execute(_SOURCES, {"now": now})}
     return Figures(
         states=standing.counts(connection),
         oldest_due_at=standing.next_due_at(connection),
         suspects=suspects.suspect_count(connection),
-        dead=dict(connection.execute(_DEAD).tuples().all()),
+        dead={reason: count for reason, count in connection.execute(_DEAD)},
         breaker=connection.execute(_BREAKER).scalar() or "closed",
         pauses=pauses,
         credits_today=connection.execute(_TODAY, {"day": utc_day(now)}).scalar() or 0,

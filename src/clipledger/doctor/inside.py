@@ -18,7 +18,7 @@ from clipledger import presence
 from clipledger.core.errors import ClipledgerError, Misconfigured, Outage, StorageFull
 from clipledger.core.times import iso_time, parse_duration
 from clipledger.db.engine import storage_error
-from clipledger.db.figures import Figures
+from clipledger.db.figures import Figures, server_time
 from clipledger.db.tables import SCHEMA_VERSION
 from clipledger.doctor.finding import Finding, green, red, yellow
 from clipledger.wiring import Archive
@@ -132,6 +132,15 @@ def file_clock(folder: Path, now: Callable[[], float]) -> Finding:
             "clock", cause.detail, "no file can be made there: a run would not begin", "check space and rights", cause
         )
     return _skewed("clock", skew_s, "the file system's")
+
+
+async def database_clock(archive: Archive) -> Finding:
+    """Hold this machine's clock against the database server's, by which several machines are compared."""
+    before = archive.clock.now()
+    theirs = await server_time(archive.db)
+    if theirs is None:
+        return green("clock (database)", "the database is a file: one clock")
+    return _skewed("clock (database)", theirs - (before + archive.clock.now()) / 2, "the database server's")
 
 
 def server_clock(skew_s: float) -> Finding:

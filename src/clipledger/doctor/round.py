@@ -100,6 +100,7 @@ async def _workers(archive: Archive) -> Finding:
 
 _LOOKS: tuple[tuple[str, Callable[[Archive], Awaitable[Finding]]], ...] = (
     ("database", inside.database),
+    ("clock (database)", inside.database_clock),
     ("disk", _disk),
     ("store", inside.store),
     ("workers", _workers),
