@@ -176,6 +176,7 @@ class Crew:
             await self._listing.act(job, lambda: bool(self.worker.stop), self._jitter())
         except LeaseLost:
             self.worker.tally.lost += 1
+            self._events.emit("lease_lost", source=job.source)
         finally:
             del self._reading[job.source]
         self.worker.stop.wake.set()

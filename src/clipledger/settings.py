@@ -198,6 +198,20 @@ def load(archive: Path) -> Settings:
         raise Misconfigured(_first_problem(error, os.environ)) from None
 
 
+def origins(archive: Path) -> dict[str, str]:
+    """Tell which settings are set and where: dotted name -> the file's name, or the variable that overrides it."""
+    content = _read_file(archive / FILE_NAME)
+    names = {name.upper(): name for name in os.environ}
+    told: dict[str, str] = {}
+    for dotted in _names():
+        section, name = dotted.split(".")
+        if _env_name(dotted) in names:
+            told[dotted] = names[_env_name(dotted)]
+        elif name in content.get(section, {}):
+            told[dotted] = FILE_NAME
+    return told
+
+
 def read_key(environ: Mapping[str, str] = os.environ) -> ApiKey | None:
     """Read the API key from TIKLIVEAPI_KEY or the file TIKLIVEAPI_KEY_FILE names; None when neither is set."""
     if text := environ.get("TIKLIVEAPI_KEY", "").strip():

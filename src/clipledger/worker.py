@@ -196,8 +196,7 @@ class Worker:
         try:
             self._captured(job, await self._download.act(attempt))
         except LeaseLost:
-            self.tally.lost += 1
-            self._events.emit("lease_lost", aweme_id=job.aweme_id)
+            self._lost(job)
         except ClipledgerError as error:
             await self._settle(attempt, error)
         except asyncio.CancelledError:
@@ -214,7 +213,18 @@ class Worker:
         self._largest_bytes = max(self._largest_bytes, captured.bytes)
         self.stored.set()
         self._guard.delivered(job.aweme_id, whole=True)
-        self._events.emit("stored", aweme_id=job.aweme_id, bytes=captured.bytes, files=captured.files)
+        self._events.emit(
+            "stored",
+            aweme_id=job.aweme_id,
+            bytes=captured.bytes,
+            files=captured.files,
+            adopted=captured.adopted,
+            first_byte_s=captured.first_byte_s,
+        )
+
+    def _lost(self, job: Job) -> None:
+        self.tally.lost += 1
+        self._events.emit("lease_lost", aweme_id=job.aweme_id)
 
     async def _settle(self, attempt: Attempt, error: ClipledgerError) -> None:
         now = self._clock.now()
@@ -232,12 +242,11 @@ class Worker:
         if isinstance(error, Halt):
             self.halt(error)
         if not await self._queue.settle(settlement, now):
-            self.tally.lost += 1
+            self._lost(attempt.job)
             return
         self.tally.failed += settlement.burn
-        ended = "dead" if settlement.state is State.DEAD else "suspect" if settlement.suspect else "failed"
         self._events.emit(
-            ended,
+            "dead" if settlement.state is State.DEAD else "suspect" if settlement.suspect else "failed",
             aweme_id=settlement.aweme_id,
             reason=settlement.reason,
             why=settlement.detail,

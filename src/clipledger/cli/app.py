@@ -118,11 +118,21 @@ def run(
         str | None, typer.Option(metavar="N", help="Stop once so many bytes came; 500M, 20G are understood.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would spend; do nothing.")] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, metavar="N", help="Serve Prometheus metrics; 0 picks a port.")
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to serve them.")] = "127.0.0.1",
+    log_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one JSON line an event; rotates by size.")
+    ] = None,
+    log_format: Annotated[str, typer.Option(metavar="text|json", help="How stderr tells the events.")] = "text",
 ) -> None:
     """Do all due work, then exit."""
     from clipledger.cli.running import Wanted, run_archive
+    from clipledger.cli.watching import watched
 
-    run_archive(context, Wanted(follow, only, max_videos, max_credits, max_bytes, dry_run))
+    seen = watched(metrics_port, metrics_host, log_file, log_format)
+    run_archive(context, Wanted(follow, only, max_videos, max_credits, max_bytes, dry_run, seen))
 
 
 @app.command()
@@ -228,6 +238,16 @@ def credits_(
     from clipledger.cli.costing import show_credits
 
     show_credits(context, since)
+
+
+@app.command()
+def doctor(
+    online: Annotated[bool, typer.Option("--online", help="Also make one call to the API: 1 credit.")] = False,
+) -> None:
+    """Look over Python, settings, key, API host, database, store, clock, disk and limits; says what to do."""
+    from clipledger.cli.doctor import doctor as look_over
+
+    look_over(context, online=online)
 
 
 @app.command()

@@ -14,11 +14,14 @@ from clipledger.core.links import WantedPost, post_url, understand
 from clipledger.core.model import AwemeId
 from clipledger.core.times import iso_time, utc_day
 from clipledger.db.books import Balance
+from clipledger.db.figures import figures as look
+from clipledger.db.figures import rates
 from clipledger.wiring import Archive, open_archive
 
 T = TypeVar("T")
 
 _TIMES = ("at", "_until")
+_SPANS = (("minute", 60.0), ("hour", 3600.0))
 
 
 def status(context: Context) -> None:
@@ -39,11 +42,24 @@ def status(context: Context) -> None:
         f"discovery to resolve: p50 {_seconds(late['p50'])}, p95 {_seconds(late['p95'])} (last {late['of']} posts)",
         f"breaker: {body['breaker']['state']}"
         + (f" since {body['breaker']['since']}: {body['breaker']['evidence']}" if body["breaker"]["since"] else ""),
+        *_pace_lines(body),
     ]
     lines += [f"lately: {event['at']} {event['name']} {_inline(event['detail'])}" for event in body["events"][:5]]
     context.tell("\n".join(lines))
     if body["sources"]:
         context.tell("\n" + _source_table(body["sources"]))
+
+
+def _pace_lines(body: dict[str, Any]) -> list[str]:
+    minute, hour, age_s = body["rates"]["minute"], body["rates"]["hour"], body["oldest_due_age_s"]
+    return [
+        f"pace: {body['requests_per_minute']} calls a minute"
+        + "".join(f", {name} paused until {pause['until']} (status 429)" for name, pause in body["pauses"].items()),
+        f"last minute: {minute['calls']} calls, {minute['archived']} archived; "
+        f"last hour: {hour['calls']} calls, {hour['credits']} credits, {hour['throttled']} throttled, "
+        f"{hour['archived']} archived ({size(hour['bytes'])})",
+        f"due longest: {'nothing is due' if age_s is None else f'{age_s:.0f} s'}",
+    ]
 
 
 def list_sources(context: Context) -> None:
@@ -131,11 +147,16 @@ async def _status(archive: Archive) -> dict[str, Any]:
     files, stored = await archive.catalog.size()
     totals = await archive.credits.totals()
     is_open = switch is not None and switch.state != "closed"
+    figures = await look(archive.db, now)
+    spans = {name: asdict(await rates(archive.db, now, span_s)) for name, span_s in _SPANS}
     return {
         "archive": str(archive.folder.resolve()),
         "uuid": archive.uuid,
         "ids": _balance(everything),
         "states": {state.value: count for state, count in (await archive.queue.counts()).items()},
+        "oldest_due_age_s": round(now - figures.oldest_due_at, 3)
+        if figures.oldest_due_at is not None and figures.oldest_due_at <= now
+        else None,
         "due_now": await archive.queue.due_count(now, 1 << 62),
         "suspects": await archive.queue.suspect_count(),
         "files": files,
@@ -152,6 +173,12 @@ async def _status(archive: Archive) -> dict[str, Any]:
             "of": len(latencies),
         },
         "requests_per_minute": archive.settings.api.requests_per_minute,
+        "rates": spans,
+        "pauses": {
+            name: {"until": iso_time(pause.until), "throttles": pause.throttles}
+            for name, pause in figures.pauses.items()
+            if pause.until > now
+        },
         "breaker": {
             "state": "open" if is_open else "closed",
             "since": iso_time(switch.since) if switch is not None and is_open else None,

@@ -14,7 +14,7 @@ from typing import Any
 from clipledger import presence
 from clipledger.cli.exits import Exit, exit_of
 from clipledger.cli.output import Context, table
-from clipledger.cli.progress import watch
+from clipledger.cli.watching import Watched, Watchers, watching
 from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.core.model import State
 from clipledger.crew import ROLES, Crew, Plan
@@ -39,6 +39,7 @@ class Wanted:
     max_credits: int | None
     max_bytes: str | None
     dry_run: bool
+    watched: Watched
 
 
 def run_archive(context: Context, wanted: Wanted) -> None:
@@ -48,12 +49,12 @@ def run_archive(context: Context, wanted: Wanted) -> None:
     if wanted.dry_run:
         asyncio.run(_foretell(context, roles))
     else:
-        asyncio.run(_run(context, Plan(roles, wanted.follow), limits))
+        asyncio.run(_run(context, Plan(roles, wanted.follow), limits, wanted.watched))
 
 
 def sweep(context: Context) -> None:
     """Run the janitor once."""
-    asyncio.run(_run(context, Plan(frozenset({"janitor"})), Limits()))
+    asyncio.run(_run(context, Plan(frozenset({"janitor"})), Limits(), Watched()))
 
 
 def list_regions(context: Context) -> None:
@@ -65,23 +66,32 @@ def list_regions(context: Context) -> None:
         context.tell(table(sorted(regions.items()), ("code", "name")))
 
 
-async def _run(context: Context, plan: Plan, limits: Limits) -> None:
+async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched) -> None:
     async with open_archive(context.archive) as archive:
         worker = new_worker_name()
         with presence.hold_archive(archive.folder), presence.hold_worker(archive.folder, worker):
             if "capture" in plan.roles:
                 await archive.store.check()  # before a credit is spent on what could not be kept
-            wire = CurlWire()
-            try:
-                with watch(context, archive) as listener:
-                    events = Events(archive.clock, listener)
-                    hands = crew(archive, plan, wire=wire, key=_key(plan), events=events, worker=worker, limits=limits)
-                    with _signals(hands.worker.stop.step, events) as interrupted:
-                        tally = await hands.run()
-            finally:
-                await wire.close()
-        code = await _ending(archive, tally, interrupted())
-        await _report(context, archive, tally, hands, code)
+            async with watching(context, archive, worker, plan, watched) as watchers:
+                hands, tally, interrupted = await _work(archive, plan, limits, worker, watchers)
+                code = await _ending(archive, tally, interrupted)
+                summary = await _summary(archive, tally, hands, code)
+                watchers.sum_up(summary)
+        _report(context, summary, tally, code)
+
+
+async def _work(
+    archive: Archive, plan: Plan, limits: Limits, worker: str, watchers: Watchers
+) -> tuple[Crew, Tally, bool]:
+    wire, events = CurlWire(), Events(archive.clock, *watchers.listeners)
+    try:
+        hands = crew(archive, plan, wire=wire, key=_key(plan), events=events, worker=worker, limits=limits)
+        watchers.begin(events, hands)
+        with _signals(hands.worker.stop.step, events) as interrupted:
+            tally = await hands.run()
+    finally:
+        await wire.close()
+    return hands, tally, interrupted()
 
 
 def _key(plan: Plan) -> Any:
@@ -121,9 +131,8 @@ async def _ending(archive: Archive, tally: Tally, interrupted: bool) -> Exit:
     return Exit.UNFINISHED if open_ids or failing else Exit.OK
 
 
-async def _report(context: Context, archive: Archive, tally: Tally, hands: Crew, code: Exit) -> None:
-    counts = await archive.queue.counts()
-    summary = {
+async def _summary(archive: Archive, tally: Tally, hands: Crew, code: Exit) -> dict[str, Any]:
+    return {
         "event": "summary",
         "exit": code.word,
         "why": tally.halted.detail if tally.halted else None,
@@ -134,18 +143,22 @@ async def _report(context: Context, archive: Archive, tally: Tally, hands: Crew,
         "bytes": tally.bytes,
         "credits": hands.spent,
         "unconfirmed": tally.unconfirmed,
-        "states": {state.value: count for state, count in counts.items()},
+        "states": {state.value: count for state, count in (await archive.queue.counts()).items()},
     }
+
+
+def _report(context: Context, summary: dict[str, Any], tally: Tally, code: Exit) -> None:
     if context.json:
         context.line(summary)
     else:
-        context.tell(_in_words(summary, counts))
+        context.tell(_in_words(summary))
         if tally.halted is not None:
             context.warn(f"clipledger: {tally.halted.detail}")
     context.exit = code
 
 
-def _in_words(summary: dict[str, Any], counts: dict[State, int]) -> str:
+def _in_words(summary: dict[str, Any]) -> str:
+    counts = {State(name): count for name, count in summary["states"].items()}
     waiting = counts[State.PENDING] + counts[State.RUNNING] + counts[State.STORED]
     return (
         f"{summary['exit']}: this run archived {summary['archived']} for {summary['credits']} credits. "

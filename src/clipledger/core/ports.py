@@ -50,11 +50,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back: header names in lower case, the last of a repeated name wins."""
+    """What came back: header names in lower case, the last of a repeated name wins.
+
+    `first_byte_at` is when the body began to come, where whoever asked took note of it.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     received: int = 0
+    first_byte_at: float | None = None
 
 
 class Sink(Protocol):

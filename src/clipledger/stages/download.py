@@ -24,8 +24,9 @@ from clipledger.core.errors import (
     UrlExpired,
 )
 from clipledger.core.lifecycle import CallReason, Candidate, CaptureChoice, Want, choose_files
-from clipledger.core.model import AwemeId, FileKind, Job, MediaType, ObjectKey, Post, Quality, StoredFile
+from clipledger.core.model import FileKind, Job, MediaType, ObjectKey, Post, Quality, StoredFile
 from clipledger.core.ports import Clock, KeyTaken, ObjectStore, Part
+from clipledger.core.times import since
 from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.net.cdn import Cdn
@@ -42,8 +43,13 @@ _HARD = (Halt, LeaseLost, StorageUnavailable)
 
 @dataclass(slots=True)
 class _Capture:
-    """One post under way: what is stored so far survives a second resolve of the same attempt."""
+    """One post under way: what is stored so far survives a second resolve of the same attempt.
 
+    `arrived` is how many bytes of the latest file came, whole or not; `first_byte_s` how long after the
+    resolve the first byte of any came.
+    """
+
+    attempt: Attempt
     job: Job
     author_part: str
     key: ObjectKey
@@ -51,6 +57,8 @@ class _Capture:
     rendition: Quality | None = None
     missing: set[str] = field(default_factory=set)
     parts: int = 0
+    arrived: int = 0
+    first_byte_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,7 @@ class Captured:
     bytes: int
     files: int
     adopted: bool = False
+    first_byte_s: float | None = None
 
 
 class Download:
@@ -88,7 +97,7 @@ class Download:
             return adopted
         standing = await standing_files(self._store, attempt.job)
         post = await self._detail.resolve(attempt, CallReason(attempt.job.call_reason))
-        capture = await self._fix_place(attempt.job, post, standing)
+        capture = await self._fix_place(attempt, post, standing)
         for resolves_left in reversed(range(EXPIRED_RESOLVES + 1)):
             try:
                 await self._fetch_missing(capture, post)
@@ -123,14 +132,24 @@ class Download:
         await self._store.delete(key)
         self._events.emit("sidecar_lost", aweme_id=job.aweme_id, key=key, why=why)
 
-    async def _fix_place(self, job: Job, post: Post, standing: dict[tuple[FileKind, int], StoredFile]) -> _Capture:
+    async def _fix_place(
+        self, attempt: Attempt, post: Post, standing: dict[tuple[FileKind, int], StoredFile]
+    ) -> _Capture:
         """Fix the keys in the row before the first byte is stored: a retry or a renamed handle meets them again."""
+        job = attempt.job
         author = job.author_part or layout.author_part(post.author.handle, post.author.id)
         key = _main_key(job.first_seen_day, author, post)
         if job.storage_key not in (None, key):
             raise NotMedia(f"was {job.storage_key}, is now said to be {'photos' if post.is_photo else 'a video'}")
-        capture = _Capture(job, author, key, standing)
+        capture = _Capture(attempt, job, author, key, standing)
         await self._note(capture, post, None)
+        if job.author_part is None:
+            self._events.emit(
+                "resolved",
+                aweme_id=job.aweme_id,
+                source=job.source,
+                since_added_s=since(job.added_at, attempt.answered_at),
+            )
         return capture
 
     async def _note(self, capture: _Capture, post: Post, rendition: Quality | None) -> None:
@@ -161,26 +180,53 @@ class Download:
                 raise
             except ClipledgerError as error:
                 failures.append(error)
-                self._told_failed(post.aweme_id, want, error)
+                self._told_failed(capture, want, error)
         if want.required:
             raise _worst(failures)
         capture.missing.add(_called(want))
 
-    def _told_failed(self, aweme_id: AwemeId, want: Want, error: ClipledgerError) -> None:
-        self._events.emit("file_failed", aweme_id=aweme_id, kind=want.kind, reason=error.reason, why=error.detail)
+    def _told_failed(self, capture: _Capture, want: Want, error: ClipledgerError) -> None:
+        self._events.emit(
+            "file_failed",
+            aweme_id=capture.job.aweme_id,
+            kind=want.kind,
+            bytes=capture.arrived,
+            reason=error.reason,
+            why=error.detail,
+        )
 
     async def _fetch_and_put(self, capture: _Capture, want: Want, candidate: Candidate, post: Post) -> StoredFile:
         capture.parts += 1
         async with self._spool.open(post.aweme_id, capture.job.token, capture.parts) as part:
             async with self._slots:
-                await self._cdn.fetch(candidate.link, part)
+                seconds = await self._fetch(capture, candidate, part)
+            received_at = self._clock.now()
             duration_s = post.duration_s if want.kind is FileKind.VIDEO else None
             whole = media.check(want.kind, part.read_at, part.size_bytes, duration_s=duration_s)
             await part.seal()
             if candidate.rendition is not capture.rendition:
                 await self._note(capture, post, candidate.rendition)
             key = await self._publish(capture, _key(capture, want, whole.media_type), part, whole.media_type)
+            self._events.emit(
+                "fetched",
+                aweme_id=post.aweme_id,
+                kind=want.kind,
+                bytes=part.size_bytes,
+                seconds=seconds,
+                publish_s=since(received_at, self._clock.now()),
+            )
             return _stored(want, candidate, key, part, whole.media_type)
+
+    async def _fetch(self, capture: _Capture, candidate: Candidate, part: Part) -> float:
+        """Download one link; give how long it took in seconds."""
+        began = self._clock.now()
+        try:
+            response = await self._cdn.fetch(candidate.link, part)
+        finally:
+            capture.arrived = part.size_bytes
+        if capture.first_byte_s is None and response.first_byte_at is not None:
+            capture.first_byte_s = since(capture.attempt.answered_at, response.first_byte_at)
+        return since(began, self._clock.now())
 
     async def _publish(self, capture: _Capture, key: ObjectKey, part: Part, media_type: MediaType) -> ObjectKey:
         """Put a sealed part under its key, or beside it when other bytes stand there: both are kept."""
@@ -209,7 +255,7 @@ class Download:
             # Another worker completed this very post first: its sidecar is as good as ours.
             self._events.emit("key_taken", aweme_id=post.aweme_id, key=key)
         await self._mark_stored(capture.job)
-        return Captured(sum(file.bytes for file in files), len(files))
+        return Captured(sum(file.bytes for file in files), len(files), first_byte_s=capture.first_byte_s)
 
     async def _mark_stored(self, job: Job) -> None:
         if not await self._queue.mark_stored(job, self._clock.now()):

@@ -131,9 +131,10 @@ class Guard:
             rechecked = await self._recheck(suspects) if self._unvouched else 0
             self._unvouched = False
             confirmed = await self._queue.confirm_suspects(suspects[-1].suspect_at, self._clock.now())
-            for name, ids in (("asked_again", rechecked), ("confirmed_gone", confirmed)):
-                if ids:
-                    self._events.emit(name, ids=ids)
+            if rechecked:
+                self._events.emit("asked_again", ids=rechecked)
+            if confirmed:
+                self._events.emit("confirmed_gone", ids=confirmed)
         self._suspects = await self._queue.suspect_count() > 0
 
     async def _recheck(self, suspects: Sequence[Suspect]) -> int:
