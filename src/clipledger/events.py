@@ -26,6 +26,8 @@ RARE = frozenset(
         "key_taken",
         "lease_lost",
         "malformed",
+        "paused",
+        "resumed",
         "sidecar_lost",
         "unconfirmed",
     }

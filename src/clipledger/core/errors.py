@@ -36,6 +36,7 @@ class Reason(StrEnum):
     WORKER_KILLED = "worker_killed"
     SHUTDOWN = "shutdown"
     OUTAGE = "outage"
+    PAUSED = "paused"
 
 
 class ClipledgerError(Exception):
@@ -158,6 +159,12 @@ class Outage(Halt):
     """The breaker is open: the API or the CDN cannot be believed now. `detail` is the evidence."""
 
     reason = Reason.OUTAGE
+
+
+class Paused(Halt):
+    """The operator paused the archive. `detail` says why and how to go on."""
+
+    reason = Reason.PAUSED
 
 
 class ArchiveInUse(ClipledgerError):

@@ -34,10 +34,15 @@ class Verify:
         after = ""
         while ids := await self._catalog.next_archived(after, PAGE):
             for aweme_id in ids:
-                self.ids += 1
-                async for what in self._post(aweme_id):
-                    yield Finding(aweme_id, what)
+                async for finding in self.post(aweme_id):
+                    yield finding
             after = ids[-1]
+
+    async def post(self, aweme_id: AwemeId) -> AsyncIterator[Finding]:
+        """Read one archived id's files again."""
+        self.ids += 1
+        async for what in self._post(aweme_id):
+            yield Finding(aweme_id, what)
 
     async def _post(self, aweme_id: AwemeId) -> AsyncIterator[str]:
         rows = await self._catalog.files_of(aweme_id)
