@@ -264,7 +264,7 @@ class Crew:
         while True:
             ended = not self._capturing and (not self._plan.follow or bool(self.worker.stop))
             done = await self._metadata.act()
-            self.worker.tally.archived += done
+            self.worker.tally.archived = self._metadata.archived
             if not done and ended:
                 return
             if not done and await wait_for(self.worker.stored, _IDLE_S):

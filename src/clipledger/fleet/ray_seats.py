@@ -42,6 +42,8 @@ _EASY = {
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """What makes Ray on one machine listen on 127.0.0.1 alone, on Linux too."""
 
+_LOOPBACK_HOSTS = ("127.0.0.1:", "localhost:")
+
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
@@ -62,7 +64,7 @@ class RaySeats:
 
     async def connect(self) -> None:
         """Join the cluster, or with `local` start Ray on this machine alone; SeatsLost when it cannot be reached."""
-        self._ray = _imported(alone=self._address == LOCAL)
+        self._ray = _imported(alone=self._address == LOCAL or self._address.startswith(_LOOPBACK_HOSTS))
         await self._ask(self._join)
         self._actor = self._ray.remote(Seat)
 
@@ -140,6 +142,7 @@ def _imported(*, alone: bool) -> ModuleType:
         import ray.exceptions
     except ImportError:
         raise Misconfigured("a fleet needs Ray: pip install 'clipledger[cluster]'") from None
+    logging.getLogger("ray").setLevel(logging.ERROR)
     return ray
 
 
