@@ -155,7 +155,8 @@ class Crew:
             self._hold(orders.pause)
 
     def _hold(self, pause: Switch | None) -> None:
-        """Follow the operator's switch: wait it out when following, else end."""
+        """Follow the operator's switch: wait it out when following, else end. Calls that stand in line are not made."""
+        self._paid.held = pause is not None
         if pause is not None and not self._plan.follow:
             if not self.worker.stop:
                 self.worker.halt(Paused(_told(pause)))

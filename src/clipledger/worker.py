@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from clipledger.core.errors import CapReached, ClipledgerError, Halt, LeaseLost, StorageUnavailable
+from clipledger.core.errors import CapReached, ClipledgerError, Halt, Held, LeaseLost, StorageUnavailable
 from clipledger.core.lifecycle import Policy, after_failure, given_back
 from clipledger.core.model import AwemeId, Job, State
 from clipledger.core.ports import Clock
@@ -224,7 +224,7 @@ class Worker:
 
     async def _settle(self, attempt: Attempt, error: ClipledgerError) -> None:
         now = self._clock.now()
-        if isinstance(error, StorageUnavailable) or (attempt.resolved and not isinstance(error, Halt)):
+        if isinstance(error, StorageUnavailable) or (attempt.resolved and not isinstance(error, Halt | Held)):
             self._guard.delivered(attempt.job.aweme_id, whole=False)
         settlement = after_failure(
             attempt.job,

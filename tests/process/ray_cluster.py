@@ -78,7 +78,9 @@ def main(port: int, nodes: int) -> None:
     every = {"object_store_memory": STORE_BYTES, "include_dashboard": False, "num_gpus": 0}
     cluster = Cluster()
     try:
-        head = cluster.add_node(gcs_server_port=port, num_cpus=0, temp_dir=str(folder), node_ip_address="127.0.0.1", **every)
+        head = cluster.add_node(
+            gcs_server_port=port, num_cpus=0, temp_dir=str(folder), node_ip_address="127.0.0.1", **every
+        )
         for _ in range(nodes):
             cluster.add_node(num_cpus=2, node_ip_address="127.0.0.1", **every)
         cluster.wait_for_nodes()

@@ -177,6 +177,12 @@ class StorageFull(Halt):
     reason = Reason.STORAGE_FULL
 
 
+class Held(ClipledgerError):
+    """The operator paused the archive while this call stood in line: it was not made. Nobody's failure."""
+
+    reason = Reason.PAUSED
+
+
 class LeaseLost(ClipledgerError):
     """A settle that came too late: another worker owns the video now."""
 

@@ -101,7 +101,8 @@ class Seat:
         code = child.wait()
         for ear in ears:
             ear.join()
-        return Ended(code, _reason(said), _summary(told))
+        summary = _summary(told)
+        return Ended(code, _reason(said) or str(summary.get("why") or ""), summary)
 
 
 def _listen(stream: IO[str], lines: deque[str]) -> None:

@@ -81,8 +81,9 @@ class Sweeper:
     async def _page(self, held: Range, cursor: str, wanted: list[AwemeId], ended: bool) -> tuple[str, bool]:
         """Look at one page of ids and save it, in steps; give the new cursor, and whether the range is done."""
         check, found, ids, since = self._verify(), list[Finding](), 0, self._clock.now()
+        files = await self._catalog.files_of_many(wanted)
         for nth, aweme_id in enumerate(wanted, start=1):
-            found += [finding async for finding in check.post(aweme_id)]
+            found += [finding async for finding in check.post(aweme_id, files.get(aweme_id, []))]
             cursor, ids = aweme_id, ids + 1
             left = nth < len(wanted)
             if self._stopping() or (left and self._clock.now() - since >= STEP_S):
