@@ -10,11 +10,13 @@ import asyncio
 import itertools
 import logging
 import os
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from clipledger.core.errors import Misconfigured
 from clipledger.fleet.errand import Errand
@@ -30,6 +32,8 @@ CPUS = 0.1
 
 ANSWER_S = 30.0
 """How long Ray is given for an answer before it counts as lost."""
+
+KNOCK_S = 5.0
 
 STORE_BYTES = 80 * 2**20
 """Ray's shared memory on a machine that this program starts it on: nothing of ours goes through it."""
@@ -104,6 +108,7 @@ class RaySeats:
         if self._address == LOCAL:
             self._ray.init(address=LOCAL, include_dashboard=False, object_store_memory=STORE_BYTES, num_gpus=0, **quiet)
         else:
+            _knock(self._address)
             try:
                 self._ray.init(address=self._address, **({} if "://" in self._address else quiet))
             except (ValueError, RuntimeError) as error:
@@ -144,6 +149,17 @@ def _imported(*, alone: bool) -> ModuleType:
         raise Misconfigured("a fleet needs Ray: pip install 'clipledger[cluster]'") from None
     logging.getLogger("ray").setLevel(logging.ERROR)
     return ray
+
+
+def _knock(address: str) -> None:
+    """Raise SeatsLost at once where nobody listens: Ray itself would try for half a minute."""
+    place = urlsplit(address if "://" in address else f"ray://{address}")
+    if place.hostname is None or place.port is None:
+        return  # auto: Ray knows where
+    try:
+        socket.create_connection((place.hostname, place.port), KNOCK_S).close()
+    except OSError as error:
+        raise SeatsLost(f"no Ray at {address}: {error.strerror or error}") from None
 
 
 def _line(error: BaseException) -> str:
