@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from clipledger.core.breaker import probe_delay_s
-from clipledger.core.errors import Halt, LeaseLost, Outage, Reason, StorageFull, StorageUnavailable
+from clipledger.core.errors import Halt, LeaseLost, Outage, Paused, Reason, StorageFull, StorageUnavailable
 from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock
-from clipledger.core.times import parse_duration
+from clipledger.core.times import iso_time, parse_duration
+from clipledger.db.members import Orders
 from clipledger.db.queue import Queue
 from clipledger.db.samples import Event as Kept
 from clipledger.db.samples import Samples
 from clipledger.db.sources import SourceJob, Sources
+from clipledger.db.switches import Switch
 from clipledger.events import Events
+from clipledger.membership import BEAT_S, Doing, Membership
 from clipledger.settings import Settings
 from clipledger.stages.guard import Guard
 from clipledger.stages.janitor import Janitor
@@ -28,6 +32,9 @@ from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
 from clipledger.worker import Tally, Worker, wait_for
+
+_SPENDING = frozenset({"listing", "capture"})
+"""The roles that a pause holds back."""
 
 ROLES = ("listing", "capture", "metadata", "janitor")
 
@@ -69,6 +76,7 @@ class Crew:
         listing: Listing,
         metadata: Metadata,
         janitor: Janitor,
+        enrol: Callable[[Callable[[], Doing]], Membership],
         clock: Clock,
         events: Events,
         settings: Settings,
@@ -76,7 +84,7 @@ class Crew:
         jitter: Callable[[], float],
         beats: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
-        self._beats = (worker.beat, self._beat, self._keep_events, *beats)
+        self._beats = (worker.beat, self._beat, self._attend, self._keep_events, *beats)
         self.worker, self._plan = worker, plan
         self._queue, self._sources, self._guard = queue, sources, guard
         self._listing, self._metadata, self._janitor = listing, metadata, janitor
@@ -86,6 +94,8 @@ class Crew:
         self._reading: dict[str, SourceJob] = {}
         self._listers = LISTERS if "listing" in plan.roles else 0
         self._capturing = "capture" in plan.roles
+        self._membership = enrol(self._doing)
+        self._paused_sources: frozenset[str] = frozenset()
 
     @property
     def spent(self) -> int:
@@ -96,6 +106,7 @@ class Crew:
         """Do the due work of all roles; what halted the run, if anything, is in the tally."""
         await self._janitor.recover()
         await self._guard.load()
+        await self._hear()
         in_order = False
         try:
             async with asyncio.TaskGroup() as group:
@@ -116,8 +127,42 @@ class Crew:
         name, now = self.worker.name, self._clock.now()
         if in_order:
             await self._queue.give_back(name, now)
+            await self._membership.leave()
         else:
             await self._queue.release_worker(name, now, self._policy.crashes_max)
+
+    def _doing(self) -> Doing:
+        tally = self.worker.tally
+        return Doing(self.worker.in_flight, tally.captured, tally.bytes, self.spent)
+
+    async def _attend(self) -> None:
+        while True:
+            await self._clock.sleep(BEAT_S)
+            await self._hear()
+
+    async def _hear(self) -> None:
+        """Sign the roll and obey. A database that is away meets whoever works, not who only tells of it."""
+        with suppress(StorageUnavailable, StorageFull):
+            self._obey(await self._membership.sign(list(self._reading)))
+
+    def _obey(self, orders: Orders) -> None:
+        while self.worker.stop.steps < orders.stop:
+            self._events.emit("stopping", signal="clipledger stop", how="cutting" if self.worker.stop else "finishing")
+            self.worker.stop.step()
+        self._paused_sources = orders.paused_sources
+        if self._plan.roles & _SPENDING:
+            self._hold(orders.pause)
+
+    def _hold(self, pause: Switch | None) -> None:
+        """Follow the operator's switch: wait it out when following, else end. Calls that stand in line are not made."""
+        self._paid.held = pause is not None
+        if pause is not None and not self._plan.follow:
+            if not self.worker.stop:
+                self.worker.halt(Paused(_told(pause)))
+        elif self.worker.held != (pause is not None):
+            self.worker.held = pause is not None
+            self._events.emit("paused", why=_told(pause)) if pause is not None else self._events.emit("resumed")
+            self.worker.stop.wake.set()
 
     async def _keep_events(self) -> None:
         while True:
@@ -161,7 +206,9 @@ class Crew:
     async def _list(self) -> None:
         try:
             while not self.worker.stop:
-                if not await self._list_one() and not await self._soon(await self._sources.next_due_at()):
+                if self.worker.held:
+                    await self._pause(_IDLE_S)
+                elif not await self._list_one() and not await self._soon(await self._sources.next_due_at()):
                     return
         finally:
             self._listers -= 1
@@ -173,7 +220,7 @@ class Crew:
             return False
         self._reading[job.source] = job
         try:
-            await self._listing.act(job, lambda: bool(self.worker.stop), self._jitter())
+            await self._listing.act(job, lambda: self._is_unwanted(job), self._jitter())
         except LeaseLost:
             self.worker.tally.lost += 1
             self._events.emit("lease_lost", source=job.source)
@@ -181,6 +228,9 @@ class Crew:
             del self._reading[job.source]
         self.worker.stop.wake.set()
         return True
+
+    def _is_unwanted(self, job: SourceJob) -> bool:
+        return bool(self.worker.stop) or self.worker.held or job.source in self._paused_sources
 
     async def _capture(self) -> None:
         probes = 0
@@ -205,7 +255,7 @@ class Crew:
         due_at = await self._queue.next_due_at()
         if not self._plan.follow and not self._listers:
             return await self._soon(due_at)
-        if self._plan.follow:
+        if self._plan.follow and not self.worker.held:
             await self._guard.close(older_than_s=SUSPECTED_S)
         wait_s = _IDLE_S if due_at is None else due_at - self._clock.now()
         await wait_for(self.worker.stop.wake, min(max(wait_s, _SETTLE_S), _IDLE_S))
@@ -215,7 +265,7 @@ class Crew:
         while True:
             ended = not self._capturing and (not self._plan.follow or bool(self.worker.stop))
             done = await self._metadata.act()
-            self.worker.tally.archived += done
+            self.worker.tally.archived = self._metadata.archived
             if not done and ended:
                 return
             if not done and await wait_for(self.worker.stored, _IDLE_S):
@@ -241,6 +291,11 @@ class Crew:
 
     async def _pause(self, seconds: float) -> None:
         await wait_for(self.worker.stop.asked, seconds)
+
+
+def _told(pause: Switch) -> str:
+    why = f" ({pause.evidence})" if pause.evidence else ""
+    return f"paused by the operator since {iso_time(pause.since)}{why}: `clipledger resume` ends it"
 
 
 def _first(group: BaseExceptionGroup[Halt]) -> Halt:

@@ -205,8 +205,8 @@ def origins(archive: Path) -> dict[str, str]:
     told: dict[str, str] = {}
     for dotted in _names():
         section, name = dotted.split(".")
-        if _env_name(dotted) in names:
-            told[dotted] = names[_env_name(dotted)]
+        if env_name(dotted) in names:
+            told[dotted] = names[env_name(dotted)]
         elif name in content.get(section, {}):
             told[dotted] = FILE_NAME
     return told
@@ -285,18 +285,19 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 def _check_env(environ: Mapping[str, str]) -> None:
     """Refuse what is meant for us and no setting: the environment must not be wrong in silence."""
-    known = {_env_name(name): default for name, default, _ in keys()}
-    misspelt = {name.replace("__", "_") for name in known} | {_env_name(name) for name in Settings.model_fields}
+    known = {env_name(name): default for name, default, _ in keys()}
+    misspelt = {name.replace("__", "_") for name in known} | {env_name(name) for name in Settings.model_fields}
     for name, value in environ.items():
         upper = name.upper()
         if upper in misspelt or (upper.startswith(_ENV_PREFIX) and "__" in upper and upper not in known):
             dotted = upper.removeprefix(_ENV_PREFIX).lower().replace("__", ".")
-            raise Misconfigured(f"environment: {shown(name)} is not a setting{_meant(dotted, _names(), _env_name)}")
+            raise Misconfigured(f"environment: {shown(name)} is not a setting{_meant(dotted, _names(), env_name)}")
         if isinstance(known.get(upper), list) and not _is_json(value):
             raise Misconfigured(f'environment: {name} = {shown(value)}: write a list as JSON, such as ["a", "b"]')
 
 
-def _env_name(dotted: str) -> str:
+def env_name(dotted: str) -> str:
+    """Name the variable that stands for a setting."""
     return _ENV_PREFIX + dotted.replace(".", "__").upper()
 
 
@@ -315,7 +316,7 @@ def _first_problem(error: ValidationError, environ: Mapping[str, str]) -> str:
         known = _names() if "." in dotted else [*Settings.model_fields, *_names()]
         return f"{FILE_NAME}: {shown(dotted)} is not a setting{_meant(dotted, known)}"
     setting = ".".join(str(part) for part in problem["loc"][:2])
-    where = "environment" if _env_name(setting) in {name.upper() for name in environ} else FILE_NAME
+    where = "environment" if env_name(setting) in {name.upper() for name in environ} else FILE_NAME
     given = repr(problem.get("input"))
     return f"{where}: {dotted} = {given[:60]}: {problem['msg'].removeprefix('Value error, ')}"
 

@@ -7,6 +7,7 @@ Must not: decide anything, or be imported by what it wires.
 from __future__ import annotations
 
 import asyncio
+import os
 import random  # noqa: TID251 - the one source of jitter, handed down as an argument
 import socket
 import time
@@ -30,14 +31,17 @@ from clipledger.db.catalog import Catalog
 from clipledger.db.clock import WARN_S, SharedClock
 from clipledger.db.credits import Credits
 from clipledger.db.database import Database
+from clipledger.db.members import Members
 from clipledger.db.meta import Meta
 from clipledger.db.paces import PaceRow
 from clipledger.db.queue import Queue
 from clipledger.db.samples import Samples
 from clipledger.db.sources import Sources
+from clipledger.db.sweeps import Sweeps
 from clipledger.db.switches import Switches
 from clipledger.events import Events
 from clipledger.limits import Limiter
+from clipledger.membership import Membership, Place
 from clipledger.net.cdn import Cdn, FetchLimits
 from clipledger.net.tiklive import TikLive
 from clipledger.settings import Settings
@@ -48,6 +52,8 @@ from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
+from clipledger.stages.sweeping import Sweeper
+from clipledger.stages.verify import Verify
 from clipledger.storage import open_store
 from clipledger.storage.spool import Spool
 from clipledger.worker import Caps, Worker
@@ -84,6 +90,8 @@ class Archive:
     books: Books
     switches: Switches
     samples: Samples
+    members: Members
+    sweeps: Sweeps
     store: ObjectStore
     spool: Spool
 
@@ -152,6 +160,8 @@ async def open_archive(folder: Path, clock: Clock | None = None) -> AsyncIterato
                 books=Books(db),
                 switches=Switches(db),
                 samples=Samples(db),
+                members=Members(db),
+                sweeps=Sweeps(db),
                 store=store,
                 spool=Spool(presence.private_folder(folder) / "spool"),
             )
@@ -254,9 +264,8 @@ def crew(
         guard=guard,
         listing=listing,
         metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
-        janitor=Janitor(
-            archive.folder, archive.db, archive.queue, archive.credits, archive.spool, clock, events, settings, policy
-        ),
+        janitor=janitor(archive, events),
+        enrol=lambda doing: Membership(worker, here(), plan.roles, archive.members, clock, doing),
         clock=clock,
         events=events,
         settings=settings,
@@ -268,6 +277,40 @@ def crew(
 
 EXTRA_JOBS = 4
 """Jobs in flight beyond the download slots: enough to hide the resolve, few enough that links stay young."""
+
+
+def sweeper(archive: Archive, worker: str, stopping: Callable[[], bool]) -> Sweeper:
+    """Build one process's part in a sweep over the files."""
+    return Sweeper(
+        archive.sweeps,
+        archive.catalog,
+        lambda: Verify(archive.books, archive.catalog, archive.store),
+        archive.clock,
+        worker=worker,
+        lease_s=archive.settings.queue.lease_s,
+        stopping=stopping,
+    )
+
+
+def here() -> Place:
+    """Say where this process runs."""
+    return Place(socket.gethostname(), os.getpid())
+
+
+def janitor(archive: Archive, events: Events) -> Janitor:
+    """Build the sweeper."""
+    return Janitor(
+        archive.folder,
+        archive.db,
+        archive.queue,
+        archive.credits,
+        archive.members,
+        archive.spool,
+        archive.clock,
+        events,
+        archive.settings,
+        archive.policy,
+    )
 
 
 def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events) -> Download:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from clipledger.core.errors import CapReached, ClipledgerError, Halt, LeaseLost, StorageUnavailable
+from clipledger.core.errors import CapReached, ClipledgerError, Halt, Held, LeaseLost, StorageUnavailable
 from clipledger.core.lifecycle import Policy, after_failure, given_back
 from clipledger.core.model import AwemeId, Job, State
 from clipledger.core.ports import Clock
@@ -51,6 +51,11 @@ class Stop:
 
     def __bool__(self) -> bool:
         return self.asked.is_set()
+
+    @property
+    def steps(self) -> int:
+        """Count the steps taken: 0, 1 or 2."""
+        return self.asked.is_set() + self.cut.is_set()
 
     def step(self) -> None:
         """Ask to stop; when that was asked before, cut."""
@@ -92,6 +97,7 @@ class Worker:
     ) -> None:
         self.name, self.tally, self.stop = name, Tally(), Stop()
         self.stored = asyncio.Event()  # something waits for the index
+        self.held = False  # claim nothing for now; what is under way goes on
         self._queue, self._guard, self._download = queue, guard, download
         self._clock, self._events, self._policy = clock, events, policy
         self._slots, self._lease_s, self._caps, self._jitter = slots, lease_s, caps, jitter
@@ -151,7 +157,7 @@ class Worker:
     async def _claim_all(self, jobs: asyncio.TaskGroup, more: Callable[[], Awaitable[bool]]) -> None:
         while not self.stop:
             self.stop.wake.clear()
-            room = await self._room()
+            room = 0 if self.held else await self._room()
             claimed = await self._claim(room) if room else []
             for job in claimed:
                 self._open[job.aweme_id] = attempt = Attempt(job)
@@ -228,7 +234,7 @@ class Worker:
 
     async def _settle(self, attempt: Attempt, error: ClipledgerError) -> None:
         now = self._clock.now()
-        if isinstance(error, StorageUnavailable) or (attempt.resolved and not isinstance(error, Halt)):
+        if isinstance(error, StorageUnavailable) or (attempt.resolved and not isinstance(error, Halt | Held)):
             self._guard.delivered(attempt.job.aweme_id, whole=False)
         settlement = after_failure(
             attempt.job,

@@ -10,6 +10,7 @@ import typer
 
 from clipledger import __version__
 from clipledger.cli.output import Context
+from clipledger.core.errors import UsageError
 
 app = typer.Typer(
     name="clipledger",
@@ -20,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Global options are accepted before and after the command. "
     "Exit codes: 0 all saved, 2 usage, 3 some ids dead or waiting, 4 misconfigured, 5 cap or credits, 6 storage, "
-    "7 damage found, 8 outage, 9 archive in use, 130 interrupted.",
+    "7 damage found, 8 outage or paused, 9 archive in use, 130 interrupted.",
 )
 sim = typer.Typer(help="The simulator of the API and the CDN.", no_args_is_help=True, rich_markup_mode=None)
 db = typer.Typer(help="The database of the archive.", no_args_is_help=True, rich_markup_mode=None)
@@ -126,18 +127,47 @@ def run(
         Path | None, typer.Option(metavar="FILE", help="Write one JSON line an event; rotates by size.")
     ] = None,
     log_format: Annotated[str, typer.Option(metavar="text|json", help="How stderr tells the events.")] = "text",
+    attended: Annotated[bool, typer.Option("--attended", hidden=True, help="Stop when stdin ends.")] = False,
 ) -> None:
     """Do all due work, then exit."""
     from clipledger.cli.running import Wanted, run_archive
     from clipledger.cli.watching import watched
 
     seen = watched(metrics_port, metrics_host, log_file, log_format)
-    run_archive(context, Wanted(follow, only, max_videos, max_credits, max_bytes, dry_run, seen))
+    run_archive(context, Wanted(follow, only, max_videos, max_credits, max_bytes, dry_run, seen, attended))
+
+
+@app.command()
+def fleet(
+    workers: Annotated[int | None, typer.Option(min=1, max=10_000, metavar="N", help="So many processes.")] = None,
+    least: Annotated[
+        int | None, typer.Option("--min", min=0, max=10_000, metavar="A", help="At least so many; else 1.")
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option("--max", min=1, max=10_000, metavar="B", help="At most so many, as work needs them.")
+    ] = None,
+    address: Annotated[
+        str,
+        typer.Option(
+            metavar="WHERE",
+            help="local: Ray on this machine. auto, HOST:PORT or ray://HOST:PORT: a Ray cluster. "
+            "here: plain processes of this machine, without Ray.",
+        ),
+    ] = "local",
+    follow: Annotated[bool, typer.Option("--follow", help="Keep going until stopped.")] = False,
+    only: Annotated[
+        str | None, typer.Option(metavar="ROLES", help="listing,capture,metadata,janitor: only these.")
+    ] = None,
+) -> None:
+    """Run many processes on one machine or many: placed, watched, replaced when they die, as many as work needs."""
+    from clipledger.cli.fleets import Wanted, run_fleet
+
+    run_fleet(context, Wanted(workers, least, most, address, follow, only))
 
 
 @app.command()
 def status() -> None:
-    """Show what is wanted, saved, dead, waiting, owed; credits; latencies; each source."""
+    """Show what is wanted, saved, dead, waiting, owed; who is at work; credits; latencies; each source."""
     from clipledger.cli.looking import status as show_status
 
     show_status(context)
@@ -149,6 +179,45 @@ def sources() -> None:
     from clipledger.cli.looking import list_sources
 
     list_sources(context)
+
+
+@app.command()
+def pause(
+    which: Annotated[
+        list[str] | None, typer.Argument(metavar="SOURCE...", help="Only these sources; else the whole archive.")
+    ] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for whoever asks `status`.")] = "",
+) -> None:
+    """Hold every process of the archive, or single sources; nothing is lost and nothing spent meanwhile."""
+    from clipledger.cli.pausing import pause as pause_archive
+
+    pause_archive(context, which or [], reason)
+
+
+@app.command()
+def resume(
+    which: Annotated[
+        list[str] | None, typer.Argument(metavar="SOURCE...", help="Only these sources; else the whole archive.")
+    ] = None,
+) -> None:
+    """End a pause."""
+    from clipledger.cli.pausing import resume as resume_archive
+
+    resume_archive(context, which or [])
+
+
+@app.command()
+def stop(
+    workers: Annotated[
+        list[str] | None, typer.Argument(metavar="WORKER...", help="Their names in `clipledger status`.")
+    ] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="Every process at work on the archive.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Drop what is under way instead of finishing it.")] = False,
+) -> None:
+    """Ask processes to stop in good order, on whatever machine they run."""
+    from clipledger.cli.pausing import stop as stop_workers
+
+    stop_workers(context, workers or [], everybody, now)
 
 
 @app.command()
@@ -185,9 +254,32 @@ def retry(
 @app.command()
 def verify(
     ledger: Annotated[bool, typer.Option("--ledger", help="Only the books.")] = False,
-    media: Annotated[bool, typer.Option("--media", help="Only the files.")] = False,
+    media: Annotated[
+        bool,
+        typer.Option("--media", help="Only the files: as a sweep, which goes on where one that was stopped left off."),
+    ] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="With --media: so many processes side by side.")
+    ] = 1,
+    resume_: Annotated[
+        bool, typer.Option("--resume", help="With --media: only go on with a sweep that was stopped.")
+    ] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="With --media: drop a sweep that was stopped, begin anew.")
+    ] = False,
+    address: Annotated[
+        str, typer.Option(metavar="WHERE", help="With --media: where the processes run; see `clipledger fleet`.")
+    ] = "here",
+    child: Annotated[bool, typer.Option("--child", hidden=True, help="Take part in the open sweep.")] = False,
 ) -> None:
     """Recompute the books and the files' sizes and sha256; exit 7 names every id that does not hold."""
+    if media and not ledger:
+        from clipledger.cli.sweeping import Asked, verify_media
+
+        verify_media(context, Asked(processes, resume_, anew, address, child))
+        return
+    if processes > 1 or resume_ or anew or address != "here" or child:
+        raise UsageError("--processes, --resume, --anew and --address go with --media")
     from clipledger.cli.verifying import verify as verify_archive
 
     verify_archive(context, books=ledger or not media, files=media or not ledger)

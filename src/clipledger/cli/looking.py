@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from clipledger.cli.exits import Exit
+from clipledger.cli.members import fleet_lines, fleet_status, fleet_table
 from clipledger.cli.output import Context, one_line, size, table
 from clipledger.core.errors import Reason, UsageError
 from clipledger.core.links import WantedPost, post_url, understand
@@ -44,8 +45,11 @@ def status(context: Context) -> None:
         + (f" since {body['breaker']['since']}: {body['breaker']['evidence']}" if body["breaker"]["since"] else ""),
         *_pace_lines(body),
     ]
+    lines[2:2] = fleet_lines(body)
     lines += [f"lately: {event['at']} {event['name']} {_inline(event['detail'])}" for event in body["events"][:5]]
     context.tell("\n".join(lines))
+    if body["members"]:
+        context.tell("\n" + fleet_table(body["members"]))
     if body["sources"]:
         context.tell("\n" + _source_table(body["sources"]))
 
@@ -186,7 +190,7 @@ async def _status(archive: Archive) -> dict[str, Any]:
         },
         "events": [_timed(asdict(event)) for event in await archive.samples.events(20)],
         "sources": await _sources(archive),
-    }
+    } | await fleet_status(archive)
 
 
 async def _sources(archive: Archive) -> list[dict[str, Any]]:
@@ -276,7 +280,7 @@ def _source_table(rows: Sequence[dict[str, Any]]) -> str:
             row["waiting"],
             row["declared"],
             row.get("pass_end") or (f"page {row['pass_pages']}" if row.get("pass_pages") else "-"),
-            row.get("last_reason") or "",
+            "paused" if row.get("paused_at") else row.get("last_reason") or "",
         )
         for row in rows
     ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from clipledger.cli.watching import Watched, Watchers, watching
 from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.core.model import State
 from clipledger.crew import ROLES, Crew, Plan
+from clipledger.db.sources import SourceRow
 from clipledger.events import Events
 from clipledger.net.wire import CurlWire
 from clipledger.settings import read_key
@@ -40,16 +42,17 @@ class Wanted:
     max_bytes: str | None
     dry_run: bool
     watched: Watched
+    attended: bool = False
 
 
 def run_archive(context: Context, wanted: Wanted) -> None:
     """Work on the archive; the exit code says how it ended."""
-    roles = _roles(wanted.only)
+    roles = chosen_roles(wanted.only)
     limits = Limits(wanted.max_videos, wanted.max_credits, _size(wanted.max_bytes))
     if wanted.dry_run:
         asyncio.run(_foretell(context, roles))
     else:
-        asyncio.run(_run(context, Plan(roles, wanted.follow), limits, wanted.watched))
+        asyncio.run(_run(context, Plan(roles, wanted.follow), limits, wanted.watched, attended=wanted.attended))
 
 
 def sweep(context: Context) -> None:
@@ -66,28 +69,28 @@ def list_regions(context: Context) -> None:
         context.tell(table(sorted(regions.items()), ("code", "name")))
 
 
-async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched) -> None:
+async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched, *, attended: bool = False) -> None:
     async with open_archive(context.archive) as archive:
         worker = new_worker_name()
         with presence.hold_archive(archive.folder), presence.hold_worker(archive.folder, worker):
             if "capture" in plan.roles:
                 await archive.store.check()  # before a credit is spent on what could not be kept
             async with watching(context, archive, worker, plan, watched) as watchers:
-                hands, tally, interrupted = await _work(archive, plan, limits, worker, watchers)
-                code = await _ending(archive, tally, interrupted)
+                hands, tally, interrupted = await _work(archive, plan, limits, worker, watchers, attended)
+                code = await _ending(archive, tally, interrupted or bool(hands.worker.stop))
                 summary = await _summary(archive, tally, hands, code)
                 watchers.sum_up(summary)
         _report(context, summary, tally, code)
 
 
 async def _work(
-    archive: Archive, plan: Plan, limits: Limits, worker: str, watchers: Watchers
+    archive: Archive, plan: Plan, limits: Limits, worker: str, watchers: Watchers, attended: bool
 ) -> tuple[Crew, Tally, bool]:
     wire, events = CurlWire(), Events(archive.clock, *watchers.listeners)
     try:
         hands = crew(archive, plan, wire=wire, key=_key(plan), events=events, worker=worker, limits=limits)
         watchers.begin(events, hands)
-        with _signals(hands.worker.stop.step, events) as interrupted:
+        with signals(hands.worker.stop.step, events, attended=attended) as interrupted:
             tally = await hands.run()
     finally:
         await wire.close()
@@ -102,8 +105,8 @@ def _key(plan: Plan) -> Any:
 
 
 @contextmanager
-def _signals(step: Callable[[], None], events: Events) -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT and SIGTERM into the two steps of a stop."""
+def signals(step: Callable[[], None], events: Events, *, attended: bool = False) -> Iterator[Callable[[], bool]]:
+    """Turn SIGINT and SIGTERM into the two steps of a stop; if `attended`, the end of standard input into the first."""
     loop, seen = asyncio.get_running_loop(), []
 
     def asked(name: str) -> None:
@@ -111,11 +114,20 @@ def _signals(step: Callable[[], None], events: Events) -> Iterator[Callable[[], 
         events.emit("stopping", signal=name, how="finishing what is under way" if len(seen) == 1 else "cutting")
         step()
 
+    def heard() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            if not seen:
+                asked("end of input")
+
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked, signal.Signals(number).name)
+    if attended:
+        loop.add_reader(0, heard)
     try:
         yield lambda: bool(seen)
     finally:
+        loop.remove_reader(0)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 
@@ -123,8 +135,11 @@ def _signals(step: Callable[[], None], events: Events) -> Iterator[Callable[[], 
 async def _ending(archive: Archive, tally: Tally, interrupted: bool) -> Exit:
     if tally.halted is not None:
         return exit_of(tally.halted)
-    if interrupted:
-        return Exit.INTERRUPTED
+    return Exit.INTERRUPTED if interrupted else await saved(archive)
+
+
+async def saved(archive: Archive) -> Exit:
+    """Say how a run ends that nothing stopped: is everything saved?"""
     counts = await archive.queue.counts()
     open_ids = sum(counts[state] for state in (State.PENDING, State.RUNNING, State.STORED, State.DEAD))
     failing = any(source.last_reason is not None for source in await archive.sources.all())
@@ -172,7 +187,7 @@ async def _foretell(context: Context, roles: frozenset[str]) -> None:
         now = archive.clock.now()
         due = await archive.queue.due_count(now, 1 << 62) if "capture" in roles else 0
         kinds = registry() if "listing" in roles else {}
-        listing = [row for row in await archive.sources.all() if row.next_at <= now and row.kind in kinds]
+        listing = [row for row in await archive.sources.all() if _is_due(row, now, kinds)]
         lookups = sum(row.entity_id is None and kinds[row.kind].lookup(row.subject) is not None for row in listing)
         pages = len(listing)
         minutes = (due + lookups + pages) / archive.settings.api.requests_per_minute
@@ -194,6 +209,10 @@ async def _foretell(context: Context, roles: frozenset[str]) -> None:
         )
 
 
+def _is_due(row: SourceRow, now: float, kinds: Container[str]) -> bool:
+    return row.next_at <= now and row.paused_at is None and row.kind in kinds
+
+
 async def _regions(folder: Path) -> dict[str, str]:
     async with open_archive(folder) as archive:
         wire, worker = CurlWire(), new_worker_name()
@@ -204,7 +223,8 @@ async def _regions(folder: Path) -> dict[str, str]:
             await wire.close()
 
 
-def _roles(only: str | None) -> frozenset[str]:
+def chosen_roles(only: str | None) -> frozenset[str]:
+    """Read `--only`; all roles when it is not given."""
     if only is None:
         return frozenset(ROLES)
     roles = frozenset(word.strip() for word in only.split(",") if word.strip())

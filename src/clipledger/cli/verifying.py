@@ -28,6 +28,11 @@ def verify(context: Context, *, books: bool, files: bool) -> None:
     body = asyncio.run(_verify(context, books, files))
     context.exit = Exit.DAMAGED if body["findings"] else Exit.OK
     body["exit"] = context.exit.word
+    tell_findings(context, body, books, files)
+
+
+def tell_findings(context: Context, body: dict[str, Any], books: bool, files: bool) -> None:
+    """Print what was found: the document, or the first findings and a sentence."""
     if context.json:
         context.document(body)
         return

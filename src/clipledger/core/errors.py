@@ -36,6 +36,7 @@ class Reason(StrEnum):
     WORKER_KILLED = "worker_killed"
     SHUTDOWN = "shutdown"
     OUTAGE = "outage"
+    PAUSED = "paused"
 
 
 class ClipledgerError(Exception):
@@ -160,6 +161,12 @@ class Outage(Halt):
     reason = Reason.OUTAGE
 
 
+class Paused(Halt):
+    """The operator paused the archive. `detail` says why and how to go on."""
+
+    reason = Reason.PAUSED
+
+
 class ArchiveInUse(ClipledgerError):
     """Another process holds the archive in a way that excludes this one."""
 
@@ -168,6 +175,12 @@ class StorageFull(Halt):
     """No space, no inodes, read-only."""
 
     reason = Reason.STORAGE_FULL
+
+
+class Held(ClipledgerError):
+    """The operator paused the archive while this call stood in line: it was not made. Nobody's failure."""
+
+    reason = Reason.PAUSED
 
 
 class LeaseLost(ClipledgerError):

@@ -17,6 +17,7 @@ from clipledger.core.errors import (
     ClipledgerError,
     Gone,
     Halt,
+    Held,
     MalformedReply,
     Reason,
     StorageUnavailable,
@@ -120,7 +121,7 @@ def after_failure(
     match error:
         case Gone():
             return _suspect(job, error, now, policy)
-        case Halt():
+        case Halt() | Held():
             return _give_back(job, error, now, _again(job, paid, CallReason.INTERRUPTED))
         case Throttled():
             # Grows with the video's age: who delivers may throttle one file for ever, and each look is paid.

@@ -128,7 +128,11 @@ EVENTS: Mapping[str, Told] = {
     "key_taken": Told("other bytes stand under the key; both are kept", ("aweme_id", "key"), _WARNING, rare=True),
     "sidecar_lost": Told("a sidecar is not there or is none", ("aweme_id", "key", "why"), _ERROR, rare=True),
     "swept": Told("the janitor found something", ("given_back", "dead", "parts", "part_bytes", "letters")),
-    "halted": Told("the run ends early, in good order", ("reason", "why"), _ERROR, rare=True),
+    "paused": Told("an operator paused the archive for everybody", ("why",), _WARNING, rare=True),
+    "resumed": Told("the archive's pause is over", (), rare=True),
+    "worker_died": Told("a process of the fleet died and is replaced", ("seat", "how", "why"), _WARNING),
+    "fleet_size": Told("the fleet grows or shrinks with the due work", ("workers", "was")),
+    "halted": Told("the run ends early, in good order", ("reason", "why", "seat", "code"), _ERROR, rare=True),
     "stopping": Told("a signal asked the run to stop", ("signal", "how")),
 }
 """By name. An optional field may be left out or null."""

@@ -30,7 +30,7 @@ from clipledger.core.model import AwemeId, Job, ObjectKey, Quality, State
 from clipledger.core.times import iso_time
 from clipledger.db.credits import CallOutcome
 from clipledger.db.settling import Burial, bury
-from clipledger.db.tables import UtcTime, archive_queue, sources
+from clipledger.db.tables import UtcTime, archive_queue, sources, sweep_ranges
 from clipledger.db.tables import credits as paid_calls
 
 CHUNK = 500
@@ -219,6 +219,9 @@ _UNKNOWN = (
 )
 _UNKNOWN_OF_ATTEMPT = _UNKNOWN.where(paid_calls.c.aweme_id == bindparam("id"), paid_calls.c.token == bindparam("t"))
 _UNKNOWN_OF_WORKER = _UNKNOWN.where(paid_calls.c.worker == bindparam("by"))
+_FREE_RANGES = (
+    update(sweep_ranges).where(sweep_ranges.c.worker == bindparam("by")).values(worker=null(), lease_until=null())
+)
 _FREE_SOURCES = update(sources).where(sources.c.worker == bindparam("by")).values(worker=null(), lease_until=null())
 
 
@@ -229,7 +232,7 @@ def release_expired(connection: Connection, now: float, crashes_max: int, limit:
 
 
 def release_worker(connection: Connection, worker: str, now: float, crashes_max: int, limit: int) -> Released:
-    """Take back at most `limit` videos, every source and every open call of a worker known to be dead."""
+    """Take back at most `limit` videos, every source, range and open call of a worker known to be dead."""
     released = _crashed(connection, _held_by(connection, worker, limit), now, crashes_max)
     _close_accounts(connection, worker, now)
     return released
@@ -251,6 +254,7 @@ def _held_by(connection: Connection, worker: str, limit: int) -> Sequence[Row[tu
 def _close_accounts(connection: Connection, worker: str, now: float) -> None:
     connection.execute(_UNKNOWN_OF_WORKER, {"by": worker, "now": now})
     connection.execute(_FREE_SOURCES, {"by": worker})
+    connection.execute(_FREE_RANGES, {"by": worker})
 
 
 def _crashed(connection: Connection, rows: Sequence[Row[tuple[object, ...]]], now: float, crashes_max: int) -> Released:

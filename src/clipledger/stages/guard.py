@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from clipledger.core import parse
 from clipledger.core.breaker import NEIGHBOURS, WINDOW, Answer, Mood, Outcome, Window, is_vouched_for
-from clipledger.core.errors import Gone, MalformedReply, Outage, Reason, Throttled, Transient
+from clipledger.core.errors import Gone, Held, MalformedReply, Outage, Reason, Throttled, Transient
 from clipledger.core.lifecycle import CallReason, Policy
 from clipledger.core.links import post_url
 from clipledger.core.model import ApiCall, AwemeId
@@ -182,7 +182,7 @@ class Guard:
             await self._paid.buy(call, purpose, lambda body: parse.detail(body, asked=aweme_id, now=now))
         except Gone:
             return False
-        except (MalformedReply, Throttled, Transient):
+        except (Held, MalformedReply, Throttled, Transient):
             return None
         return True
 

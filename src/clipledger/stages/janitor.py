@@ -16,6 +16,7 @@ from clipledger.core.times import parse_duration
 from clipledger.db import commits
 from clipledger.db.credits import Credits
 from clipledger.db.database import Database
+from clipledger.db.members import Members
 from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.settings import Settings
@@ -24,7 +25,8 @@ from clipledger.storage.spool import Spool
 BATCH = 1000
 
 ABANDONED_S = 3600.0
-"""A call that is open for so long has lost its worker, on whatever machine: no deadline is near it."""
+"""A call that is open for so long has lost its worker, on whatever machine: no deadline is near it. A member that
+did not sign for so long is no longer shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Janitor:
         db: Database,
         queue: Queue,
         credits: Credits,
+        members: Members,
         spool: Spool,
         clock: Clock,
         events: Events,
@@ -55,6 +58,7 @@ class Janitor:
     ) -> None:
         self._db = db
         self._archive, self._queue, self._credits, self._spool = archive, queue, credits, spool
+        self._members = members
         self._clock, self._events, self._policy = clock, events, policy
         self._parts_after_s = parse_duration(settings.janitor.parts_after)
         self._letters_keep_s = parse_duration(settings.janitor.dead_letters_keep)
@@ -63,6 +67,7 @@ class Janitor:
         """Make one sweep."""
         back, dead = await self.recover()
         await self._credits.abandon(self._clock.now() - ABANDONED_S, self._clock.now())
+        await self._members.forget(self._clock.now() - ABANDONED_S)
         parts, part_bytes = await self._sweep_parts()
         now = self._clock.now()
         letters = await self._queue.summarise_letters(now - self._letters_keep_s, now, BATCH)
@@ -77,9 +82,11 @@ class Janitor:
         back = dead = 0
         for worker in presence.stopped_workers(self._archive):
             back += await self._queue.give_back(worker, self._clock.now())
+            await self._members.remove(worker)
             presence.forget(self._archive, worker)
         for worker in presence.dead_workers(self._archive):
             released = await self._queue.release_worker(worker, self._clock.now(), self._policy.crashes_max)
+            await self._members.remove(worker)
             presence.forget(self._archive, worker)
             back, dead = back + released.given_back, dead + released.dead
         released = await self._queue.release_expired(self._clock.now(), self._policy.crashes_max, BATCH)

@@ -19,6 +19,7 @@ from clipledger.core.errors import (
     ClipledgerError,
     Gone,
     Halt,
+    Held,
     MalformedReply,
     Reason,
     Throttled,
@@ -88,17 +89,22 @@ class PaidCalls:
         self._open = 0
         self._halted: Halt | None = None
         self.spent = 0
+        self.held = False  # the operator's pause: what stands in line is not sent
 
     async def buy(self, call: ApiCall, purpose: Purpose, read: Callable[[Reply], T]) -> T:
         """Make one call and read its answer with `read`; the answer's errors are the row's outcome.
 
-        Raises CapReached before anything is sent, else what the API adapter or `read` raises. Once the key
+        Raises CapReached or Held before anything is sent, else what the API adapter or `read` raises. Once the key
         was refused or the balance was gone, every later call raises the same and nothing more is sent.
         """
         urgent = purpose.reason is CallReason.CANARY  # the outage that it is to notice may be over in seconds
         asked_at = self._clock.now()
         async with nullcontext() if urgent else self._slots:
+            if self.held:
+                raise Held("paused by the operator")
             await self._limiter.permit(urgent=urgent)
+            if self.held:
+                raise Held("paused by the operator")
             if self._halted is not None:
                 raise type(self._halted)(self._halted.detail)
             seq = await self._intend(call, purpose)
