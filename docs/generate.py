@@ -132,9 +132,11 @@ _ENDINGS: Mapping[str, str] = {
     "storage": "The disk is full, read-only or not the one it was. Work under way was given back.",
     "damaged": "`verify` found damage or books that do not balance; each finding names its id.",
     "outage": "The breaker is open: the answers of the API or the CDN cannot be believed now. On such answers nothing "
-    "was declared dead. Run again later; the first calls are probes.",
+    "was declared dead. Run again later; the first calls are probes. Or the operator paused the archive: "
+    "`clipledger resume`.",
     "in_use": "Another process holds the archive in a way that excludes this command.",
-    "interrupted": "Stopped by Ctrl-C, SIGINT or SIGTERM. What was not finished was given back, uncounted.",
+    "interrupted": "Stopped by Ctrl-C, SIGINT, SIGTERM or `clipledger stop`. What was not finished was given back, "
+    "uncounted; a sweep goes on where it was with the next `verify --media`.",
 }
 
 
@@ -221,9 +223,14 @@ _TABLES: Mapping[str, str] = {
     "credit_days": "Credits per UTC day: the sum of `credits`, which `verify --ledger` recomputes.",
     "limits": "The rate limit that all processes of the archive share.",
     "commits": "PostgreSQL: which commit of each process was its last, asked when the answer to one was lost.",
-    "switches": "The breaker: open or closed, since when, on what evidence.",
+    "switches": "The breaker and the operator's pause: how each stands, since when, and why.",
     "reply_samples": "Replies of a shape we do not know, scrubbed; the newest 200.",
     "events": "Rare events that an operator asks about later.",
+    "workers": "Every process at work on the archive, on any machine; it writes its row every 5 s and removes it when it "
+    "leaves. For display: nobody is taken for dead by it.",
+    "sweeps": "Sweeps over the whole archive (`verify --media`), the last 10.",
+    "sweep_ranges": "The ranges of ids of a sweep: leased like posts, each with its cursor and its tallies.",
+    "sweep_findings": "What a sweep found.",
 }
 
 
@@ -251,6 +258,7 @@ _REASONS: Mapping[str, str] = {
     "worker_killed": "its worker died while it was under way",
     "shutdown": "given back when the run stopped",
     "outage": "given back when the breaker opened",
+    "paused": "given back when the operator paused the archive",
 }
 _CALL_REASONS: Mapping[str, str] = {
     "first": "the ordinary first resolve of an id",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from clipledger.db.database import Database
 from clipledger.db.members import Members, Sign
 from clipledger.db.queue import Queue
 from clipledger.db.sources import SourceIn, Sources
 from clipledger.db.switches import PAUSE, PAUSED, RESUMED, Switch, Switches
 from clipledger.membership import BEAT_S, Doing, Membership, Place
-from contract.archives import NOW, LoopClock, commits, in_archive, in_jumping_time, new_archive, vid
+from contract.archives import NOW, LoopClock, archive_at, commits, in_archive, in_jumping_time, new_archive, vid
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 def sign(worker: str, at: float = NOW, **more: object) -> Sign:
@@ -95,7 +99,7 @@ def test_rates_are_those_of_the_last_minute(tmp_path: Path) -> None:
     new_archive(tmp_path)
 
     async def main() -> None:
-        async with Database.open(tmp_path / "clipledger.db") as db:
+        async with Database.open(archive_at(tmp_path)) as db:
             clock, members, done = LoopClock(), Members(db), [0, 0]
             roll = Membership("w", Place("h", 1), {"capture"}, members, clock, lambda: Doing(1, done[0], 0, done[1]))
             for _ in range(24):  # two minutes at sixty a minute, two credits each

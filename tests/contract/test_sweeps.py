@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from clipledger.db.database import Database
 from clipledger.db.queue import Queue
 from clipledger.db.sweeps import KEPT, RANGE_IDS_MIN, Range, Step, Sweeps
 from contract.archives import NOW, in_archive, vid
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 KIND = "verify_media"
 
