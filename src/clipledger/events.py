@@ -27,6 +27,8 @@ RARE = frozenset(
         "lease_lost",
         "malformed",
         "sidecar_lost",
+        "store_mode",
+        "store_throttled",
         "unconfirmed",
     }
 )

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clipledger import presence
@@ -35,7 +35,7 @@ from clipledger.db.samples import Samples
 from clipledger.db.sources import Sources
 from clipledger.db.switches import Switches
 from clipledger.events import Events
-from clipledger.limits import Limiter
+from clipledger.limits import Limiter, Pause
 from clipledger.net.cdn import Cdn, FetchLimits
 from clipledger.net.tiklive import TikLive
 from clipledger.settings import Settings
@@ -46,7 +46,10 @@ from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
-from clipledger.storage import open_store
+from clipledger.stages.proving import prove, remembered
+from clipledger.storage import Options, is_remote, open_store
+from clipledger.storage.paced import PacedStore
+from clipledger.storage.probe import StoreProbe
 from clipledger.storage.spool import Spool
 from clipledger.worker import Caps, Worker
 
@@ -128,13 +131,16 @@ async def open_archive(folder: Path, clock: Clock | None = None) -> AsyncIterato
         meta = Meta(db)
         if (known := await meta.get(_UUID_KEY)) != identity:
             raise Misconfigured(f"{folder}: the folder is archive {identity}, the database is archive {known}")
-        store = open_store(settings.storage.url, archive=folder)
+        clock = clock or SystemClock()
+        store = open_store(settings.storage.url, archive=folder, options=_store_options(settings))
+        if is_remote(settings.storage.url):
+            store = PacedStore(store, Pause(PaceRow(db, "store"), clock), clock, random.random)
         try:
             yield Archive(
                 folder=folder,
                 uuid=identity,
                 settings=settings,
-                clock=clock or SystemClock(),
+                clock=clock,
                 db=db,
                 meta=meta,
                 queue=Queue(db),
@@ -149,6 +155,23 @@ async def open_archive(folder: Path, clock: Clock | None = None) -> AsyncIterato
             )
         finally:
             await store.close()
+
+
+async def prove_store(archive: Archive, *, anew: bool = False) -> StoreProbe:
+    """Make sure, before a credit is spent, that the store can be written, and put it into the mode it needs."""
+    store = archive.store.inner if isinstance(archive.store, PacedStore) else archive.store
+    place, token = store_place(archive), uuid.uuid4().hex
+    return await prove(store, archive.meta, archive.clock, place=place, token=token, anew=anew)
+
+
+async def known_probe(archive: Archive) -> StoreProbe | None:
+    """Look up what was last found of the archive's store."""
+    return await remembered(archive.meta, store_place(archive))
+
+
+def store_place(archive: Archive) -> str:
+    """Tell the archive's store from any other: the same bucket name may be at two endpoints."""
+    return f"{archive.settings.storage.endpoint_url} {archive.store.url}".strip()
 
 
 def new_worker_name() -> str:
@@ -196,6 +219,8 @@ def crew(
 ) -> Crew:
     """Build everything a run needs on an opened archive."""
     settings, clock, policy = archive.settings, archive.clock, archive.policy
+    if isinstance(archive.store, PacedStore):
+        archive = replace(archive, store=archive.store.telling(events.emit))
     paid = paid_calls(archive, wire, key, events, worker, limits.credits, jitter)
     guard = Guard(paid, archive.queue, archive.catalog, archive.credits, archive.switches, clock, events, policy)
     cdn = _cdn(wire, settings, clock)
@@ -235,7 +260,17 @@ def crew(
         guard=guard,
         listing=listing,
         metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
-        janitor=Janitor(archive.folder, archive.queue, archive.credits, archive.spool, clock, events, settings, policy),
+        janitor=Janitor(
+            archive.folder,
+            archive.queue,
+            archive.credits,
+            archive.spool,
+            clock,
+            events,
+            settings,
+            policy,
+            archive.store,
+        ),
         clock=clock,
         events=events,
         settings=settings,
@@ -261,6 +296,11 @@ def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events) -> Dow
         CaptureChoice(capture.quality, capture.covers, capture.audio),
         slots=archive.settings.cdn.concurrency,
     )
+
+
+def _store_options(settings: Settings) -> Options:
+    storage = settings.storage
+    return Options(storage.endpoint_url, storage.region, storage.addressing)
 
 
 def _cdn(wire: Wire, settings: Settings, clock: Clock) -> Cdn:

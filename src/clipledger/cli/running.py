@@ -23,7 +23,8 @@ from clipledger.net.wire import CurlWire
 from clipledger.settings import read_key
 from clipledger.sources import registry
 from clipledger.stages.listing import known_regions
-from clipledger.wiring import Archive, Limits, SystemClock, crew, new_worker_name, open_archive, paid_calls
+from clipledger.storage.probe import StoreProbe
+from clipledger.wiring import Archive, Limits, SystemClock, crew, new_worker_name, open_archive, paid_calls, prove_store
 from clipledger.worker import Tally
 
 _SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -69,12 +70,12 @@ async def _run(context: Context, plan: Plan, limits: Limits) -> None:
     async with open_archive(context.archive) as archive:
         worker = new_worker_name()
         with presence.hold_archive(archive.folder), presence.hold_worker(archive.folder, worker):
-            if "capture" in plan.roles:
-                await archive.store.check()  # before a credit is spent on what could not be kept
+            found = await prove_store(archive) if "capture" in plan.roles else None
             wire = CurlWire()
             try:
                 with watch(context, archive) as listener:
                     events = Events(archive.clock, listener)
+                    _tell_mode(events, found)
                     hands = crew(archive, plan, wire=wire, key=_key(plan), events=events, worker=worker, limits=limits)
                     with _signals(hands.worker.stop.step, events) as interrupted:
                         tally = await hands.run()
@@ -82,6 +83,13 @@ async def _run(context: Context, plan: Plan, limits: Limits) -> None:
                 await wire.close()
         code = await _ending(archive, tally, interrupted())
         await _report(context, archive, tally, hands, code)
+
+
+def _tell_mode(events: Events, found: StoreProbe | None) -> None:
+    """Say once a run what the operator should know of the store."""
+    if found is not None and (found.warning or found.problems):
+        why = "; ".join(filter(None, (found.warning, *found.problems)))
+        events.emit("store_mode", mode=found.mode.value, store=found.url, why=why)
 
 
 def _key(plan: Plan) -> Any:

@@ -28,6 +28,7 @@ _READ = (
     .where(limits.c.name == bindparam("which"))
     .with_for_update()
 )
+_LOOK = select(limits.c.paused_until, limits.c.throttles).where(limits.c.name == bindparam("which"))
 _MOVE = update(limits).where(limits.c.name == bindparam("which")).values(next_at=bindparam("at", type_=UtcTime))
 _PAUSE = (
     update(limits)
@@ -55,6 +56,11 @@ class PaceRow:
         and counts no further.
         """
         return await self._db.write(lambda connection: self._throttle(connection, now, retry_after_s, jitter))
+
+    async def paused(self) -> tuple[float, int]:
+        """Tell until when everybody waits (unix seconds, 0 for never), and the throttles in a row."""
+        found = await self._db.read(lambda connection: connection.execute(_LOOK, {"which": self._name}).one_or_none())
+        return (found[0] or 0.0, found[1]) if found is not None else (0.0, 0)
 
     async def recover(self) -> None:
         """Start the count of throttles anew."""
