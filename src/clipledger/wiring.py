@@ -123,8 +123,13 @@ def create_archive(folder: Path, clock: Clock) -> bool:
 
 
 @asynccontextmanager
-async def open_archive(folder: Path, clock: Clock | None = None) -> AsyncIterator[Archive]:
-    """Open an archive; Misconfigured with one clear line when there is none, or it is not whole."""
+async def open_archive(
+    folder: Path, clock: Clock | None = None, store: ObjectStore | None = None
+) -> AsyncIterator[Archive]:
+    """Open an archive; Misconfigured with one clear line when there is none, or it is not whole.
+
+    `store` stands for the one that the settings name: a play's.
+    """
     settings = settings_file.load(folder)
     identity = identity_of(folder)
     async with Database.open(database_url(folder, settings)) as db:
@@ -132,7 +137,7 @@ async def open_archive(folder: Path, clock: Clock | None = None) -> AsyncIterato
         if (known := await meta.get(_UUID_KEY)) != identity:
             raise Misconfigured(f"{folder}: the folder is archive {identity}, the database is archive {known}")
         clock = clock or SystemClock()
-        store = open_store(settings.storage.url, archive=folder, options=_store_options(settings))
+        store = store or open_store(settings.storage.url, archive=folder, options=_store_options(settings))
         if is_remote(settings.storage.url):
             store = PacedStore(store, Pause(PaceRow(db, "store"), clock), clock, random.random)
         try:
@@ -218,9 +223,8 @@ def crew(
     jitter: Callable[[], float] = random.random,
 ) -> Crew:
     """Build everything a run needs on an opened archive."""
+    archive = _telling(archive, events)
     settings, clock, policy = archive.settings, archive.clock, archive.policy
-    if isinstance(archive.store, PacedStore):
-        archive = replace(archive, store=archive.store.telling(events.emit))
     paid = paid_calls(archive, wire, key, events, worker, limits.credits, jitter)
     guard = Guard(paid, archive.queue, archive.catalog, archive.credits, archive.switches, clock, events, policy)
     cdn = _cdn(wire, settings, clock)
@@ -260,17 +264,7 @@ def crew(
         guard=guard,
         listing=listing,
         metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
-        janitor=Janitor(
-            archive.folder,
-            archive.queue,
-            archive.credits,
-            archive.spool,
-            clock,
-            events,
-            settings,
-            policy,
-            archive.store,
-        ),
+        janitor=_janitor(archive, events),
         clock=clock,
         events=events,
         settings=settings,
@@ -281,6 +275,26 @@ def crew(
 
 EXTRA_JOBS = 4
 """Jobs in flight beyond the download slots: enough to hide the resolve, few enough that links stay young."""
+
+
+def _telling(archive: Archive, events: Events) -> Archive:
+    """Let the store's pauses be heard."""
+    store = archive.store
+    return replace(archive, store=store.telling(events.emit)) if isinstance(store, PacedStore) else archive
+
+
+def _janitor(archive: Archive, events: Events) -> Janitor:
+    return Janitor(
+        archive.folder,
+        archive.queue,
+        archive.credits,
+        archive.spool,
+        archive.clock,
+        events,
+        archive.settings,
+        archive.policy,
+        archive.store,
+    )
 
 
 def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events) -> Download:
