@@ -173,7 +173,13 @@ def translated(doing: str) -> Iterator[None]:
         raise _refusal(error.response, doing) from None
     except TimeoutError:
         raise StorageUnavailable(f"{doing}: no answer in time") from None
-    except (boto.HTTPClientError, boto.ResponseStreamingError, aiohttp.ClientError, OSError) as error:
+    except (
+        boto.ConnectionError,
+        boto.HTTPClientError,
+        boto.ResponseStreamingError,
+        aiohttp.ClientError,
+        OSError,
+    ) as error:
         raise StorageUnavailable(f"{doing}: {_told(error)}") from None
     except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError) as error:
         raise Misconfigured(
