@@ -124,7 +124,10 @@ def create_archive(folder: Path, clock: Clock) -> bool:
 
 @asynccontextmanager
 async def open_archive(
-    folder: Path, clock: Clock | None = None, store: ObjectStore | None = None
+    folder: Path,
+    clock: Clock | None = None,
+    store: ObjectStore | None = None,
+    jitter: Callable[[], float] = random.random,
 ) -> AsyncIterator[Archive]:
     """Open an archive; Misconfigured with one clear line when there is none, or it is not whole.
 
@@ -139,7 +142,7 @@ async def open_archive(
         clock = clock or SystemClock()
         store = store or open_store(settings.storage.url, archive=folder, options=_store_options(settings))
         if is_remote(settings.storage.url):
-            store = PacedStore(store, Pause(PaceRow(db, "store"), clock), clock, random.random)
+            store = PacedStore(store, Pause(PaceRow(db, "store"), clock), clock, jitter)
         try:
             yield Archive(
                 folder=folder,

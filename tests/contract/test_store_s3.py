@@ -288,7 +288,28 @@ def test_an_object_says_what_it_is(store: S3Store, server: S3Server, spool: Spoo
     head = client.head_object(Bucket=BUCKET, Key=store.url.removeprefix(f"s3://{BUCKET}/") + "/" + VIDEO)
     client.close()
     assert head["ContentType"] == "video/mp4"
-    assert head["Metadata"] == {"sha256": hashlib.sha256(BODY).hexdigest()}
+    assert head["Metadata"] == {"sha256": hashlib.sha256(BODY).hexdigest(), "bytes": str(len(BODY))}
+
+
+def test_an_object_that_broke_off_counts_as_absent_and_is_replaced(
+    store: S3Store, server: S3Server, spool: Spool
+) -> None:
+    """What a careless server kept of a killed upload is never taken for whole: it is not there, and makes way."""
+    prefix = store.url.removeprefix(f"s3://{BUCKET}/") + "/"
+    client = boto(server)
+    note = {"sha256": hashlib.sha256(BODY).hexdigest(), "bytes": str(len(BODY))}
+    client.put_object(Bucket=BUCKET, Key=prefix + VIDEO, Body=BODY[:1000], Metadata=note)
+    client.close()
+
+    async def scenario() -> None:
+        assert await store.stat(VIDEO) is None
+        for look in (store.read(VIDEO, 10**6), store.digest(VIDEO)):
+            with pytest.raises(KeyError):
+                await look
+        assert await put_part(store, spool, VIDEO, BODY)
+        assert await stands(store, VIDEO, BODY)
+
+    run(scenario())
 
 
 def test_no_byte_is_read_twice_to_be_sent(store: S3Store, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,7 +259,7 @@ class Play:
     async def _process(self, clock: SimClock, name: str, plan: Plan, limits: Limits, cast: _Cast) -> None:
         """Be one process of the archive, from opening to closing it."""
         jitter, events = random.Random(f"{self.seed}/{name}"), Events(clock, *self._listeners)
-        async with open_archive(self.folder, clock, self._store) as archive:
+        async with open_archive(self.folder, clock, self._store, jitter.random) as archive:
             wire = self._wire(self.world)
             hands = crew(
                 archive,

@@ -72,7 +72,7 @@ def check_endpoint(url: str) -> str:
 
 
 def _read_prefix(path: str) -> str:
-    prefix = path.strip("/")
+    prefix = path.removeprefix("/").removesuffix("/")
     if not prefix:
         return ""
     if not all(map(is_name, prefix.split("/"))) or len(prefix.encode()) > _PREFIX_BYTES_MAX:
