@@ -13,7 +13,7 @@ import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -93,8 +93,17 @@ class Database(_Section):
 class Storage(_Section):
     """Where the files go."""
 
-    url: str = Field("", description="empty: the archive folder itself")
-    endpoint_url: str = Field("", description="for S3-compatible stores that are not AWS")
+    # Out of the repr: somebody may have written a key into it, which is refused without showing it.
+    url: str = Field(
+        "", repr=False, description="empty: the archive folder itself; or a folder, s3://bucket/prefix, gs://, az://"
+    )
+    endpoint_url: str = Field("", repr=False, description="for S3-compatible stores that are not AWS")
+    region: str = Field(
+        "", pattern="^[a-z0-9-]*$", description="region of the bucket; empty: as AWS's own tools are set"
+    )
+    addressing: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="bucket in the path or in the host name (virtual); auto: path where endpoint_url is set"
+    )
 
 
 class Capture(_Section):
@@ -138,6 +147,7 @@ class Janitor(_Section):
     """What is swept, and when."""
 
     parts_after: Duration = Field("1h", description="age at which an abandoned .part file is removed")
+    uploads_after: Duration = Field("24h", description="age at which an unfinished upload to a bucket is aborted")
     dead_letters_keep: Duration = Field("365d", description="age at which a dead letter's detail is summarised away")
     every: Duration = Field("10m", description="how often --follow sweeps")
 

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -40,7 +40,7 @@ from clipledger.db.sources import Sources
 from clipledger.db.sweeps import Sweeps
 from clipledger.db.switches import Switches
 from clipledger.events import Events
-from clipledger.limits import Limiter
+from clipledger.limits import Limiter, Pause
 from clipledger.membership import Membership, Place
 from clipledger.net.cdn import Cdn, FetchLimits
 from clipledger.net.tiklive import TikLive
@@ -52,9 +52,12 @@ from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
+from clipledger.stages.proving import prove, remembered
 from clipledger.stages.sweeping import Sweeper
 from clipledger.stages.verify import Verify
-from clipledger.storage import open_store
+from clipledger.storage import Options, is_remote, open_store
+from clipledger.storage.paced import PacedStore
+from clipledger.storage.probe import StoreProbe
 from clipledger.storage.spool import Spool
 from clipledger.worker import Caps, Worker
 
@@ -130,21 +133,29 @@ def create_archive(folder: Path, clock: Clock) -> bool:
 
 
 @asynccontextmanager
-async def open_archive(folder: Path, clock: Clock | None = None) -> AsyncIterator[Archive]:
+async def open_archive(
+    folder: Path,
+    clock: Clock | None = None,
+    store: ObjectStore | None = None,
+    jitter: Callable[[], float] = random.random,
+) -> AsyncIterator[Archive]:
     """Open an archive; Misconfigured with one clear line when there is none, or it is not whole.
 
-    `clock` None: the wall clock, on a database server corrected to the server's.
+    `clock` None: the wall clock, on a database server corrected to the server's. `store` stands for the one
+    that the settings name: a play's.
     """
     settings = settings_file.load(folder)
     identity = identity_of(folder)
     patience_s = settings.database.patience_s
-    async with Database.open(database_url(folder, settings), patience_s=patience_s, jitter=random.random) as db:
+    async with Database.open(database_url(folder, settings), patience_s=patience_s, jitter=jitter) as db:
         meta = Meta(db)
         if clock is None:
             clock = await _one_clock(db)
         if (known := await meta.get(_UUID_KEY)) != identity:
             raise Misconfigured(f"{folder}: the folder is archive {identity}, the database is archive {known}")
-        store = open_store(settings.storage.url, archive=folder)
+        store = store or open_store(settings.storage.url, archive=folder, options=_store_options(settings))
+        if is_remote(settings.storage.url):
+            store = PacedStore(store, Pause(PaceRow(db, "store"), clock), clock, jitter)
         try:
             yield Archive(
                 folder=folder,
@@ -175,6 +186,23 @@ async def _one_clock(db: Database) -> Clock:
     shared = SharedClock(SystemClock())
     await shared.set_by(db)
     return shared
+
+
+async def prove_store(archive: Archive, *, anew: bool = False) -> StoreProbe:
+    """Make sure, before a credit is spent, that the store can be written, and put it into the mode it needs."""
+    store = archive.store.inner if isinstance(archive.store, PacedStore) else archive.store
+    place, token = store_place(archive), uuid.uuid4().hex
+    return await prove(store, archive.meta, archive.clock, place=place, token=token, anew=anew)
+
+
+async def known_probe(archive: Archive) -> StoreProbe | None:
+    """Look up what was last found of the archive's store."""
+    return await remembered(archive.meta, store_place(archive))
+
+
+def store_place(archive: Archive) -> str:
+    """Tell the archive's store from any other: the same bucket name may be at two endpoints."""
+    return f"{archive.settings.storage.endpoint_url} {archive.store.url}".strip()
 
 
 def new_worker_name() -> str:
@@ -221,6 +249,7 @@ def crew(
     jitter: Callable[[], float] = random.random,
 ) -> Crew:
     """Build everything a run needs on an opened archive."""
+    archive = _telling(archive, events)
     settings, clock, policy = archive.settings, archive.clock, archive.policy
     shared = clock if isinstance(clock, SharedClock) else None
     if shared is not None and abs(shared.skew.ahead_s) > WARN_S:
@@ -279,6 +308,12 @@ EXTRA_JOBS = 4
 """Jobs in flight beyond the download slots: enough to hide the resolve, few enough that links stay young."""
 
 
+def _telling(archive: Archive, events: Events) -> Archive:
+    """Let the store's pauses be heard."""
+    store = archive.store
+    return replace(archive, store=store.telling(events)) if isinstance(store, PacedStore) else archive
+
+
 def sweeper(archive: Archive, worker: str, stopping: Callable[[], bool]) -> Sweeper:
     """Build one process's part in a sweep over the files."""
     return Sweeper(
@@ -310,6 +345,7 @@ def janitor(archive: Archive, events: Events) -> Janitor:
         events,
         archive.settings,
         archive.policy,
+        archive.store,
     )
 
 
@@ -326,6 +362,11 @@ def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events) -> Dow
         CaptureChoice(capture.quality, capture.covers, capture.audio),
         slots=archive.settings.cdn.concurrency,
     )
+
+
+def _store_options(settings: Settings) -> Options:
+    storage = settings.storage
+    return Options(storage.endpoint_url, storage.region, storage.addressing)
 
 
 def _cdn(wire: Wire, settings: Settings, clock: Clock) -> Cdn:

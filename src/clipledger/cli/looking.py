@@ -17,7 +17,7 @@ from clipledger.core.times import iso_time, utc_day
 from clipledger.db.books import Balance
 from clipledger.db.figures import figures as look
 from clipledger.db.figures import rates
-from clipledger.wiring import Archive, open_archive
+from clipledger.wiring import Archive, known_probe, open_archive
 
 T = TypeVar("T")
 
@@ -41,6 +41,7 @@ def status(context: Context) -> None:
         f"credits: {spent['today']} today, {spent['all']} in all"
         + (f", cap {spent['cap']} a day" if spent["cap"] is not None else ""),
         f"discovery to resolve: p50 {_seconds(late['p50'])}, p95 {_seconds(late['p95'])} (last {late['of']} posts)",
+        _store_line(body["store"]),
         f"breaker: {body['breaker']['state']}"
         + (f" since {body['breaker']['since']}: {body['breaker']['evidence']}" if body["breaker"]["since"] else ""),
         *_pace_lines(body),
@@ -188,9 +189,26 @@ async def _status(archive: Archive) -> dict[str, Any]:
             "since": iso_time(switch.since) if switch is not None and is_open else None,
             "evidence": switch.evidence if switch is not None and is_open else None,
         },
+        "store": await _store(archive),
         "events": [_timed(asdict(event)) for event in await archive.samples.events(20)],
         "sources": await _sources(archive),
     } | await fleet_status(archive)
+
+
+async def _store(archive: Archive) -> dict[str, Any]:
+    """Tell where the files are, and what was last found of that place; no mode: it was never probed."""
+    found = await known_probe(archive)
+    if found is None:
+        return {"url": archive.store.url, "mode": None, "probed_at": None, "warning": None, "problems": []}
+    told = found.as_json()
+    return {**told, "probed_at": iso_time(told.pop("at"))}
+
+
+def _store_line(store: dict[str, Any]) -> str:
+    if store["mode"] is None:
+        return f"store: {store['url']}, not probed yet"
+    problems = "".join(f"; {problem}" for problem in (store["warning"], *store["problems"]) if problem)
+    return f"store: {store['url']}, {store['mode']}{problems}"
 
 
 async def _sources(archive: Archive) -> list[dict[str, Any]]:

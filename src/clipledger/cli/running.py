@@ -25,7 +25,8 @@ from clipledger.net.wire import CurlWire
 from clipledger.settings import read_key
 from clipledger.sources import registry
 from clipledger.stages.listing import known_regions
-from clipledger.wiring import Archive, Limits, SystemClock, crew, new_worker_name, open_archive, paid_calls
+from clipledger.storage.probe import StoreProbe
+from clipledger.wiring import Archive, Limits, SystemClock, crew, new_worker_name, open_archive, paid_calls, prove_store
 from clipledger.worker import Tally
 
 _SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -73,10 +74,11 @@ async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched, *
     async with open_archive(context.archive) as archive:
         worker = new_worker_name()
         with presence.hold_archive(archive.folder), presence.hold_worker(archive.folder, worker):
-            if "capture" in plan.roles:
-                await archive.store.check()  # before a credit is spent on what could not be kept
+            found = await prove_store(archive) if "capture" in plan.roles else None
             async with watching(context, archive, worker, plan, watched) as watchers:
-                hands, tally, interrupted = await _work(archive, plan, limits, worker, watchers, attended)
+                hands, tally, interrupted = await _work(
+                    archive, plan, limits, worker, watchers, found, attended=attended
+                )
                 code = await _ending(archive, tally, interrupted or bool(hands.worker.stop))
                 summary = await _summary(archive, tally, hands, code)
                 watchers.sum_up(summary)
@@ -84,17 +86,32 @@ async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched, *
 
 
 async def _work(
-    archive: Archive, plan: Plan, limits: Limits, worker: str, watchers: Watchers, attended: bool
+    archive: Archive,
+    plan: Plan,
+    limits: Limits,
+    worker: str,
+    watchers: Watchers,
+    found: StoreProbe | None,
+    *,
+    attended: bool,
 ) -> tuple[Crew, Tally, bool]:
     wire, events = CurlWire(), Events(archive.clock, *watchers.listeners)
     try:
         hands = crew(archive, plan, wire=wire, key=_key(plan), events=events, worker=worker, limits=limits)
         watchers.begin(events, hands)
+        _tell_mode(events, found)
         with signals(hands.worker.stop.step, events, attended=attended) as interrupted:
             tally = await hands.run()
     finally:
         await wire.close()
     return hands, tally, interrupted()
+
+
+def _tell_mode(events: Events, found: StoreProbe | None) -> None:
+    """Say once a run what the operator should know of the store."""
+    if found is not None and (found.warning or found.problems):
+        why = "; ".join(filter(None, (found.warning, *found.problems)))
+        events.emit("store_mode", mode=found.mode.value, store=found.url, why=why)
 
 
 def _key(plan: Plan) -> Any:

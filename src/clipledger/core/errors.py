@@ -24,6 +24,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     REFUSED_URL = "refused_url"
     STORAGE_UNAVAILABLE = "storage_unavailable"
+    STORAGE_THROTTLED = "storage_throttled"
     URL_EXPIRED = "url_expired"
     THROTTLED = "throttled"
     MALFORMED = "malformed_reply"
@@ -99,6 +100,16 @@ class StorageUnavailable(Transient):
     """The store failed in a way that may pass."""
 
     reason = Reason.STORAGE_UNAVAILABLE
+
+
+class StorageThrottled(StorageUnavailable):
+    """The store asks to slow down (503 SlowDown, 429). `retry_after_s` when the answer told one."""
+
+    reason = Reason.STORAGE_THROTTLED
+
+    def __init__(self, detail: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class UrlExpired(ClipledgerError):

@@ -127,7 +127,13 @@ EVENTS: Mapping[str, Told] = {
     ),
     "key_taken": Told("other bytes stand under the key; both are kept", ("aweme_id", "key"), _WARNING, rare=True),
     "sidecar_lost": Told("a sidecar is not there or is none", ("aweme_id", "key", "why"), _ERROR, rare=True),
-    "swept": Told("the janitor found something", ("given_back", "dead", "parts", "part_bytes", "letters")),
+    "store_mode": Told("what the operator should know of the store", ("mode", "store", "why"), _WARNING, rare=True),
+    "store_throttled": Told(
+        "the store asks everybody to wait; uploads are repeated", ("why", "seconds"), _WARNING, rare=True
+    ),
+    "sweep_failed": Told("abandoned uploads could not be dropped; tried again later", ("why",), _WARNING),
+    "clock_skew": Told("this machine's clock is off the database's; the database's is used", ("seconds",), _WARNING),
+    "swept": Told("the janitor found something", ("given_back", "dead", "parts", "part_bytes", "letters", "uploads")),
     "paused": Told("an operator paused the archive for everybody", ("why",), _WARNING, rare=True),
     "resumed": Told("the archive's pause is over", (), rare=True),
     "worker_died": Told("a process of the fleet died and is replaced", ("seat", "how", "why"), _WARNING),

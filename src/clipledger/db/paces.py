@@ -59,6 +59,11 @@ class PaceRow:
         """
         return await self._db.write(lambda connection: self._throttle(connection, now, retry_after_s, jitter))
 
+    async def paused(self) -> tuple[float, int]:
+        """Tell until when everybody waits (unix seconds, 0 for never), and the throttles in a row."""
+        found = await self._db.read(lambda connection: connection.execute(_LOOK, {"which": self._name}).one_or_none())
+        return (found.paused_until or 0.0, found.throttles) if found is not None else (0.0, 0)
+
     async def recover(self) -> None:
         """Start the count of throttles anew."""
         await self._db.write(lambda connection: connection.execute(_RECOVER, {"which": self._name}))

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from clipledger import presence, settings, sources
 from clipledger.core.links import WantedPost, WantedShortLink, WantedSource, understand
 from clipledger.core.model import ApiKey
-from clipledger.core.ports import Wire
+from clipledger.core.ports import ObjectStore, Wire
 from clipledger.core.times import parse_duration, read_iso_time
 from clipledger.crew import Crew, Plan
 from clipledger.db.sources import SourceIn
@@ -30,6 +30,7 @@ from clipledger.sim import timeloop
 from clipledger.sim.asking import asking
 from clipledger.sim.audit import Evidence, Report, audit
 from clipledger.sim.faults import FaultPlan
+from clipledger.sim.kept import Kept
 from clipledger.sim.timeloop import SimClock, SimulatedCrash, TimeLoop
 from clipledger.sim.wire import SimWire
 from clipledger.sim.world import World
@@ -111,7 +112,8 @@ class Play:
 
     `faults` is a plan as `FaultPlan.parse` reads it; `settings` go into the archive's own file, by dotted
     name; `database` is a server's URL, None for what `database_of` says. `wire` builds the way into the
-    world. Time stands still between runs; `wait` moves it.
+    world. `store` stands for the folder (a `BridgedStore` when it is real), `kept` is how the judge looks into
+    it; `storage.url` should name it. Time stands still between runs; `wait` moves it.
     """
 
     @staticmethod
@@ -132,10 +134,13 @@ class Play:
         wire: Callable[[World], Wire] = SimWire,
         listener: Listener | None = None,
         database: str | None = None,
+        store: ObjectStore | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.database = database if database is not None else self.database_of(folder)
         self.folder, self.seed, self.runs = folder, seed, list[Run]()
         self._wire, self._listeners = wire, [listener] if listener is not None else []
+        self._store, self._kept = store, kept
         self._epoch: float = START
         self._loop: TimeLoop | None = None
         self._begun = 0
@@ -257,12 +262,12 @@ class Play:
         """Hold the archive against the world."""
         ledger, truth = self.world.control.ledger(calls=True), self.world.control.world(with_files=True)
         evidence = Evidence(ledger, truth, KEY, requests_per_minute)
-        return audit(self.folder, evidence, finished=finished, database=self.database)
+        return audit(self.folder, evidence, finished=finished, database=self.database, kept=self._kept)
 
     async def _process(self, clock: SimClock, name: str, plan: Plan, limits: Limits, cast: _Cast) -> None:
         """Be one process of the archive, from opening to closing it."""
         jitter, events = random.Random(f"{self.seed}/{name}"), Events(clock, *self._listeners)
-        async with open_archive(self.folder, clock) as archive:
+        async with open_archive(self.folder, clock, self._store, jitter.random) as archive:
             wire = self._wire(self.world)
             hands = crew(
                 archive,

@@ -9,8 +9,9 @@ What an earlier attempt published stands and is kept: files are never fetched tw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from clipledger import __version__
 from clipledger.core import layout, media, sidecar
@@ -19,6 +20,7 @@ from clipledger.core.errors import (
     Halt,
     LeaseLost,
     NotMedia,
+    StorageThrottled,
     StorageUnavailable,
     Throttled,
     UrlExpired,
@@ -230,18 +232,26 @@ class Download:
 
     async def _publish(self, capture: _Capture, key: ObjectKey, part: Part, media_type: MediaType) -> ObjectKey:
         """Put a sealed part under its key, or beside it when other bytes stand there: both are kept."""
-        for tries_left in reversed(range(UPLOAD_TRIES)):
+        for _ in range(2):
             try:
-                await self._store.put_part(key, part, media_type)
+                await self._persist(partial(self._store.put_part, key, part, media_type))
                 return key
             except KeyTaken:
                 self._events.emit("key_taken", aweme_id=capture.job.aweme_id, key=key)
                 key = layout.second_key(key, capture.job.token)
-            except StorageUnavailable:
-                if not tries_left:
-                    raise
-                await self._clock.sleep(1.0)
         raise StorageUnavailable(f"{key}: taken twice by other bytes")
+
+    async def _persist(self, put: Callable[[], Awaitable[bool]]) -> None:
+        """Upload, in place again when the store fails: the credit is spent by now, and the bytes are here."""
+        for _ in range(UPLOAD_TRIES - 1):
+            try:
+                await put()
+                return
+            except StorageThrottled:
+                raise  # its patience was used up below
+            except StorageUnavailable:
+                await self._clock.sleep(1.0)
+        await put()
 
     async def _complete(self, capture: _Capture, post: Post) -> Captured:
         files = tuple(capture.files.values())
@@ -250,7 +260,7 @@ class Download:
         )
         key = layout.sidecar_of(capture.key)
         try:
-            await self._store.put_bytes(key, body, MediaType.JSON)
+            await self._persist(partial(self._store.put_bytes, key, body, MediaType.JSON))
         except KeyTaken:
             # Another worker completed this very post first: its sidecar is as good as ours.
             self._events.emit("key_taken", aweme_id=post.aweme_id, key=key)

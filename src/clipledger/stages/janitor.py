@@ -1,4 +1,4 @@
-"""Sweep: leases that ran out, workers that died, parts nobody holds, dead letters that aged.
+"""Sweep: leases that ran out, workers that died, parts and uploads nobody holds, dead letters that aged.
 
 Every pass is bounded. What it removes is never the only record of anything: a dead letter keeps its id,
 reason and date when its detail is summarised away.
@@ -6,12 +6,13 @@ reason and date when its detail is summarised away.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clipledger import presence
+from clipledger.core.errors import Misconfigured, StorageUnavailable
 from clipledger.core.lifecycle import Policy
-from clipledger.core.ports import Clock
+from clipledger.core.ports import Clock, ObjectStore
 from clipledger.core.times import parse_duration
 from clipledger.db import commits
 from clipledger.db.credits import Credits
@@ -38,6 +39,7 @@ class Swept:
     parts: int
     part_bytes: int
     letters: int
+    uploads: int = 0
 
 
 class Janitor:
@@ -55,11 +57,13 @@ class Janitor:
         events: Events,
         settings: Settings,
         policy: Policy,
+        store: ObjectStore,
     ) -> None:
         self._db = db
         self._archive, self._queue, self._credits, self._spool = archive, queue, credits, spool
         self._members = members
-        self._clock, self._events, self._policy = clock, events, policy
+        self._clock, self._events, self._policy, self._store = clock, events, policy, store
+        self._uploads_after_s = parse_duration(settings.janitor.uploads_after)
         self._parts_after_s = parse_duration(settings.janitor.parts_after)
         self._letters_keep_s = parse_duration(settings.janitor.dead_letters_keep)
 
@@ -69,12 +73,13 @@ class Janitor:
         await self._credits.abandon(self._clock.now() - ABANDONED_S, self._clock.now())
         await self._members.forget(self._clock.now() - ABANDONED_S)
         parts, part_bytes = await self._sweep_parts()
+        uploads = await self._sweep_store()
         now = self._clock.now()
         letters = await self._queue.summarise_letters(now - self._letters_keep_s, now, BATCH)
         await self._db.write(lambda connection: commits.forget(connection, now - commits.AGED_S, BATCH))
-        swept = Swept(back, dead, parts, part_bytes, letters)
-        if any((back, dead, parts, letters)):
-            self._events.emit("swept", given_back=back, dead=dead, parts=parts, part_bytes=part_bytes, letters=letters)
+        swept = Swept(back, dead, parts, part_bytes, letters, uploads)
+        if any((back, dead, parts, letters, uploads)):
+            self._events.emit("swept", **asdict(swept))
         return swept
 
     async def recover(self) -> tuple[int, int]:
@@ -91,6 +96,14 @@ class Janitor:
             back, dead = back + released.given_back, dead + released.dead
         released = await self._queue.release_expired(self._clock.now(), self._policy.crashes_max, BATCH)
         return back + released.given_back, dead + released.dead
+
+    async def _sweep_store(self) -> int:
+        """Drop uploads that nobody will finish. What is refused or fails is told: nothing depends on it."""
+        try:
+            return await self._store.sweep(self._uploads_after_s, self._clock.now(), BATCH)
+        except (Misconfigured, StorageUnavailable) as error:
+            self._events.emit("sweep_failed", why=error.detail)
+            return 0
 
     async def _sweep_parts(self) -> tuple[int, int]:
         count = size = 0
