@@ -12,7 +12,7 @@ import random  # noqa: TID251 - the one source of jitter, handed down as an argu
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -251,9 +251,6 @@ def crew(
     """Build everything a run needs on an opened archive."""
     archive = _telling(archive, events)
     settings, clock, policy = archive.settings, archive.clock, archive.policy
-    shared = clock if isinstance(clock, SharedClock) else None
-    if shared is not None and abs(shared.skew.ahead_s) > WARN_S:
-        events.emit("clock_skew", seconds=round(shared.skew.ahead_s, 3))
     paid = paid_calls(archive, wire, key, events, worker, limits.credits, jitter)
     guard = Guard(paid, archive.queue, archive.catalog, archive.credits, archive.switches, clock, events, policy)
     cdn = _cdn(wire, settings, clock)
@@ -300,8 +297,18 @@ def crew(
         settings=settings,
         policy=policy,
         jitter=jitter,
-        beats=[partial(shared.keep, archive.db)] if shared is not None else [],
+        beats=_keep_time(archive, events),
     )
+
+
+def _keep_time(archive: Archive, events: Events) -> list[Callable[[], Awaitable[None]]]:
+    """Say when this machine's clock is off, and give what keeps it corrected during a run."""
+    clock = archive.clock
+    if not isinstance(clock, SharedClock):
+        return []
+    if abs(clock.skew.ahead_s) > WARN_S:
+        events.emit("clock_skew", seconds=round(clock.skew.ahead_s, 3))
+    return [partial(clock.keep, archive.db)]
 
 
 EXTRA_JOBS = 4
