@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from clipledger.worker import GRACE_S
-from deploy.commands import METRICS_PORT, without_coming
+from deploy.commands import METRICS_PORT
 from postgres import execute, shared_server
 from process.harness import PATIENCE_S, Archive, archive_for, simulator, stop
 from tidy.house import ROOT
@@ -29,7 +29,7 @@ def commands() -> list[list[str]]:
     """Read the workers' command lines out of the compose file; each gets a free port, since they share one machine."""
     services = yaml.safe_load((ROOT / "deploy" / "compose" / "compose.yaml").read_text(encoding="utf-8"))["services"]
     found = [service["command"] for service in services.values() if "--follow" in service.get("command", ())]
-    return [without_coming(["0" if word == str(METRICS_PORT) else word for word in words]) for words in found]
+    return [["0" if word == str(METRICS_PORT) else word for word in words] for words in found]
 
 
 def work_off(archives: list[Archive], is_done: Callable[[], bool]) -> None:
