@@ -42,8 +42,6 @@ osd journal = {folder}/osd/journal
 rgw data = {folder}/rgw
 mon data avail crit = 1
 mon data avail warn = 1
-osd max object name len = 256
-osd max object namespace len = 64
 rgw frontends = beast endpoint=127.0.0.1:{gateway}
 """
 
