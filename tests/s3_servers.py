@@ -16,13 +16,15 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import pytest
+
+from ceph_gateway import gateway
 
 BUCKET = "clips"
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,6 +62,10 @@ def credentials(key: str = "S3RVER", secret: str = "S3RVER") -> dict[str, str]:
 def s3_server(name: str) -> Iterator[S3Server]:
     """Start a server by its name; however the block ends, it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="clipledger-s3-", ignore_cleanup_errors=True) as folder:
+        if name == "ceph":
+            with _ceph(Path(folder)) as server:
+                yield server
+            return
         port, env = free_port(), {**os.environ, **credentials()}
         command, more = _command(name, port, Path(folder))
         with (Path(folder) / "stderr").open("wb") as log:
@@ -68,7 +74,7 @@ def s3_server(name: str) -> Iterator[S3Server]:
             )
         try:
             server = S3Server(name, f"http://127.0.0.1:{port}", credentials())
-            _await(server, process, Path(folder) / "stderr")
+            _await(server, lambda: process.poll() is None, Path(folder) / "stderr")
             make_bucket(server)
             yield server
         finally:
@@ -77,6 +83,16 @@ def s3_server(name: str) -> Iterator[S3Server]:
                 process.wait(10)
             process.kill()
             process.wait()
+
+
+@contextmanager
+def _ceph(folder: Path) -> Iterator[S3Server]:
+    ports, known = (free_port(), free_port(), free_port()), credentials()
+    server = S3Server("ceph", f"http://127.0.0.1:{ports[2]}", known)
+    with gateway(folder, ports, known["AWS_ACCESS_KEY_ID"], known["AWS_SECRET_ACCESS_KEY"]):
+        _await(server, lambda: True, folder / "radosgw.out")
+        make_bucket(server)
+        yield server
 
 
 def _command(name: str, port: int, folder: Path) -> tuple[list[str], dict[str, str]]:
@@ -98,7 +114,7 @@ def _s3rver() -> str:
     return place
 
 
-def _await(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
+def _await(server: S3Server, is_running: Callable[[], bool], log: Path) -> None:
     deadline = time.monotonic() + _START_S
     while True:
         try:
@@ -109,7 +125,7 @@ def _await(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> Non
             return  # it answers: that is all that is asked
         except OSError:
             told = log.read_text(errors="replace")[-2000:]
-            assert process.poll() is None, f"{server.name} ended: {told}"
+            assert is_running(), f"{server.name} ended: {told}"
             assert time.monotonic() < deadline, f"{server.name} does not answer: {told}"
             time.sleep(0.05)
 

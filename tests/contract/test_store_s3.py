@@ -20,7 +20,7 @@ from clipledger.storage.place import read_place
 from clipledger.storage.probe import Mode, probe
 from clipledger.storage.s3 import S3Store
 from clipledger.storage.spool import Spool
-from contract.stores import SIDECAR, VIDEO, Servers, keys, put, put_part, race, run, sealed
+from contract.stores import SIDECAR, VIDEO, Servers, keys, put_part, race, run, sealed
 from process.harness import wait_until
 from s3_front import Front, s3_front
 from s3_servers import BUCKET, S3Server, boto
@@ -371,21 +371,29 @@ def test_a_probe_that_is_refused_says_so(store: S3Store, front: Front) -> None:
     assert found.mode is Mode.CONDITIONAL and "cannot be removed" in " ".join(found.problems)
 
 
-def test_a_real_server_that_ignores_conditions_is_found_out(s3_servers: Servers, spool: Spool) -> None:
-    """s3rver, a real server, replaces silently: the probe says so, and no put overwrites anything there."""
-    server = s3_servers("s3rver")
-    store = S3Store(read_place(server.url()), Aws(Address(server.endpoint_url)))
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "mode"), [("s3rver", Mode.HEAD_THEN_PUT), ("ceph", Mode.CONDITIONAL_SINGLE)])
+def test_a_real_server_that_ignores_conditions_is_found_out(
+    s3_servers: Servers, spool: Spool, name: str, mode: Mode
+) -> None:
+    """s3rver replaces silently, Ceph 16 at the end of a multipart: the probe tells, and nothing is overwritten."""
+    server = s3_servers(name)
+    store = S3Store(read_place(server.url()), Aws(Address(server.endpoint_url)), single_bytes_max=100_000)
 
     async def scenario() -> None:
         found = await probe(store, now=1.0, token="t")
-        assert found.mode is Mode.HEAD_THEN_PUT and "silently" in str(found.warning)
+        assert found.mode is mode and found.warning
+        assert await store.names("") == []
         store.mode = found.mode
-        assert await put(store, SIDECAR, b"first")
-        with pytest.raises(KeyTaken):
-            await put(store, SIDECAR, b"other")
-        results = await race(store, spool, [bytes([n]) * 5000 for n in range(4)])
+        for key, size in ((SIDECAR, 10), (VIDEO, 200_000)):
+            assert await put_part(store, spool, key, b"x" * size)
+            assert not await put_part(store, spool, key, b"x" * size)
+            with pytest.raises(KeyTaken):
+                await put_part(store, spool, key, b"y" * size)
+            assert await stands(store, key, b"x" * size)
+        await store.delete(VIDEO)
+        results = await race(store, spool, [bytes([n]) * 200_000 for n in range(4)])
         assert sorted(results, key=str) == [None] * 3 + [True]
-        assert await store.read(SIDECAR, 10) == b"first"
         await store.close()
 
     run(scenario())
