@@ -48,6 +48,7 @@ FIELDS: Mapping[str, str] = {
     "aweme_id": "the post's id, as text",
     "bad": "items of the page that could not be read",
     "bytes": "bytes",
+    "code": "exit code of the process",
     "credits": "what the call cost, as far as known",
     "dead": "posts given up",
     "declared": "how many posts the profile or tag says it has",
@@ -75,7 +76,8 @@ FIELDS: Mapping[str, str] = {
     "reason": "why, as a stable word; see the reasons in tables.md",
     "retry_after_s": "seconds that the answer asked to wait; null when it asked for none",
     "roles": "the roles of the process, separated by commas",
-    "seconds": "how long it took",
+    "seat": "the place in the fleet that the process holds",
+    "seconds": "how long it takes or took",
     "signal": "the signal's name",
     "since_added_s": "seconds from discovery to the first paid answer",
     "source": "the source's canonical text",
@@ -83,13 +85,16 @@ FIELDS: Mapping[str, str] = {
     "url": "address, with the port that was picked",
     "version": "version of clipledger",
     "waited_s": "seconds spent waiting for a slot and for the shared rate",
+    "was": "how many there were before",
     "why": "one line for people",
+    "workers": "processes that the fleet is to have",
 }
 
 _WARNING, _ERROR = Level.WARNING, Level.ERROR
 
 EVENTS: Mapping[str, Told] = {
     "started": Told("a run began", ("version", "roles", "follow", "pid")),
+    "clock_skew": Told("this machine's clock is ahead (below 0: behind) of the database's", ("seconds",), _WARNING),
     "metrics_served": Told("metrics can be scraped", ("url",)),
     "page": Told("a page of a source is in the queue", ("source", "ids", "new", "bad", "end")),
     "looked_up": Told("the id behind a handle or tag is known", ("source", "id", "declared")),
