@@ -35,6 +35,9 @@ ANSWER_S = 30.0
 
 KNOCK_S = 5.0
 
+JOIN_S = 120.0
+"""How long joining may take: Ray starts processes for it, here or behind its client's port."""
+
 STORE_BYTES = 80 * 2**20
 """Ray's shared memory on a machine that this program starts it on: nothing of ours goes through it."""
 
@@ -69,7 +72,7 @@ class RaySeats:
     async def connect(self) -> None:
         """Join the cluster, or with `local` start Ray on this machine alone; SeatsLost when it cannot be reached."""
         self._ray = _imported(alone=self._address == LOCAL or self._address.startswith(_LOOPBACK_HOSTS))
-        await self._ask(self._join)
+        await self._ask(self._join, JOIN_S)
         self._actor = self._ray.remote(Seat)
 
     async def start(self, errand: Errand) -> str:
@@ -94,12 +97,12 @@ class RaySeats:
         finally:
             self._thread.shutdown(wait=False)
 
-    async def _ask(self, question: Callable[[], T]) -> T:
+    async def _ask(self, question: Callable[[], T], patience_s: float = ANSWER_S) -> T:
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(patience_s):
                 return await asyncio.get_running_loop().run_in_executor(self._thread, question)
         except TimeoutError:
-            raise SeatsLost(f"Ray did not answer within {ANSWER_S:.0f} s") from None
+            raise SeatsLost(f"Ray did not answer within {patience_s:.0f} s") from None
         except (ConnectionError, self._ray.exceptions.RaySystemError) as error:
             raise SeatsLost(_line(error)) from None
 
