@@ -27,8 +27,9 @@ from clipledger.core.errors import (
     Throttled,
 )
 from clipledger.core.model import ApiCall, ApiKey, Reply, Secret
-from clipledger.core.parse import scrub_text, unwrap
+from clipledger.core.parse import unwrap
 from clipledger.core.ports import Clock, Limits, Request, Response, Wire, WireError
+from clipledger.core.scrub import scrub_text
 from clipledger.net.retry_after import retry_after_s
 
 LIMITS = Limits(deadline_s=30.0, connect_s=10.0, max_bytes=16 * 2**20, max_header_bytes=64 * 2**10)
