@@ -97,12 +97,14 @@ class Queue:
         storage_key: ObjectKey,
         thin: bool = False,
         rendition: Quality | None = None,
+        *,
+        anew: bool = False,
     ) -> bool:
-        """Note that a paid resolve answered; author part and key stay as first fixed.
+        """Note that a paid resolve answered; author part and key stay as first fixed, the key unless `anew`.
 
         `rendition` is that of the video about to be published; None leaves what was noted.
         """
-        told = settling.Resolved(job.aweme_id, job.token, now, author_part, storage_key, thin, rendition)
+        told = settling.Resolved(job.aweme_id, job.token, now, author_part, storage_key, thin, rendition, anew)
         return await self._resolved(told)
 
     async def mark_stored(self, job: Job, now: float) -> bool:

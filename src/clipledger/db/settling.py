@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from sqlalchemy import Connection, bindparam, func, null, select, update
+from sqlalchemy import Boolean, Connection, bindparam, case, func, null, select, update
 from sqlalchemy.dialects.sqlite import Insert
 
 from clipledger.core.lifecycle import Settlement
@@ -35,7 +35,10 @@ class _Fenced(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A paid resolve answered: what it fixes for good, and the video to be published (None: as it was)."""
+    """A paid resolve answered: what it fixes for good, and the video to be published (None: as it was).
+
+    `anew`: nothing stands under the key that an earlier attempt fixed, and the post is of another kind.
+    """
 
     aweme_id: AwemeId
     token: int
@@ -44,6 +47,7 @@ class Resolved:
     storage_key: ObjectKey
     thin: bool
     rendition: str | None
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,9 @@ _RESOLVED = (
     .values(
         resolved_at=func.coalesce(_q.c.resolved_at, bindparam("now", type_=UtcTime)),
         author_part=func.coalesce(_q.c.author_part, bindparam("part")),
-        storage_key=func.coalesce(_q.c.storage_key, bindparam("key")),
+        storage_key=func.coalesce(
+            case((bindparam("anew", type_=Boolean), null()), else_=_q.c.storage_key), bindparam("key")
+        ),
         thin=bindparam("is_thin"),
         rendition=func.coalesce(bindparam("of_video"), _q.c.rendition),
     )
@@ -168,7 +174,7 @@ _SUMMARISE = (
 
 
 def mark_resolved(connection: Connection, rows: Sequence[Resolved]) -> list[bool]:
-    """Note the first resolve; key and author part stay as an earlier attempt fixed them."""
+    """Note the first resolve; key and author part stay as an earlier attempt fixed them, the key unless `anew`."""
     verdicts, _ = _fence(connection, rows)
     mine = [
         {
@@ -179,6 +185,7 @@ def mark_resolved(connection: Connection, rows: Sequence[Resolved]) -> list[bool
             "key": row.storage_key,
             "is_thin": row.thin,
             "of_video": row.rendition,
+            "anew": row.anew,
         }
         for row, held in zip(rows, verdicts, strict=True)
         if held

@@ -134,8 +134,8 @@ def _images_as_objects(body: Body, post: Post, _is_detail: bool) -> None:
         body["images"] = [{"url_list": [link], "width": 1080} for link in body["images"]]
 
 
-def _images_gone(body: Body, post: Post, _is_detail: bool) -> None:
-    if post.is_photo:
+def _images_gone(body: Body, post: Post, is_detail: bool) -> None:
+    if post.is_photo and is_detail:
         body["images"] = None
 
 

@@ -30,7 +30,7 @@ from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.net.cdn import Cdn
 from clipledger.stages.detail import Attempt, Detail
-from clipledger.stages.standing import standing_files
+from clipledger.stages.standing import claims_its_key, standing_files
 from clipledger.storage.spool import Spool
 
 EXPIRED_RESOLVES = 2
@@ -127,17 +127,25 @@ class Download:
         """Fix the keys in the row before the first byte is stored: a retry or a renamed handle meets them again."""
         author = job.author_part or layout.author_part(post.author.handle, post.author.id)
         key = _main_key(job.first_seen_day, author, post)
-        if job.storage_key not in (None, key):
-            raise NotMedia(f"was {job.storage_key}, is now said to be {'photos' if post.is_photo else 'a video'}")
+        moved = job.storage_key not in (None, key)
+        if moved:
+            await self._may_move(job, post)
         capture = _Capture(job, author, key, standing)
-        await self._note(capture, post, None)
+        await self._note(capture, post, None, anew=moved)
         return capture
 
-    async def _note(self, capture: _Capture, post: Post, rendition: Quality | None) -> None:
+    async def _may_move(self, job: Job, post: Post) -> None:
+        """Let a post that is now said to be of the other kind have another key, unless files stand under its first."""
+        now_is = "photos" if post.is_photo else "a video"
+        if (stands := await claims_its_key(self._store, job)) is not None:
+            raise NotMedia(f"now said to be {now_is}, but {stands} stands already and is kept")
+        self._events.emit("place_moved", aweme_id=job.aweme_id, key=job.storage_key, why=f"now said to be {now_is}")
+
+    async def _note(self, capture: _Capture, post: Post, rendition: Quality | None, *, anew: bool = False) -> None:
         """Write down where the post goes and which rendition its video will be, before it is published."""
         now = self._clock.now()
         if not await self._queue.mark_resolved(
-            capture.job, now, capture.author_part, capture.key, post.thin, rendition
+            capture.job, now, capture.author_part, capture.key, post.thin, rendition, anew=anew
         ):
             raise LeaseLost(f"{capture.job.aweme_id} was taken over")
         capture.rendition = rendition
