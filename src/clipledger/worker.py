@@ -60,8 +60,8 @@ class Stop:
         self.wake.set()
 
 
-class _Cut(Exception):
-    """Leave the jobs' TaskGroup by cancelling what is in it."""
+class Cut(Exception):
+    """Leave a TaskGroup by cancelling what is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Worker:
                     await self._let_finish()
                     if not self.stop.cut.is_set():
                         cutter.cancel()
-        except* _Cut:
+        except* Cut:
             pass
         finally:
             await self._give_back_dropped()
@@ -259,7 +259,7 @@ class Worker:
 
     async def _cutter(self) -> None:
         await self.stop.cut.wait()
-        raise _Cut
+        raise Cut
 
     async def _give_back_dropped(self) -> None:
         """Return what was cut. The video that met a bug is not among it: its lease is the evidence."""

@@ -170,6 +170,12 @@ class StorageFull(Halt):
     reason = Reason.STORAGE_FULL
 
 
+class Stopped(ClipledgerError):
+    """The run was told to stop before this was sent: nothing was bought."""
+
+    reason = Reason.SHUTDOWN
+
+
 class LeaseLost(ClipledgerError):
     """A settle that came too late: another worker owns the video now."""
 

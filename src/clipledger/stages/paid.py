@@ -21,6 +21,7 @@ from clipledger.core.errors import (
     Halt,
     MalformedReply,
     Reason,
+    Stopped,
     Throttled,
 )
 from clipledger.core.lifecycle import CallReason
@@ -37,13 +38,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """Why a call is made, and for what. `on_sent` is called once the call is in the ledger, before it is sent."""
+    """Why a call is made, and for what. `on_sent` is called once the call is in the ledger, before it is sent.
+
+    `stopping`: once it says so, the call is not sent any more.
+    """
 
     reason: CallReason
     aweme_id: AwemeId | None = None
     source: str | None = None
     token: int | None = None
     on_sent: Callable[[], None] | None = None
+    stopping: Callable[[], bool] | None = None
+
+    def check(self) -> None:
+        """Raise Stopped when whoever asked does not want the call any more."""
+        if self.stopping is not None and self.stopping():
+            raise Stopped("told to stop before the call was sent")
 
     def sent(self) -> None:
         """Tell whoever asked that the call is in the ledger."""
@@ -80,7 +90,7 @@ class PaidCalls:
     async def buy(self, call: ApiCall, purpose: Purpose, read: Callable[[Reply], T]) -> T:
         """Make one call and read its answer with `read`; the answer's errors are the row's outcome.
 
-        Raises CapReached before anything is sent, else what the API adapter or `read` raises. Once the key
+        Raises CapReached or Stopped before anything is sent, else what the API adapter or `read` raises. Once the key
         was refused or the balance was gone, every later call raises the same and nothing more is sent.
         """
         urgent = purpose.reason is CallReason.CANARY  # the outage that it is to notice may be over in seconds
@@ -88,6 +98,7 @@ class PaidCalls:
             await self._limiter.permit(urgent=urgent)
             if self._halted is not None:
                 raise type(self._halted)(self._halted.detail)
+            purpose.check()
             seq = await self._intend(call, purpose)
             purpose.sent()
             try:
