@@ -11,12 +11,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from clipledger.core.errors import CapReached, ClipledgerError, Halt, LeaseLost, StorageUnavailable
+from clipledger.core.errors import CapReached, ClipledgerError, Halt, LeaseLost, StorageUnavailable, Throttled
 from clipledger.core.lifecycle import Policy, after_failure, given_back
 from clipledger.core.model import AwemeId, Job, State
 from clipledger.core.ports import Clock
 from clipledger.db.queue import Queue
 from clipledger.events import Events
+from clipledger.stages.company import Company
 from clipledger.stages.detail import Attempt
 from clipledger.stages.download import Captured, Download
 from clipledger.stages.guard import Guard
@@ -98,6 +99,7 @@ class Worker:
         self._largest_bytes = 0
         self._open: dict[AwemeId, Attempt] = {}
         self._dropped: list[Attempt] = []
+        self._company = Company()
 
     @property
     def in_flight(self) -> int:
@@ -213,6 +215,7 @@ class Worker:
         self.tally.bytes += captured.bytes
         self._largest_bytes = max(self._largest_bytes, captured.bytes)
         self.stored.set()
+        self._company.succeeded()
         self._guard.delivered(job.aweme_id, whole=True)
         self._events.emit("stored", aweme_id=job.aweme_id, bytes=captured.bytes, files=captured.files)
 
@@ -220,6 +223,8 @@ class Worker:
         now = self._clock.now()
         if isinstance(error, StorageUnavailable) or (attempt.resolved and not isinstance(error, Halt)):
             self._guard.delivered(attempt.job.aweme_id, whole=False)
+        if isinstance(error, Throttled) and error.costly:
+            error.alone = self._company.is_alone(attempt.job.aweme_id)
         settlement = after_failure(
             attempt.job,
             error,

@@ -68,7 +68,7 @@ def test_an_archive_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
         config.set_main_option("path_separator", "os")
         command.upgrade(config, "0001")
         connection.exec_driver_sql(
-            "INSERT INTO archive_queue(aweme_id, source, state, added_at, due_at) VALUES ('7', '@a', 'pending', 'x', 'y')"
+            "INSERT INTO archive_queue(aweme_id, source, state, added_at, due_at) VALUES ('7', '@a', 'dead', 'x', '')"
         )
     engine.dispose()
     schema.migrate(path)

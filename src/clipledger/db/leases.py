@@ -103,6 +103,7 @@ _CLAIM = (
         _q.c.asked_url,
         _q.c.not_founds,
         _q.c.first_not_found_at,
+        _q.c.throttles,
         _q.c.hint,
     )
 )
@@ -149,6 +150,7 @@ def _job(row: Row[tuple[object, ...]]) -> Job:
         asked_url=row.asked_url,
         not_founds=row.not_founds,
         first_not_found_at=row.first_not_found_at,
+        throttles=row.throttles,
         hint=row.hint,
     )
 

@@ -30,6 +30,7 @@ _REVIVE = (
         crashes=0,
         not_founds=0,
         first_not_found_at=null(),
+        throttles=0,
         call_reason=CallReason.OPERATOR,
         settled_at=null(),
     )

@@ -154,7 +154,7 @@ _ACCOUNT = (
     (r"sign up to tikliveapi|api-key is not available", Misconfigured),
     (r"too many requests|requests? ?(?:/|per) ?(?:second|minute)", Throttled),
     (r"\b(?:balance|credits?|quotas?|exhausted|purchased?)\b", CreditsExhausted),
-    (r"\blimits?\b|too many", Throttled),
+    (r"\A(?!.*\b(?:age|adults?|mature|audience|viewers?|restricted)\b).*\blimits?\b|too many", Throttled),
     (r"\bapi[-_ ]?key", Misconfigured),
 )
 """What a message says of the account, first match wins. Two texts are known; the rest is guarded by words."""

@@ -27,6 +27,7 @@ class Door(StrEnum):
     LIST = "list"  # once per page of a list
     SHAPE = "shape"  # once per post object that is written
     LINK = "link"  # once per reply that holds links
+    POST = "post"  # once per post, for ever
     HD = "hd"  # once per post, for ever
     CDN = "cdn"  # once per fetch of a file
 
@@ -119,6 +120,11 @@ KINDS: tuple[Kind, ...] = (
         ("short_lived", "the links of this reply live so long", 90.0, "s"),
         ("dies_early", "links say hours, and die after", 120.0, "s"),
         ("foreign_host", "hdplay leads outside the known hosts"),
+    ),
+    *_kinds(
+        Door.POST,
+        ("one_post_429", "every call about this post is answered 429, while others get through", 3.0, "s told"),
+        ("one_post_cdn_429", "every file of this post is answered 429"),
     ),
     *_kinds(
         Door.HD,

@@ -32,6 +32,7 @@ from clipledger.db.samples import Sample, Samples
 from clipledger.events import Events
 from clipledger.limits import Limiter
 from clipledger.net.tiklive import TikLive
+from clipledger.stages.company import Company
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ T = TypeVar("T")
 class Purpose:
     """Why a call is made, and for what. `on_sent` is called once the call is in the ledger, before it is sent.
 
-    `stopping`: once it says so, the call is not sent any more.
+    `throttles`: how often the post met a 429 before. `stopping`: once it says so, the call is not sent any more.
     """
 
     reason: CallReason
@@ -49,6 +50,7 @@ class Purpose:
     token: int | None = None
     on_sent: Callable[[], None] | None = None
     stopping: Callable[[], bool] | None = None
+    throttles: int = 0
 
     def check(self) -> None:
         """Raise Stopped when whoever asked does not want the call any more."""
@@ -85,6 +87,7 @@ class PaidCalls:
         self._day_cap, self._run_cap = day_cap, run_cap
         self._open = 0
         self._halted: Halt | None = None
+        self._company = Company()
         self.spent = 0
 
     async def buy(self, call: ApiCall, purpose: Purpose, read: Callable[[Reply], T]) -> T:
@@ -108,6 +111,7 @@ class PaidCalls:
                 await self._tell(call, purpose, error)
                 raise
             await self._settle(seq, CallOutcome.OK, 1)
+            self._company.succeeded()
             await self._limiter.succeeded()
             return answer
 
@@ -134,12 +138,18 @@ class PaidCalls:
             raise
 
     async def _tell(self, call: ApiCall, purpose: Purpose, error: ClipledgerError) -> None:
-        """Send nothing more after a Halt; slow everybody down after a 429; keep the sample of an unknown shape."""
+        """Send nothing more after a Halt; slow everybody down after a 429; keep the sample of an unknown shape.
+
+        A post that meets a 429 again while others get through slows nobody down.
+        """
         if isinstance(error, Halt):
             self._halted = error
         elif isinstance(error, Throttled):
-            self._events.emit("throttled", endpoint=call.path, retry_after_s=error.retry_after_s)
-            await self._limiter.throttled(error.retry_after_s, self._jitter())
+            error.alone = purpose.aweme_id is not None and self._company.is_alone(purpose.aweme_id)
+            told = {"endpoint": call.path, "retry_after_s": error.retry_after_s, "alone": error.alone}
+            self._events.emit("throttled", **told)
+            if not (error.alone and purpose.throttles):
+                await self._limiter.throttled(error.retry_after_s, self._jitter())
         elif isinstance(error, MalformedReply):
             self._events.emit("malformed", endpoint=call.path, aweme_id=purpose.aweme_id, why=error.detail)
             now, body = self._clock.now(), error.sample
