@@ -203,7 +203,7 @@ def crew(
         worker,
         archive.queue,
         guard,
-        _download(archive, Detail(paid, guard, clock, lean=settings.capture.lean), cdn, events),
+        _download(archive, Detail(paid, guard, clock, lean=settings.capture.lean), cdn, events, guard),
         clock,
         events,
         policy,
@@ -248,7 +248,7 @@ EXTRA_JOBS = 4
 """Jobs in flight beyond the download slots: enough to hide the resolve, few enough that links stay young."""
 
 
-def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events) -> Download:
+def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events, guard: Guard) -> Download:
     capture = archive.settings.capture
     return Download(
         detail,
@@ -259,6 +259,7 @@ def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events) -> Dow
         archive.clock,
         events,
         CaptureChoice(capture.quality, capture.covers, capture.audio),
+        guard,
         slots=archive.settings.cdn.concurrency,
     )
 

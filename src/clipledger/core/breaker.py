@@ -31,6 +31,9 @@ MALFORMED_MAX = 3
 """So many distinct ids with a reply of unknown shape, within the window, mean a changed API."""
 
 
+REFUSED_MAX = 3
+"""Links of so many posts refused, and no file delivered meanwhile: it is not the links' age, new ones would not help."""
+
 NEIGHBOURS = 2
 """A not-found is believed at one asking where so many resolves sent just before it, and just after it, found
 living posts: two in three, at a natural tenth gone. An outage of more than one call leaves none such."""

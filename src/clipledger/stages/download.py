@@ -2,8 +2,9 @@
 
 A signed link stays inside `act`. Whatever fails leaves as one of our errors; the worker above decides
 what it means. Nothing here retries but two things: an expired link is resolved again at once (twice at
-most, the reason recorded), and an upload is repeated in place, because the credit is spent by then.
-What an earlier attempt published stands and is kept: files are never fetched twice or replaced.
+most, the reason recorded, and not while the CDN refuses everybody), and an upload is repeated in place,
+because the credit is spent by then. What an earlier attempt published stands and is kept: files are never
+fetched twice or replaced.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.net.cdn import Cdn
 from clipledger.stages.detail import Attempt, Detail
+from clipledger.stages.guard import Guard
 from clipledger.stages.standing import claims_its_key, standing_files
 from clipledger.storage.spool import Spool
 
@@ -75,9 +77,11 @@ class Download:
         clock: Clock,
         events: Events,
         choice: CaptureChoice,
+        guard: Guard,
         *,
         slots: int,
     ) -> None:
+        self._guard = guard
         self._detail, self._queue, self._store, self._spool = detail, queue, store, spool
         self._cdn, self._clock, self._events, self._choice = cdn, clock, events, choice
         self._slots = asyncio.Semaphore(slots)
@@ -94,7 +98,7 @@ class Download:
                 await self._fetch_missing(capture, post)
                 break
             except UrlExpired:
-                if not resolves_left:
+                if not self._guard.link_refused(attempt.job.aweme_id) or not resolves_left:
                     raise
                 post = await self._detail.resolve(attempt, CallReason.URL_EXPIRED)
         return await self._complete(capture, post)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clipledger.core import parse
-from clipledger.core.breaker import NEIGHBOURS, WINDOW, Answer, Mood, Outcome, Window, is_vouched_for
+from clipledger.core.breaker import NEIGHBOURS, REFUSED_MAX, WINDOW, Answer, Mood, Outcome, Window, is_vouched_for
 from clipledger.core.errors import Gone, MalformedReply, Outage, Reason, Throttled, Transient
 from clipledger.core.lifecycle import CallReason, Policy
 from clipledger.core.links import post_url
@@ -56,6 +56,7 @@ class Guard:
         self._resolves, self._deliveries = Window(), Window()
         self._suspects = True  # there may be some from before
         self._unvouched = False  # a run of not-founds was seen, and not every canary asked was alive
+        self._refused: set[AwemeId] = set()  # whose links were refused since a file was last delivered
         self._open: str | None = None
         self._probes_left = PROBES
 
@@ -82,8 +83,18 @@ class Guard:
 
     def delivered(self, aweme_id: AwemeId, *, whole: bool) -> None:
         """Note whether a resolved post's bytes came whole."""
+        if whole:
+            self._refused.clear()
         answer = Answer.ALIVE if whole else Answer.FAILED
         self._deliveries = self._deliveries.observe(Outcome(self._clock.now(), answer, aweme_id))
+
+    def link_refused(self, aweme_id: AwemeId) -> bool:
+        """Note that the CDN no longer honours a post's link; say whether a new one is worth a credit now.
+
+        It is while other files are delivered: then the link was too old. Where every link is refused it is not.
+        """
+        self._refused.add(aweme_id)
+        return self._open is None and len(self._refused) < REFUSED_MAX
 
     async def admit(self, in_flight: int) -> int | None:
         """Say how many more jobs may be claimed: None for no limit. Raises Outage while the breaker is open."""
@@ -97,7 +108,8 @@ class Guard:
         if mood in (Mood.BURST, Mood.DOUBT) and self._suspects:
             await self._question(mood)
         await self._confirm(self._resolves.healthy_before())
-        return None
+        # While every link is refused, one at a time finds out whether they are honoured again.
+        return None if len(self._refused) < REFUSED_MAX else max(0, 1 - in_flight)
 
     async def close(self, *, older_than_s: float = 0.0) -> int:
         """Settle the suspects when nothing is due now; give how many stay unconfirmed.
