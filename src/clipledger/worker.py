@@ -232,7 +232,7 @@ class Worker:
             now=now,
             policy=self._policy,
             jitter=self._jitter(),
-            outage=self._guard.is_open,
+            outage=self._guard.excuses(error),
         )
         if isinstance(error, Halt):
             self.halt(error)

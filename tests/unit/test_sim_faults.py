@@ -156,6 +156,7 @@ PROBES: dict[str, Callable[[World], bool]] = {
     "short_lived": _link("cover", 91),
     "dies_early": _link("play", 121),
     "foreign_host": lambda w: any(".example/" in detail(w, i).get("hdplay", "") for i in living(w, "video")[:20]),
+    "partial_block": lambda w: b"Not found post" in _reply(w).body,
     "one_post_429": lambda w: _reply(w).status == 429,
     "one_post_cdn_429": _cdn(lambda r: r.status == 429),
     "hd_403": _hd(lambda r, _: r.status == 403),

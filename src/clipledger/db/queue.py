@@ -159,10 +159,14 @@ class Queue:
         return await self._db.write(lambda connection: suspects.recheck(connection, ids, now)) if ids else 0
 
     async def acquit_suspects(
-        self, now: float, due_at: float, reason: Reason | None = None, *, count: bool = False
+        self, now: float, due_at: float, reason: Reason | None = None, *, count: bool = False, every_s: float = 0.0
     ) -> int:
-        """Put every suspect back, due at `due_at`; `count` when the answer was not an outage's. Return how many."""
-        return await self._sweep(lambda connection: suspects.acquit(connection, now, due_at, reason, count, CHUNK))
+        """Put every suspect back, due at `due_at`; `count` when the answer was not an outage's. Return how many.
+
+        Nobody is counted more often than once in `every_s`.
+        """
+        step = partial(suspects.acquit, now=now, due_at=due_at, reason=reason, every_s=every_s if count else None)
+        return await self._sweep(lambda connection: step(connection, limit=CHUNK))
 
     async def _sweep(self, step: Callable[[Connection], int]) -> int:
         total = 0
@@ -202,6 +206,14 @@ class Queue:
     async def failures(self, limit: int, reason: Reason | None = None) -> list[Failure]:
         """List dead letters, the latest first."""
         return await self._db.read(lambda connection: standing.failures(connection, limit, reason))
+
+    async def unacknowledged(self) -> int:
+        """Count the dead that no operator has taken note of."""
+        return await self._db.read(standing.unacknowledged)
+
+    async def acknowledge(self, which: Sequence[AwemeId] | Reason | None, now: float) -> int:
+        """Note that the operator knows of the dead: those named, or of one reason, or all. Return how many."""
+        return await self._db.write(lambda connection: settling.acknowledge(connection, which, now))
 
     async def letter(self, aweme_id: AwemeId) -> Failure | None:
         """Look one dead letter up."""

@@ -156,6 +156,7 @@ def _bury(insert: InsertInto) -> Insert:
             "died_at": told.died_at,
             "source": told.source,
             "summarised_at": None,
+            "acknowledged_at": None,
         },
     )
 
@@ -171,6 +172,13 @@ _SUMMARISE = (
         )
     )
     .values(detail="", summarised_at=bindparam("now", type_=UtcTime))
+)
+
+
+_ACKNOWLEDGE = (
+    update(dead_letters)
+    .where(dead_letters.c.acknowledged_at.is_(None))
+    .values(acknowledged_at=bindparam("now", type_=UtcTime))
 )
 
 
@@ -226,6 +234,16 @@ def bury(connection: Connection, burials: Sequence[Burial]) -> None:
 def summarise_letters(connection: Connection, before: float, now: float, limit: int) -> int:
     """Drop the detail of dead letters older than `before`; return how many. Id, reason and date stay for ever."""
     return connection.execute(_SUMMARISE, {"before": before, "now": now, "n": limit}).rowcount
+
+
+def acknowledge(connection: Connection, which: Sequence[AwemeId] | str | None, now: float) -> int:
+    """Note that the operator knows of dead letters: those of some ids, of one reason, or all; return how many."""
+    statement = _ACKNOWLEDGE
+    if isinstance(which, str):
+        statement = statement.where(dead_letters.c.reason == which)
+    elif which is not None:
+        statement = statement.where(dead_letters.c.aweme_id.in_(list(which)))
+    return connection.execute(statement, {"now": now}).rowcount
 
 
 def _fence(connection: Connection, rows: Sequence[_Fenced]) -> tuple[list[bool], Mapping[AwemeId, _Held]]:

@@ -123,6 +123,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     *_kinds(
         Door.POST,
+        ("partial_block", "the post answers 'Not found post' as long as this lasts, alive or not"),
         ("one_post_429", "every call about this post is answered 429, while others get through", 3.0, "s told"),
         ("one_post_cdn_429", "every file of this post is answered 429"),
     ),
