@@ -116,7 +116,8 @@ async def _ending(archive: Archive, tally: Tally, interrupted: bool) -> Exit:
     if interrupted:
         return Exit.INTERRUPTED
     counts = await archive.queue.counts()
-    open_ids = sum(counts[state] for state in (State.PENDING, State.RUNNING, State.STORED, State.DEAD))
+    open_ids = sum(counts[state] for state in (State.PENDING, State.RUNNING, State.STORED))
+    open_ids += await archive.queue.unacknowledged()
     failing = any(source.last_reason is not None for source in await archive.sources.all())
     return Exit.UNFINISHED if open_ids or failing else Exit.OK
 

@@ -132,6 +132,7 @@ _READ = select(_s.c.pass_started_at).where(
     _s.c.source == bindparam("name"), _s.c.pass_end.is_not(None), _s.c.failures == 0, _s.c.kind != "link"
 )
 _RESCHEDULE = update(_s).where(_s.c.source == bindparam("name")).values(next_at=bindparam("due", type_=UtcTime))
+_READ_NOW = _RESCHEDULE.where(_s.c.kind.not_in(NEVER_LISTED)).values(failures=0)
 _ALL = select(_s).order_by(_s.c.source)
 _CLAIM = (
     update(_s)
@@ -226,6 +227,16 @@ class Sources:
     async def all(self) -> list[SourceRow]:
         """List every source by name."""
         return await self._db.read(lambda connection: [SourceRow(*row) for row in connection.execute(_ALL)])
+
+    async def remove(self, source: str) -> bool:
+        """Stop reading a source; what it showed stays. False when it is not registered."""
+        gone = delete(_s).where(_s.c.source == source)
+        return await self._db.write(lambda connection: connection.execute(gone).rowcount == 1)
+
+    async def read_now(self, source: str, now: float) -> bool:
+        """Make a source due, whatever it waits for; False when it has no list or is not registered."""
+        asked = {"name": source, "due": now}
+        return await self._db.write(lambda connection: connection.execute(_READ_NOW, asked).rowcount == 1)
 
     async def claim_due(self, now: float, lease_s: float, worker: str) -> SourceJob | None:
         """Claim the source that has been due longest; None when none is due. An expired lease is no obstacle."""
