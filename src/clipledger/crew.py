@@ -27,7 +27,7 @@ from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
-from clipledger.worker import GRACE_S, Cut, Tally, Worker, wait_for
+from clipledger.worker import BEAT_S, GRACE_S, Cut, Tally, Worker, wait_for
 
 ROLES = ("listing", "capture", "metadata", "janitor")
 
@@ -153,7 +153,9 @@ class Crew:
         """Renew the leases of the sources being read: a pause after a 429 can outlast them."""
         lease_s = self._settings.queue.lease_s
         while True:
-            await self._clock.sleep(lease_s / 3)
+            renewed_at = self._clock.now()
+            while self._clock.now() - renewed_at < lease_s / 3:
+                await self._clock.sleep(min(lease_s / 3, BEAT_S))
             if self._reading:
                 await self._sources.renew(list(self._reading.values()), self._clock.now(), lease_s)
 
@@ -247,6 +249,7 @@ class Crew:
         await self._janitor.act()
         while self._plan.follow and not self.worker.stop:
             await self._pause(parse_duration(self._settings.janitor.every))
+            await self.worker.renew()  # before anybody's lease is called over: this machine may have slept
             await self._janitor.act()
 
     async def _soon(self, due_at: float | None) -> bool:

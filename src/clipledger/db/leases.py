@@ -190,7 +190,9 @@ _orphans = select(
     _q.c.state == State.RUNNING,
 )
 _EXPIRED = (
-    _orphans.where(_q.c.lease_until < bindparam("now", type_=UtcTime))
+    _orphans.where(
+        _q.c.lease_until < bindparam("now", type_=UtcTime), _q.c.worker.not_in(bindparam("spare", expanding=True))
+    )
     .order_by(_q.c.lease_until)
     .limit(bindparam("n"))
     .with_for_update(skip_locked=True, of=_q)
@@ -222,9 +224,11 @@ _UNKNOWN_OF_WORKER = _UNKNOWN.where(paid_calls.c.worker == bindparam("by"))
 _FREE_SOURCES = update(sources).where(sources.c.worker == bindparam("by")).values(worker=null(), lease_until=null())
 
 
-def release_expired(connection: Connection, now: float, crashes_max: int, limit: int) -> Released:
-    """Take back at most `limit` videos whose lease ran out."""
-    rows = connection.execute(_EXPIRED, {"now": now, "n": limit}).all()
+def release_expired(
+    connection: Connection, now: float, crashes_max: int, limit: int, spare: Sequence[str] = ()
+) -> Released:
+    """Take back at most `limit` videos whose lease ran out, but for those of the workers in `spare`."""
+    rows = connection.execute(_EXPIRED, {"now": now, "n": limit, "spare": list(spare)}).all()
     return _crashed(connection, rows, now, crashes_max)
 
 

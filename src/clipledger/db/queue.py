@@ -68,9 +68,16 @@ class Queue:
             return set()
         return await self._db.write(lambda connection: leases.renew(connection, jobs, now + lease_s))
 
-    async def release_expired(self, now: float, crashes_max: int, limit: int = CHUNK) -> Released:
-        """Take back videos whose lease ran out, at most `limit`; one that keeps killing workers is dead."""
-        return await self._db.write(lambda connection: leases.release_expired(connection, now, crashes_max, limit))
+    async def release_expired(
+        self, now: float, crashes_max: int, limit: int = CHUNK, *, spare: Sequence[str] = ()
+    ) -> Released:
+        """Take back videos whose lease ran out, at most `limit`; one that keeps killing workers is dead.
+
+        Those of the workers in `spare` are left alone.
+        """
+        return await self._db.write(
+            lambda connection: leases.release_expired(connection, now, crashes_max, limit, spare)
+        )
 
     async def release_worker(self, worker: str, now: float, crashes_max: int) -> Released:
         """Take back all that a worker known to be dead held: videos, sources, open calls."""

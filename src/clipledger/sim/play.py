@@ -130,6 +130,7 @@ class Play:
         self._wire, self._listeners = wire, [listener] if listener is not None else []
         self._epoch: float = START
         self._loop: TimeLoop | None = None
+        self._clock: SimClock | None = None
         self._begun = 0
         self.world = World(
             seed,
@@ -153,6 +154,12 @@ class Play:
     def wait(self, seconds: float) -> None:
         """Let time pass with nobody at work."""
         self._epoch += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Let the wall clock jump during a run, as when the machine slept."""
+        self._epoch += seconds
+        if self._clock is not None:
+            self._clock.jump(seconds)
 
     def turn(self, **switches: str) -> None:
         """Turn switches of the world, as `/_sim/control` takes them."""
@@ -200,6 +207,7 @@ class Play:
             loop.call_later(stop_after_s, cast.stop)
 
         async def main(clock: SimClock) -> None:
+            self._clock = clock
             async with asyncio.TaskGroup() as meanwhile:
                 others = [meanwhile.create_task(_later(clock, *each)) for each in (during or {}).items()]
                 async with asyncio.TaskGroup() as processes:

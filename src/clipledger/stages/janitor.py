@@ -21,6 +21,9 @@ from clipledger.storage.spool import Spool
 
 BATCH = 1000
 
+HUNG_S = 600.0
+"""A process that lives has so long to renew its leases after a look of ours: it beats every few seconds."""
+
 ABANDONED_S = 3600.0
 """A call that is open for so long has lost its worker, on whatever machine: no deadline is near it."""
 
@@ -52,6 +55,9 @@ class Janitor:
     ) -> None:
         self._archive, self._queue, self._credits, self._spool = archive, queue, credits, spool
         self._clock, self._events, self._policy = clock, events, policy
+        self._late_s = parse_duration(settings.janitor.every) + settings.queue.lease_s
+        self._met: dict[str, float] = {}  # when each living worker of this machine was met first
+        self._looked_at: float | None = None
         self._parts_after_s = parse_duration(settings.janitor.parts_after)
         self._letters_keep_s = parse_duration(settings.janitor.dead_letters_keep)
 
@@ -77,8 +83,20 @@ class Janitor:
             released = await self._queue.release_worker(worker, self._clock.now(), self._policy.crashes_max)
             presence.forget(self._archive, worker)
             back, dead = back + released.given_back, dead + released.dead
-        released = await self._queue.release_expired(self._clock.now(), self._policy.crashes_max, BATCH)
+        now, spared = self._clock.now(), self._spared()
+        released = await self._queue.release_expired(now, self._policy.crashes_max, BATCH, spare=spared)
         return back + released.given_back, dead + released.dead
+
+    def _spared(self) -> list[str]:
+        """Name the workers whose leases may have run out while this machine slept: their processes live.
+
+        One that has been alive at our looks for longer than `HUNG_S`, and let its lease run out, hangs.
+        """
+        now, alive = self._clock.now(), presence.live_workers(self._archive)
+        self._met = {worker: self._met.get(worker, now) for worker in alive}
+        looked_at, self._looked_at = self._looked_at, now
+        slept = looked_at is None or now - looked_at > self._late_s
+        return alive if slept else [worker for worker in alive if now - self._met[worker] < HUNG_S]
 
     async def _sweep_parts(self) -> tuple[int, int]:
         count = size = 0
