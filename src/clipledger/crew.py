@@ -94,6 +94,8 @@ class Crew:
     async def run(self) -> Tally:
         """Do the due work of all roles; what halted the run, if anything, is in the tally."""
         await self._janitor.recover()
+        if self._capturing:
+            await self._janitor.revive()
         await self._guard.load()
         in_order = False
         try:
@@ -251,6 +253,7 @@ class Crew:
             await self._pause(parse_duration(self._settings.janitor.every))
             await self.worker.renew()  # before anybody's lease is called over: this machine may have slept
             await self._janitor.act()
+            await self._janitor.revive()
 
     async def _soon(self, due_at: float | None) -> bool:
         """Sleep towards the next due moment; False when it is too far off for this run, or there is none."""

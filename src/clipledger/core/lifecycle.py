@@ -37,7 +37,7 @@ TRANSITIONS: frozenset[tuple[State | None, State, str]] = frozenset(
         (State.STORED, State.PENDING, "its sidecar is not there"),
         (State.RUNNING, State.DEAD, "attempts used up, said to be gone for days, or it killed three workers"),
         (State.PENDING, State.DEAD, "suspicion confirmed"),
-        (State.DEAD, State.PENDING, "put back by the operator"),
+        (State.DEAD, State.PENDING, "put back by the operator, or asked again later"),
         (State.PENDING, State.WITHHELD, "withheld by the operator"),
         (State.ARCHIVED, State.WITHHELD, "withdrawn"),
         (State.DEAD, State.WITHHELD, "withheld by the operator"),

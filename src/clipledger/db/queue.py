@@ -127,6 +127,10 @@ class Queue:
         if ids:
             await self._db.write(lambda connection: retries.refund(connection, ids))
 
+    async def recheck_gone(self, nth: int, died_before: float, now: float) -> int:
+        """Have gone posts asked again, `nth` times asked since, that first died before a moment; return how many."""
+        return await self._sweep(lambda connection: retries.recheck_gone(connection, nth, died_before, now, CHUNK))
+
     async def unstore(self, aweme_id: AwemeId, detail: str, now: float) -> bool:
         """Put a stored video back whose sidecar is not there; False when it is not stored."""
         return await self._db.write(lambda connection: retries.unstore(connection, aweme_id, detail, now))

@@ -138,8 +138,8 @@ class Guard:
             await self._trip(_API, self._resolves.evidence())
         if self._suspects:
             await self._judge_share()
-        # Where a part is known to be blocked, a few gone in a row tell nothing new.
-        if self._suspects and (mood is Mood.BURST or (mood is Mood.DOUBT and not self._partial)):
+        # Where a part is known to be blocked, many gone tell nothing new: nobody is believed dead meanwhile.
+        if self._suspects and not self._partial and mood in (Mood.BURST, Mood.DOUBT):
             await self._question(mood)
         await self._confirm(self._resolves.healthy_before())
         # While every link is refused, one at a time finds out whether they are honoured again.

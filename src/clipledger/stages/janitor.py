@@ -58,6 +58,7 @@ class Janitor:
         self._late_s = parse_duration(settings.janitor.every) + settings.queue.lease_s
         self._met: dict[str, float] = {}  # when each living worker of this machine was met first
         self._looked_at: float | None = None
+        self._recheck_s = [parse_duration(text) for text in settings.queue.recheck_gone]
         self._parts_after_s = parse_duration(settings.janitor.parts_after)
         self._letters_keep_s = parse_duration(settings.janitor.dead_letters_keep)
 
@@ -86,6 +87,15 @@ class Janitor:
         now, spared = self._clock.now(), self._spared()
         released = await self._queue.release_expired(now, self._policy.crashes_max, BATCH, spare=spared)
         return back + released.given_back, dead + released.dead
+
+    async def revive(self) -> int:
+        """Have gone posts asked again at the times that `queue.recheck_gone` names; give how many."""
+        now, revived = self._clock.now(), 0
+        for nth, delay_s in enumerate(self._recheck_s):
+            revived += await self._queue.recheck_gone(nth, now - delay_s, now)
+        if revived:
+            self._events.emit("asked_again_after_death", ids=revived)
+        return revived
 
     def _spared(self) -> list[str]:
         """Name the workers whose leases may have run out while this machine slept: their processes live.
