@@ -42,7 +42,7 @@ def test_a_block_of_some_posts_kills_hardly_anybody(share: float, folder: Path) 
     assert asked[0] <= 100, "at most ten in two hundred resolves, and ten for each new run"
     play.wait(4 * HOUR_S)
     play.run_to_the_end(12)
-    assert "pending" not in play.states() and killed_alive(play) <= 6
+    assert killed_alive(play) <= 6 and play.states()["archived"] >= 600, "what is gone waits for its third look"
     dead_in_truth = sum(not play.world.truth(a).alive for (a,) in play.rows("SELECT aweme_id FROM archive_queue"))
     assert play.states().get("dead", 0) <= dead_in_truth + 6
 
