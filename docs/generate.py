@@ -412,6 +412,7 @@ _DOORS: Mapping[str, str] = {
     "list": "rolled at every page of a list",
     "shape": "rolled for every post object that is written",
     "link": "rolled for every reply that holds links",
+    "post": "decided once per post, for ever",
     "hd": "decided once per post, for ever",
     "cdn": "rolled at every fetch of a file",
 }

@@ -31,7 +31,7 @@ from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
-from clipledger.worker import Tally, Worker, wait_for
+from clipledger.worker import GRACE_S, Cut, Tally, Worker, wait_for
 
 _SPENDING = frozenset({"listing", "capture"})
 """The roles that a pause holds back."""
@@ -92,6 +92,7 @@ class Crew:
         self._policy, self._jitter = policy, jitter
         self._paid, self._samples = paid, samples
         self._reading: dict[str, SourceJob] = {}
+        self._freed = asyncio.Event()  # a source was freed: another lister may find it due
         self._listers = LISTERS if "listing" in plan.roles else 0
         self._capturing = "capture" in plan.roles
         self._membership = enrol(self._doing)
@@ -105,6 +106,8 @@ class Crew:
     async def run(self) -> Tally:
         """Do the due work of all roles; what halted the run, if anything, is in the tally."""
         await self._janitor.recover()
+        if self._capturing:
+            await self._janitor.revive()
         await self._guard.load()
         await self._hear()
         in_order = False
@@ -199,19 +202,43 @@ class Crew:
         """Renew the leases of the sources being read: a pause after a 429 can outlast them."""
         lease_s = self._settings.queue.lease_s
         while True:
-            await self._clock.sleep(lease_s / 3)
+            renewed_at = self._clock.now()
+            while self._clock.now() - renewed_at < lease_s / 3:
+                await self._clock.sleep(min(lease_s / 3, BEAT_S))
             if self._reading:
                 await self._sources.renew(list(self._reading.values()), self._clock.now(), lease_s)
 
     async def _list(self) -> None:
+        """Read sources until none is due; cut at the second stop request, or when the grace after the first is over."""
         try:
-            while not self.worker.stop:
-                if self.worker.held:
-                    await self._pause(_IDLE_S)
-                elif not await self._list_one() and not await self._soon(await self._sources.next_due_at()):
-                    return
+            async with asyncio.TaskGroup() as group:
+                cutter = group.create_task(self._cutter())
+                await self._list_all()
+                cutter.cancel()
+        except* Cut:
+            pass  # what was being read is freed when the crew leaves
         finally:
             self._listers -= 1
+
+    async def _cutter(self) -> None:
+        await self.worker.stop.asked.wait()
+        await wait_for(self.worker.stop.cut, GRACE_S)
+        raise Cut
+
+    async def _list_all(self) -> None:
+        while not self.worker.stop:
+            self._freed.clear()
+            if self.worker.held:
+                await self._pause(_IDLE_S)
+            elif not await self._list_one() and not await self._list_soon():
+                return
+
+    async def _list_soon(self) -> bool:
+        """Wait for a source to fall due or to be freed; False when this run waits for none."""
+        if not self._reading:
+            return await self._soon(await self._sources.next_due_at())
+        await wait_for(self._freed, _IDLE_S)
+        return True
 
     async def _list_one(self) -> bool:
         """Read one due source; False when none is due."""
@@ -226,6 +253,7 @@ class Crew:
             self._events.emit("lease_lost", source=job.source)
         finally:
             del self._reading[job.source]
+            self._freed.set()
         self.worker.stop.wake.set()
         return True
 
@@ -276,18 +304,17 @@ class Crew:
         await self._janitor.act()
         while self._plan.follow and not self.worker.stop:
             await self._pause(parse_duration(self._settings.janitor.every))
+            await self.worker.renew()  # before anybody's lease is called over: this machine may have slept
             await self._janitor.act()
+            await self._janitor.revive()
 
     async def _soon(self, due_at: float | None) -> bool:
         """Sleep towards the next due moment; False when it is too far off for this run, or there is none."""
         wait_s = _IDLE_S if due_at is None else max(due_at - self._clock.now(), 0.0)
-        if self._plan.follow:
-            await self._pause(min(max(wait_s, _SETTLE_S), _IDLE_S))
-            return not self.worker.stop
-        if due_at is None or wait_s > PATIENCE_S:
+        if not self._plan.follow and (due_at is None or wait_s > PATIENCE_S):
             return False
-        await self._pause(max(wait_s, _SETTLE_S))
-        return True
+        await self._pause(min(max(wait_s, _SETTLE_S), _IDLE_S))
+        return not self.worker.stop
 
     async def _pause(self, seconds: float) -> None:
         await wait_for(self.worker.stop.asked, seconds)

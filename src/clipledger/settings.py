@@ -120,6 +120,9 @@ class Queue(_Section):
 
     lease_s: float = Field(60.0, ge=5, le=3600, description="a worker silent this long has lost its videos, seconds")
     attempts_max: int = Field(5, ge=1, le=100, description="failed attempts before an id is dead")
+    recheck_gone: list[Duration] = Field(
+        [], description='ask for a gone post again so long after it died, such as ["24h", "7d", "30d"]; empty: never'
+    )
     retry_base_s: float = Field(
         5.0, gt=0, le=3600, description="wait after the first failed attempt, seconds; quadruples with each further one"
     )

@@ -1,46 +1,27 @@
-"""Put the parts together: the only place (with the CLI and the scenarios) where concrete things are built.
+"""Put the parts together that work on an opened archive: the only place (with the CLI and the scenarios) for it.
 
-`Archive` is an opened archive: settings, database, store. `crew` adds what it takes to work on it.
 Must not: decide anything, or be imported by what it wires.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random  # noqa: TID251 - the one source of jitter, handed down as an argument
 import socket
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
-from clipledger import presence
-from clipledger import settings as settings_file
-from clipledger.core.errors import Misconfigured, StorageFull
-from clipledger.core.lifecycle import CaptureChoice, Policy
+from clipledger.archive import Archive
+from clipledger.core.lifecycle import CaptureChoice
 from clipledger.core.model import ApiKey
-from clipledger.core.ports import Clock, ObjectStore, Wire
+from clipledger.core.ports import Clock, Wire
 from clipledger.crew import Crew, Plan
-from clipledger.db import schema
-from clipledger.db.books import Books
-from clipledger.db.catalog import Catalog
 from clipledger.db.clock import WARN_S, SharedClock
-from clipledger.db.credits import Credits
-from clipledger.db.database import Database
-from clipledger.db.members import Members
-from clipledger.db.meta import Meta
 from clipledger.db.paces import PaceRow
-from clipledger.db.queue import Queue
-from clipledger.db.samples import Samples
-from clipledger.db.sources import Sources
-from clipledger.db.sweeps import Sweeps
-from clipledger.db.switches import Switches
 from clipledger.events import Events
-from clipledger.limits import Limiter, Pause
+from clipledger.limits import Limiter
 from clipledger.membership import Membership, Place
 from clipledger.net.cdn import Cdn, FetchLimits
 from clipledger.net.tiklive import TikLive
@@ -52,56 +33,10 @@ from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
-from clipledger.stages.proving import prove, remembered
 from clipledger.stages.sweeping import Sweeper
 from clipledger.stages.verify import Verify
-from clipledger.storage import Options, is_remote, open_store
 from clipledger.storage.paced import PacedStore
-from clipledger.storage.probe import StoreProbe
-from clipledger.storage.spool import Spool
 from clipledger.worker import Caps, Worker
-
-_UUID_KEY = "archive_uuid"
-
-
-class SystemClock:
-    """The wall clock."""
-
-    def now(self) -> float:
-        """Give unix seconds."""
-        return time.time()  # noqa: TID251 - this is the Clock
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep for real."""
-        await asyncio.sleep(seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """An opened archive."""
-
-    folder: Path
-    uuid: str
-    settings: Settings
-    clock: Clock
-    db: Database
-    meta: Meta
-    queue: Queue
-    sources: Sources
-    catalog: Catalog
-    credits: Credits
-    books: Books
-    switches: Switches
-    samples: Samples
-    members: Members
-    sweeps: Sweeps
-    store: ObjectStore
-    spool: Spool
-
-    @property
-    def policy(self) -> Policy:
-        """Give the operator's numbers to the decisions."""
-        return Policy(self.settings.queue.attempts_max, self.settings.queue.retry_base_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,98 +46,6 @@ class Limits:
     videos: int | None = None
     credits: int | None = None
     bytes: int | None = None
-
-
-def create_archive(folder: Path, clock: Clock) -> bool:
-    """Lay down an archive: settings, database, UUID. Changes nothing that is there; says whether it was new."""
-    try:
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        file = folder / settings_file.FILE_NAME
-        if not file.exists():
-            file.write_text(settings_file.template(), encoding="utf-8")
-    except OSError as error:
-        raise StorageFull(f"cannot make an archive in {folder}: {error.strerror}") from error
-    name = presence.private_folder(folder) / "uuid"
-    if name.exists():
-        return False
-    url = database_url(folder, settings_file.load(folder))
-    # What the database says, not what was just thrown: an earlier init may have died between the two.
-    identity = schema.create(url, now=clock.now(), archive_uuid=str(uuid.uuid4()))
-    name.write_text(identity + "\n", encoding="ascii")
-    return True
-
-
-@asynccontextmanager
-async def open_archive(
-    folder: Path,
-    clock: Clock | None = None,
-    store: ObjectStore | None = None,
-    jitter: Callable[[], float] = random.random,
-) -> AsyncIterator[Archive]:
-    """Open an archive; Misconfigured with one clear line when there is none, or it is not whole.
-
-    `clock` None: the wall clock, on a database server corrected to the server's. `store` stands for the one
-    that the settings name: a play's.
-    """
-    settings = settings_file.load(folder)
-    identity = identity_of(folder)
-    patience_s = settings.database.patience_s
-    async with Database.open(database_url(folder, settings), patience_s=patience_s, jitter=jitter) as db:
-        meta = Meta(db)
-        if clock is None:
-            clock = await _one_clock(db)
-        if (known := await meta.get(_UUID_KEY)) != identity:
-            raise Misconfigured(f"{folder}: the folder is archive {identity}, the database is archive {known}")
-        store = store or open_store(settings.storage.url, archive=folder, options=_store_options(settings))
-        if is_remote(settings.storage.url):
-            store = PacedStore(store, Pause(PaceRow(db, "store"), clock), clock, jitter)
-        try:
-            yield Archive(
-                folder=folder,
-                uuid=identity,
-                settings=settings,
-                clock=clock,
-                db=db,
-                meta=meta,
-                queue=Queue(db),
-                sources=Sources(db),
-                catalog=Catalog(db),
-                credits=Credits(db),
-                books=Books(db),
-                switches=Switches(db),
-                samples=Samples(db),
-                members=Members(db),
-                sweeps=Sweeps(db),
-                store=store,
-                spool=Spool(presence.private_folder(folder) / "spool"),
-            )
-        finally:
-            await store.close()
-
-
-async def _one_clock(db: Database) -> Clock:
-    if not db.backend.is_server:
-        return SystemClock()
-    shared = SharedClock(SystemClock())
-    await shared.set_by(db)
-    return shared
-
-
-async def prove_store(archive: Archive, *, anew: bool = False) -> StoreProbe:
-    """Make sure, before a credit is spent, that the store can be written, and put it into the mode it needs."""
-    store = archive.store.inner if isinstance(archive.store, PacedStore) else archive.store
-    place, token = store_place(archive), uuid.uuid4().hex
-    return await prove(store, archive.meta, archive.clock, place=place, token=token, anew=anew)
-
-
-async def known_probe(archive: Archive) -> StoreProbe | None:
-    """Look up what was last found of the archive's store."""
-    return await remembered(archive.meta, store_place(archive))
-
-
-def store_place(archive: Archive) -> str:
-    """Tell the archive's store from any other: the same bucket name may be at two endpoints."""
-    return f"{archive.settings.storage.endpoint_url} {archive.store.url}".strip()
 
 
 def new_worker_name() -> str:
@@ -258,7 +101,7 @@ def crew(
         worker,
         archive.queue,
         guard,
-        _download(archive, Detail(paid, guard, clock, lean=settings.capture.lean), cdn, events),
+        _download(archive, Detail(paid, guard, clock, lean=settings.capture.lean), cdn, events, guard),
         clock,
         events,
         policy,
@@ -266,19 +109,6 @@ def crew(
         lease_s=settings.queue.lease_s,
         caps=Caps(limits.videos, limits.bytes),
         jitter=jitter,
-    )
-    listing = Listing(
-        paid,
-        archive.meta,
-        archive.queue,
-        archive.sources,
-        cdn,
-        clock,
-        events,
-        settings,
-        policy,
-        gated="capture" in plan.roles,
-        on_page=hands.stop.wake.set,
     )
     return Crew(
         plan,
@@ -288,7 +118,7 @@ def crew(
         sources=archive.sources,
         samples=archive.samples,
         guard=guard,
-        listing=listing,
+        listing=_listing(archive, plan, paid, cdn, events, hands.stop.wake.set),
         metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
         janitor=janitor(archive, events),
         enrol=lambda doing: Membership(worker, here(), plan.roles, archive.members, clock, doing),
@@ -298,6 +128,24 @@ def crew(
         policy=policy,
         jitter=jitter,
         beats=_keep_time(archive, events),
+    )
+
+
+def _listing(
+    archive: Archive, plan: Plan, paid: PaidCalls, cdn: Cdn, events: Events, on_page: Callable[[], None]
+) -> Listing:
+    return Listing(
+        paid,
+        archive.meta,
+        archive.queue,
+        archive.sources,
+        cdn,
+        archive.clock,
+        events,
+        archive.settings,
+        archive.policy,
+        gated="capture" in plan.roles,
+        on_page=on_page,
     )
 
 
@@ -356,7 +204,7 @@ def janitor(archive: Archive, events: Events) -> Janitor:
     )
 
 
-def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events) -> Download:
+def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events, guard: Guard) -> Download:
     capture = archive.settings.capture
     return Download(
         detail,
@@ -367,13 +215,9 @@ def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events) -> Dow
         archive.clock,
         events,
         CaptureChoice(capture.quality, capture.covers, capture.audio),
+        guard,
         slots=archive.settings.cdn.concurrency,
     )
-
-
-def _store_options(settings: Settings) -> Options:
-    storage = settings.storage
-    return Options(storage.endpoint_url, storage.region, storage.addressing)
 
 
 def _cdn(wire: Wire, settings: Settings, clock: Clock) -> Cdn:
@@ -389,20 +233,3 @@ def _cdn(wire: Wire, settings: Settings, clock: Clock) -> Cdn:
             floor_bytes_per_s=settings.cdn.floor_bytes_per_s,
         ),
     )
-
-
-def identity_of(folder: Path) -> str:
-    """Read the archive's UUID; Misconfigured where there is no archive."""
-    try:
-        return (folder / presence.PRIVATE / "uuid").read_text(encoding="ascii").strip()
-    except (FileNotFoundError, NotADirectoryError):
-        raise Misconfigured(f"no archive in {folder}: run `clipledger init {folder}` first") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"{folder}: cannot read the archive's UUID: {error}") from None
-
-
-def database_url(folder: Path, settings: Settings) -> str | Path:
-    """Give the database: a SQLite file's path, made absolute in the archive folder, or another URL."""
-    url = settings.database.url
-    head, name = "sqlite:///", url.removeprefix("sqlite:///")
-    return folder.resolve() / name if url.startswith(head) else url

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-from clipledger.core.errors import StorageUnavailable
+from clipledger.core.errors import StorageFull
 from clipledger.core.model import MediaType, ObjectKey
 from clipledger.core.ports import KeyTaken, ObjectStore
 from clipledger.storage.local import LocalStore
@@ -46,9 +46,9 @@ def test_a_link_among_the_folders_is_not_followed(archive: Path, spool: Spool, t
 
     async def scenario() -> None:
         for key in ("videos/dt=1/author=a/1.mp4", "covers/author=a/1.mp4"):
-            with pytest.raises(StorageUnavailable, match="not followed"):
+            with pytest.raises(StorageFull, match="not followed"):
                 await put_part(store, spool, key.replace("1.mp4", "2.mp4"), b"x")
-            with pytest.raises(StorageUnavailable, match="not followed"):
+            with pytest.raises(StorageFull, match="not followed"):
                 await put(store, key, b"x")
             with pytest.raises(KeyError):
                 await store.read(ObjectKey(key), 100)
@@ -285,3 +285,26 @@ def test_a_sweep_removes_what_killed_workers_left(archive: Path) -> None:
     assert files_below(archive) == ["videos/dt=2026-05-28/.part-1-1"]
     assert run(store.sweep(0.0, 0.0, 1000)) == 1
     assert files_below(archive) == []
+
+
+@pytest.mark.parametrize("name", ["videos", "photos", "covers"])
+@pytest.mark.parametrize("made", ["a link", "a file"])
+def test_a_topmost_folder_that_is_none_is_told_before_a_credit_is_spent(name: str, made: str, tmp_path: Path) -> None:
+    """A link or a file where videos, photos or covers belong is named in one line before anything is spent."""
+    root, elsewhere = tmp_path / "archive", tmp_path / "elsewhere"
+    root.mkdir()
+    elsewhere.mkdir()
+    if made == "a link":
+        (root / name).symlink_to(elsewhere)
+    else:
+        (root / name).write_text("x")
+    store = LocalStore(root)
+
+    async def act() -> None:
+        with pytest.raises(StorageFull, match=rf"{root}/{name} must be a folder of its own: .*not followed"):
+            await store.check()
+        with pytest.raises(StorageFull):
+            await store.put_bytes(ObjectKey(f"{name}/a/1.json"), b"{}", MediaType.JSON)
+
+    asyncio.run(act())
+    assert list(elsewhere.iterdir()) == []

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from clipledger.archive import open_archive
 from clipledger.core.times import read_iso_time
 from clipledger.db.switches import PAUSE, PAUSED, RESUMED, Switch
 from clipledger.membership import BEAT_S
 from clipledger.sim.play import START, Play
-from clipledger.wiring import open_archive
 from clipledger.worker import GRACE_S
 
 pytestmark = pytest.mark.slow

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from clipledger import settings as settings_file
+from clipledger.archive import identity_of
 from clipledger.core.errors import Misconfigured
 from clipledger.fleet.errand import Errand, environment_for, errand_for, is_movable, place
 from clipledger.fleet.seat import UNFIT, Seat
 from clipledger.settings import Settings
-from clipledger.wiring import identity_of
 
 PASSWORD = "hunter2-in-the-url"
 ELSEWHERE = "another-machine"

@@ -129,7 +129,7 @@ def run(
     log_format: Annotated[str, typer.Option(metavar="text|json", help="How stderr tells the events.")] = "text",
     attended: Annotated[bool, typer.Option("--attended", hidden=True, help="Stop when stdin ends.")] = False,
 ) -> None:
-    """Do all due work, then exit."""
+    """Do all due work, then exit. Ctrl-C finishes what is under way within 20 s; a second Ctrl-C drops it at once."""
     from clipledger.cli.running import Wanted, run_archive
     from clipledger.cli.watching import watched
 
@@ -221,6 +221,26 @@ def stop(
 
 
 @app.command()
+def read(
+    names: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="As `sources` shows them, or as added.")],
+) -> None:
+    """Make sources due now, whatever they wait for; the next run reads them."""
+    from clipledger.cli.naming import read_again
+
+    read_again(context, names)
+
+
+@app.command()
+def remove(
+    names: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="As `sources` shows them, or as added.")],
+) -> None:
+    """Stop reading sources. What they showed stays in the archive and in its books."""
+    from clipledger.cli.naming import remove as remove_sources
+
+    remove_sources(context, names)
+
+
+@app.command()
 def show(aweme_id: Annotated[str, typer.Argument(metavar="ID", help="A post id or URL.")]) -> None:
     """Show everything known of one id: state, why, files, attribution, credits, sightings."""
     from clipledger.cli.looking import show_post
@@ -230,13 +250,21 @@ def show(aweme_id: Annotated[str, typer.Argument(metavar="ID", help="A post id o
 
 @app.command()
 def failures(
+    ids: Ids = None,
     reason: Annotated[str | None, typer.Option(metavar="R", help="Only this reason.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="At most so many rows.")] = 100,
+    acknowledge: Annotated[
+        bool,
+        typer.Option("--acknowledge", help="Take note of the dead ids named, of one reason, or all: no more exit 3."),
+    ] = False,
 ) -> None:
-    """List dead and waiting ids, grouped by reason."""
-    from clipledger.cli.looking import list_failures
+    """List dead and waiting ids, and sources that fail; or take note of the dead."""
+    from clipledger.cli.looking import acknowledge_dead, list_failures
 
-    list_failures(context, reason, limit)
+    if acknowledge:
+        acknowledge_dead(context, ids or [], reason)
+    else:
+        list_failures(context, ids or [], reason, limit)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from clipledger import presence
+from clipledger.archive import Archive, SystemClock, identity_of, open_archive
 from clipledger.cli.exits import Exit
 from clipledger.cli.logs import LogFormat, speller
 from clipledger.cli.output import Context
@@ -29,7 +30,7 @@ from clipledger.fleet.errand import Errand, errand_for
 from clipledger.fleet.ray_seats import RaySeats
 from clipledger.fleet.seats import LocalSeats, Seats, SeatsLost
 from clipledger.fleet.supervisor import Outcome, Supervisor
-from clipledger.wiring import EXTRA_JOBS, Archive, SystemClock, identity_of, janitor, new_worker_name, open_archive
+from clipledger.wiring import EXTRA_JOBS, janitor, new_worker_name
 from clipledger.worker import Stop, wait_for
 
 HERE = "here"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from clipledger.archive import Archive
 from clipledger.cli.output import size, table
 from clipledger.core.times import iso_time
 from clipledger.db.members import Member
 from clipledger.db.paces import PaceRow
 from clipledger.db.switches import PAUSE, PAUSED
 from clipledger.membership import SILENT_S
-from clipledger.wiring import Archive
 
 
 async def fleet_status(archive: Archive) -> dict[str, Any]:

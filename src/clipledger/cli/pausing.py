@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from clipledger import sources
+from clipledger.archive import Archive, open_archive
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context
 from clipledger.core.errors import UsageError
 from clipledger.core.links import WantedShortLink, WantedSource, understand
 from clipledger.db.switches import PAUSE, PAUSED, RESUMED, Switch
-from clipledger.wiring import Archive, open_archive
 
 REASON_MAX = 500
 """Characters of a reason: it is shown on one line of `status`."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clipledger import presence
+from clipledger.archive import Archive, SystemClock, open_archive, prove_store
 from clipledger.cli.exits import Exit, exit_of
 from clipledger.cli.output import Context, table
 from clipledger.cli.watching import Watched, Watchers, watching
@@ -26,7 +27,7 @@ from clipledger.settings import read_key
 from clipledger.sources import registry
 from clipledger.stages.listing import known_regions
 from clipledger.storage.probe import StoreProbe
-from clipledger.wiring import Archive, Limits, SystemClock, crew, new_worker_name, open_archive, paid_calls, prove_store
+from clipledger.wiring import Limits, crew, new_worker_name, paid_calls
 from clipledger.worker import Tally
 
 _SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -158,7 +159,8 @@ async def _ending(archive: Archive, tally: Tally, interrupted: bool) -> Exit:
 async def saved(archive: Archive) -> Exit:
     """Say how a run ends that nothing stopped: is everything saved?"""
     counts = await archive.queue.counts()
-    open_ids = sum(counts[state] for state in (State.PENDING, State.RUNNING, State.STORED, State.DEAD))
+    open_ids = sum(counts[state] for state in (State.PENDING, State.RUNNING, State.STORED))
+    open_ids += await archive.queue.unacknowledged()
     failing = any(source.last_reason is not None for source in await archive.sources.all())
     return Exit.UNFINISHED if open_ids or failing else Exit.OK
 

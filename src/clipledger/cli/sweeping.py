@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipledger import presence
+from clipledger.archive import Archive, open_archive
 from clipledger.cli.exits import Exit
 from clipledger.cli.fleets import HERE, needs_ray, seats_at, supervised
 from clipledger.cli.output import Context, size
@@ -25,7 +26,7 @@ from clipledger.fleet.errand import errand_for
 from clipledger.fleet.seats import SeatsLost
 from clipledger.fleet.supervisor import Outcome
 from clipledger.stages.sweeping import VERIFY_MEDIA
-from clipledger.wiring import Archive, janitor, new_worker_name, open_archive, sweeper
+from clipledger.wiring import janitor, new_worker_name, sweeper
 from clipledger.worker import Stop, wait_for
 
 PARTS = 8

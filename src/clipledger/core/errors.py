@@ -119,13 +119,17 @@ class UrlExpired(ClipledgerError):
 
 
 class Throttled(ClipledgerError):
-    """429, from the API or the CDN. `retry_after_s` when the answer told one."""
+    """429, from the API or the CDN. `retry_after_s` when the answer told one.
+
+    `costly`: the next look is paid, for it was a media link that was refused. `alone` is set by the
+    stage that knows who else got through meanwhile: then it is this post's own trouble.
+    """
 
     reason = Reason.THROTTLED
 
-    def __init__(self, detail: str = "", *, retry_after_s: float | None = None) -> None:
+    def __init__(self, detail: str = "", *, retry_after_s: float | None = None, costly: bool = False) -> None:
         super().__init__(detail)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.costly, self.alone = retry_after_s, costly, False
 
 
 class Gone(ClipledgerError):
@@ -192,6 +196,12 @@ class Held(ClipledgerError):
     """The operator paused the archive while this call stood in line: it was not made. Nobody's failure."""
 
     reason = Reason.PAUSED
+
+
+class Stopped(ClipledgerError):
+    """The run was told to stop before this was sent: nothing was bought."""
+
+    reason = Reason.SHUTDOWN
 
 
 class LeaseLost(ClipledgerError):

@@ -54,7 +54,6 @@ FIELDS: Mapping[str, str] = {
     "declared": "how many posts the profile or tag says it has",
     "end": "why the pass over the source ended; null while it goes on",
     "endpoint": "path of the API call, such as `/post-detail/`",
-    "code": "the exit code of the worker that ended the fleet",
     "evidence": "the answers that led to it",
     "files": "how many files",
     "first_byte_s": "seconds from the resolve's answer to the first byte of its first file",
@@ -83,6 +82,7 @@ FIELDS: Mapping[str, str] = {
     "signal": "the signal's name",
     "since_added_s": "seconds from discovery to the first paid answer",
     "source": "the source's canonical text",
+    "state": "`open` or `closed`",
     "store": "the store's URL, without secrets",
     "suspects": "posts said to be gone that nobody vouched for",
     "uploads": "abandoned uploads dropped",
@@ -141,8 +141,18 @@ EVENTS: Mapping[str, Told] = {
         "the store asks everybody to wait; uploads are repeated", ("why", "seconds"), _WARNING, rare=True
     ),
     "sweep_failed": Told("abandoned uploads could not be dropped; tried again later", ("why",), _WARNING),
-    "clock_skew": Told("this machine's clock is off the database's; the database's is used", ("seconds",), _WARNING),
     "swept": Told("the janitor found something", ("given_back", "dead", "parts", "part_bytes", "letters", "uploads")),
+    "place_moved": Told(
+        "a post turned out to be of the other kind; nothing stood under its first key", ("aweme_id", "key", "why")
+    ),
+    "partial_block": Told(
+        "more posts are called gone than the archive has known; canaries tell",
+        ("state", "evidence"),
+        _WARNING,
+        rare=True,
+    ),
+    "held_back": Told("suspects of a partial block are asked again in an hour", ("suspects",), rare=True),
+    "asked_again_after_death": Told("gone posts are asked again, as queue.recheck_gone says", ("ids",)),
     "paused": Told("an operator paused the archive for everybody", ("why",), _WARNING, rare=True),
     "resumed": Told("the archive's pause is over", (), rare=True),
     "worker_died": Told("a process of the fleet died and is replaced", ("seat", "how", "why"), _WARNING),

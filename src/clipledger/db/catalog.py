@@ -151,7 +151,12 @@ _FILES_OF_MANY = (
     .order_by(files.c.aweme_id, files.c.kind, files.c.position)
 )
 _SIZE = select(func.count(), func.sum(files.c.bytes))
-_CANARIES = select(posts.c.aweme_id).order_by(posts.c.archived_at.desc()).limit(bindparam("n"))
+_CANARIES = (
+    select(posts.c.aweme_id)
+    .where(posts.c.archived_at < bindparam("before", type_=UtcTime))
+    .order_by(posts.c.archived_at.desc())
+    .limit(bindparam("n"))
+)
 _NEXT = (
     select(_q.c.aweme_id)
     .where(_q.c.aweme_id > bindparam("after"), _q.c.state == State.ARCHIVED)
@@ -202,9 +207,10 @@ class Catalog:
         count, size = await self._db.read(lambda connection: connection.execute(_SIZE).one())
         return count, size or 0
 
-    async def canaries(self, limit: int) -> list[AwemeId]:
-        """List the posts archived last: known to be alive a short while ago."""
-        rows = await self._db.read(lambda connection: connection.execute(_CANARIES, {"n": limit}).scalars().all())
+    async def canaries(self, limit: int, before: float) -> list[AwemeId]:
+        """List the posts archived last before a moment: known to be alive a short while ago."""
+        asked = {"n": limit, "before": before}
+        rows = await self._db.read(lambda connection: connection.execute(_CANARIES, asked).scalars().all())
         return [AwemeId(row) for row in rows]
 
     async def next_archived(self, after_id: str, limit: int) -> list[AwemeId]:

@@ -105,6 +105,7 @@ _CLAIM = (
         _q.c.asked_url,
         _q.c.not_founds,
         _q.c.first_not_found_at,
+        _q.c.throttles,
         _q.c.hint,
     )
 )
@@ -151,6 +152,7 @@ def _job(row: Row[tuple[object, ...]]) -> Job:
         asked_url=row.asked_url,
         not_founds=row.not_founds,
         first_not_found_at=row.first_not_found_at,
+        throttles=row.throttles,
         hint=row.hint,
     )
 
@@ -190,7 +192,9 @@ _orphans = select(
     _q.c.state == State.RUNNING,
 )
 _EXPIRED = (
-    _orphans.where(_q.c.lease_until < bindparam("now", type_=UtcTime))
+    _orphans.where(
+        _q.c.lease_until < bindparam("now", type_=UtcTime), _q.c.worker.not_in(bindparam("spare", expanding=True))
+    )
     .order_by(_q.c.lease_until)
     .limit(bindparam("n"))
     .with_for_update(skip_locked=True, of=_q)
@@ -225,9 +229,11 @@ _FREE_RANGES = (
 _FREE_SOURCES = update(sources).where(sources.c.worker == bindparam("by")).values(worker=null(), lease_until=null())
 
 
-def release_expired(connection: Connection, now: float, crashes_max: int, limit: int) -> Released:
-    """Take back at most `limit` videos whose lease ran out."""
-    rows = connection.execute(_EXPIRED, {"now": now, "n": limit}).all()
+def release_expired(
+    connection: Connection, now: float, crashes_max: int, limit: int, spare: Sequence[str] = ()
+) -> Released:
+    """Take back at most `limit` videos whose lease ran out, but for those of the workers in `spare`."""
+    rows = connection.execute(_EXPIRED, {"now": now, "n": limit, "spare": list(spare)}).all()
     return _crashed(connection, rows, now, crashes_max)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from sqlalchemy import Connection, bindparam, func, null, select, update
+from sqlalchemy import Boolean, Connection, bindparam, case, func, null, select, update
 from sqlalchemy.dialects.sqlite import Insert
 
 from clipledger.core.lifecycle import Settlement
@@ -35,7 +35,10 @@ class _Fenced(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A paid resolve answered: what it fixes for good, and the video to be published (None: as it was)."""
+    """A paid resolve answered: what it fixes for good, and the video to be published (None: as it was).
+
+    `anew`: nothing stands under the key that an earlier attempt fixed, and the post is of another kind.
+    """
 
     aweme_id: AwemeId
     token: int
@@ -44,6 +47,7 @@ class Resolved:
     storage_key: ObjectKey
     thin: bool
     rendition: str | None
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,9 @@ _RESOLVED = (
     .values(
         resolved_at=func.coalesce(_q.c.resolved_at, bindparam("now", type_=UtcTime)),
         author_part=func.coalesce(_q.c.author_part, bindparam("part")),
-        storage_key=func.coalesce(_q.c.storage_key, bindparam("key")),
+        storage_key=func.coalesce(
+            case((bindparam("anew", type_=Boolean), null()), else_=_q.c.storage_key), bindparam("key")
+        ),
         thin=bindparam("is_thin"),
         rendition=func.coalesce(bindparam("of_video"), _q.c.rendition),
     )
@@ -129,6 +135,7 @@ _SETTLE = (
         call_reason=bindparam("why"),
         last_reason=bindparam("reason"),
         last_detail=bindparam("detail"),
+        throttles=_q.c.throttles + bindparam("throttled"),
         suspect_reason=bindparam("suspected"),
         suspect_at=bindparam("suspected_at", type_=UtcTime),
         settled_at=bindparam("settled", type_=UtcTime),
@@ -149,6 +156,7 @@ def _bury(insert: InsertInto) -> Insert:
             "died_at": told.died_at,
             "source": told.source,
             "summarised_at": None,
+            "acknowledged_at": None,
         },
     )
 
@@ -167,8 +175,15 @@ _SUMMARISE = (
 )
 
 
+_ACKNOWLEDGE = (
+    update(dead_letters)
+    .where(dead_letters.c.acknowledged_at.is_(None))
+    .values(acknowledged_at=bindparam("now", type_=UtcTime))
+)
+
+
 def mark_resolved(connection: Connection, rows: Sequence[Resolved]) -> list[bool]:
-    """Note the first resolve; key and author part stay as an earlier attempt fixed them."""
+    """Note the first resolve; key and author part stay as an earlier attempt fixed them, the key unless `anew`."""
     verdicts, _ = _fence(connection, rows)
     mine = [
         {
@@ -179,6 +194,7 @@ def mark_resolved(connection: Connection, rows: Sequence[Resolved]) -> list[bool
             "key": row.storage_key,
             "is_thin": row.thin,
             "of_video": row.rendition,
+            "anew": row.anew,
         }
         for row, held in zip(rows, verdicts, strict=True)
         if held
@@ -220,6 +236,16 @@ def summarise_letters(connection: Connection, before: float, now: float, limit: 
     return connection.execute(_SUMMARISE, {"before": before, "now": now, "n": limit}).rowcount
 
 
+def acknowledge(connection: Connection, which: Sequence[AwemeId] | str | None, now: float) -> int:
+    """Note that the operator knows of dead letters: those of some ids, of one reason, or all; return how many."""
+    statement = _ACKNOWLEDGE
+    if isinstance(which, str):
+        statement = statement.where(dead_letters.c.reason == which)
+    elif which is not None:
+        statement = statement.where(dead_letters.c.aweme_id.in_(list(which)))
+    return connection.execute(statement, {"now": now}).rowcount
+
+
 def _fence(connection: Connection, rows: Sequence[_Fenced]) -> tuple[list[bool], Mapping[AwemeId, _Held]]:
     # UPDATE over many rows tells no driver's count per row, so the held ones are looked up (and
     # locked) first. A second row for an id in the same batch finds the first one's lease taken.
@@ -247,6 +273,7 @@ def _settle_values(row: Ended) -> dict[str, object]:
         "why": said.call_reason,
         "reason": said.reason,
         "detail": said.detail[:DETAIL_MAX],
+        "throttled": int(said.throttled),
         "suspected": said.reason if said.suspect else None,
         "suspected_at": row.now if said.suspect else None,
         "settled": row.now if said.state is State.DEAD else None,

@@ -47,6 +47,9 @@ class QueueRow:
     hint: Reply | None
     stored_at: float | None
     settled_at: float | None
+    throttles: int
+    rechecks: int
+    first_died_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Failure:
     died_at: float
     source: str
     summarised_at: float | None
+    acknowledged_at: float | None
 
 
 _q = archive_queue
@@ -80,6 +84,7 @@ _WAITING = (
     .limit(bindparam("n"))
 )
 _FAILURES = select(dead_letters).order_by(dead_letters.c.died_at.desc(), dead_letters.c.aweme_id).limit(bindparam("n"))
+_UNACKNOWLEDGED = select(func.count()).select_from(dead_letters).where(dead_letters.c.acknowledged_at.is_(None))
 _LETTER = select(dead_letters).where(dead_letters.c.aweme_id == bindparam("id"))
 _FAILURES_OF_REASON = _FAILURES.where(dead_letters.c.reason == bindparam("why"))
 _answered = (
@@ -133,6 +138,11 @@ def failures(connection: Connection, limit: int, reason: Reason | None) -> list[
     if reason is None:
         return [Failure(**found._mapping) for found in connection.execute(_FAILURES, {"n": limit})]
     return [Failure(**found._mapping) for found in connection.execute(_FAILURES_OF_REASON, {"n": limit, "why": reason})]
+
+
+def unacknowledged(connection: Connection) -> int:
+    """Count the dead that no operator has taken note of."""
+    return connection.execute(_UNACKNOWLEDGED).scalar_one()
 
 
 def letter(connection: Connection, aweme_id: AwemeId) -> Failure | None:

@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from clipledger.core.times import iso_time, read_iso_time
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _iso_time = lru_cache(maxsize=256)(iso_time)  # the rows of one batch hold the same few moments
@@ -108,6 +108,9 @@ archive_queue = Table(
     Column("hint", JSON),  # the scrubbed list item, only for capture.lean
     Column("stored_at", UtcTime),
     Column("settled_at", UtcTime),  # when it reached archived, dead or withheld
+    Column("throttles", Integer, nullable=False, server_default="0"),  # 429s that it met
+    Column("rechecks", Integer, nullable=False, server_default="0"),  # times asked again after it was gone
+    Column("first_died_at", UtcTime),  # what `queue.recheck_gone` counts from
     Index(  # walked backwards by the claim, which needs nothing else: suspects are not in it
         "archive_queue_due",
         "priority",
@@ -258,6 +261,7 @@ dead_letters = Table(
     Column("died_at", UtcTime, nullable=False),
     Column("source", Text, nullable=False, server_default=""),
     Column("summarised_at", UtcTime),  # when the janitor dropped the detail
+    Column("acknowledged_at", UtcTime),  # when the operator took note: no longer a reason for exit 3
     Index("dead_letters_died", "died_at"),
 )
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from clipledger import presence
+from clipledger.archive import Archive
 from clipledger.core.errors import ClipledgerError, Misconfigured, Outage, StorageFull
 from clipledger.core.times import iso_time, parse_duration
 from clipledger.db.engine import storage_error
 from clipledger.db.figures import Figures, server_time
 from clipledger.db.tables import SCHEMA_VERSION
 from clipledger.doctor.finding import Finding, green, red, yellow
-from clipledger.wiring import Archive
 
 CHECK_S = 5.0
 """How long the database's pages are looked over, at most."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clipledger import presence, settings, sources
+from clipledger.archive import Archive, create_archive, open_archive
 from clipledger.core.links import WantedPost, WantedShortLink, WantedSource, understand
 from clipledger.core.model import ApiKey
 from clipledger.core.ports import ObjectStore, Wire
@@ -34,7 +35,7 @@ from clipledger.sim.kept import Kept
 from clipledger.sim.timeloop import SimClock, SimulatedCrash, TimeLoop
 from clipledger.sim.wire import SimWire
 from clipledger.sim.world import World
-from clipledger.wiring import Archive, Limits, create_archive, crew, open_archive
+from clipledger.wiring import Limits, crew
 from clipledger.worker import Tally
 
 T = TypeVar("T")
@@ -143,6 +144,7 @@ class Play:
         self._store, self._kept = store, kept
         self._epoch: float = START
         self._loop: TimeLoop | None = None
+        self._clock: SimClock | None = None
         self._begun = 0
         self.world = World(
             seed,
@@ -167,6 +169,12 @@ class Play:
     def wait(self, seconds: float) -> None:
         """Let time pass with nobody at work."""
         self._epoch += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Let the wall clock jump during a run, as when the machine slept."""
+        self._epoch += seconds
+        if self._clock is not None:
+            self._clock.jump(seconds)
 
     def turn(self, **switches: str) -> None:
         """Turn switches of the world, as `/_sim/control` takes them."""
@@ -214,6 +222,7 @@ class Play:
             loop.call_later(stop_after_s, cast.stop)
 
         async def main(clock: SimClock) -> None:
+            self._clock = clock
             async with asyncio.TaskGroup() as meanwhile:
                 others = [meanwhile.create_task(_later(clock, *each)) for each in (during or {}).items()]
                 async with asyncio.TaskGroup() as processes:

@@ -25,6 +25,9 @@ from clipledger.storage.spool import Spool
 
 BATCH = 1000
 
+HUNG_S = 600.0
+"""A process that lives has so long to renew its leases after a look of ours: it beats every few seconds."""
+
 ABANDONED_S = 3600.0
 """A call that is open for so long has lost its worker, on whatever machine: no deadline is near it. A member that
 did not sign for so long is no longer shown."""
@@ -64,6 +67,10 @@ class Janitor:
         self._members = members
         self._clock, self._events, self._policy, self._store = clock, events, policy, store
         self._uploads_after_s = parse_duration(settings.janitor.uploads_after)
+        self._late_s = parse_duration(settings.janitor.every) + settings.queue.lease_s
+        self._met: dict[str, float] = {}  # when each living worker of this machine was met first
+        self._looked_at: float | None = None
+        self._recheck_s = [parse_duration(text) for text in settings.queue.recheck_gone]
         self._parts_after_s = parse_duration(settings.janitor.parts_after)
         self._letters_keep_s = parse_duration(settings.janitor.dead_letters_keep)
 
@@ -94,8 +101,29 @@ class Janitor:
             await self._members.remove(worker)
             presence.forget(self._archive, worker)
             back, dead = back + released.given_back, dead + released.dead
-        released = await self._queue.release_expired(self._clock.now(), self._policy.crashes_max, BATCH)
+        now, spared = self._clock.now(), self._spared()
+        released = await self._queue.release_expired(now, self._policy.crashes_max, BATCH, spare=spared)
         return back + released.given_back, dead + released.dead
+
+    async def revive(self) -> int:
+        """Have gone posts asked again at the times that `queue.recheck_gone` names; give how many."""
+        now, revived = self._clock.now(), 0
+        for nth, delay_s in enumerate(self._recheck_s):
+            revived += await self._queue.recheck_gone(nth, now - delay_s, now)
+        if revived:
+            self._events.emit("asked_again_after_death", ids=revived)
+        return revived
+
+    def _spared(self) -> list[str]:
+        """Name the workers whose leases may have run out while this machine slept: their processes live.
+
+        One that has been alive at our looks for longer than `HUNG_S`, and let its lease run out, hangs.
+        """
+        now, alive = self._clock.now(), presence.live_workers(self._archive)
+        self._met = {worker: self._met.get(worker, now) for worker in alive}
+        looked_at, self._looked_at = self._looked_at, now
+        slept = looked_at is None or now - looked_at > self._late_s
+        return alive if slept else [worker for worker in alive if now - self._met[worker] < HUNG_S]
 
     async def _sweep_store(self) -> int:
         """Drop uploads that nobody will finish. What is refused or fails is told: nothing depends on it."""

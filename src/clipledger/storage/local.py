@@ -20,6 +20,7 @@ from stat import S_IMODE, S_ISREG
 from typing import Protocol, TypeVar
 
 from clipledger.core.errors import StorageUnavailable, TooLarge
+from clipledger.core.layout import FOLDERS
 from clipledger.core.model import MediaType, ObjectKey
 from clipledger.core.ports import KeyTaken, Part, Stat
 from clipledger.storage.disk import (
@@ -97,7 +98,10 @@ class LocalStore:
         await self._off_loop(f"delete {key}", lambda: self._delete(parts))
 
     async def check(self) -> None:
-        """Prove that objects can be published here; clear what killed processes left at the top."""
+        """Prove that objects can be published here; clear what killed processes left at the top.
+
+        StorageFull when a topmost folder is a link, a file, or shut to us.
+        """
         await self._off_loop(f"check {self.url}", self._check)
 
     async def sweep(self, older_than_s: float, now: float, limit: int) -> int:
@@ -186,6 +190,13 @@ class LocalStore:
         with self._tree.opened((), create=True) as root:
             clear_private(root)
             probe(root)
+        for name in FOLDERS:
+            with (
+                translated(f"{self._tree.root / name} must be a folder of its own"),
+                suppress(FileNotFoundError),
+                self._tree.opened((name,)),
+            ):
+                pass
 
     @contextmanager
     def _object(self, parts: FolderPath) -> Iterator[int]:
