@@ -48,7 +48,6 @@ FIELDS: Mapping[str, str] = {
     "aweme_id": "the post's id, as text",
     "bad": "items of the page that could not be read",
     "bytes": "bytes",
-    "code": "exit code of the process",
     "credits": "what the call cost, as far as known",
     "dead": "posts given up",
     "declared": "how many posts the profile or tag says it has",
@@ -98,7 +97,6 @@ _WARNING, _ERROR = Level.WARNING, Level.ERROR
 
 EVENTS: Mapping[str, Told] = {
     "started": Told("a run began", ("version", "roles", "follow", "pid")),
-    "clock_skew": Told("this machine's clock is ahead (below 0: behind) of the database's", ("seconds",), _WARNING),
     "metrics_served": Told("metrics can be scraped", ("url",)),
     "page": Told("a page of a source is in the queue", ("source", "ids", "new", "bad", "end")),
     "looked_up": Told("the id behind a handle or tag is known", ("source", "id", "declared")),
