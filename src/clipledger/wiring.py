@@ -229,7 +229,7 @@ def crew(
         worker,
         archive.queue,
         guard,
-        _download(archive, Detail(paid, guard, clock, lean=settings.capture.lean), cdn, events),
+        _download(archive, paid, guard, cdn, events),
         clock,
         events,
         policy,
@@ -237,19 +237,6 @@ def crew(
         lease_s=settings.queue.lease_s,
         caps=Caps(limits.videos, limits.bytes),
         jitter=jitter,
-    )
-    listing = Listing(
-        paid,
-        archive.meta,
-        archive.queue,
-        archive.sources,
-        cdn,
-        clock,
-        events,
-        settings,
-        policy,
-        gated="capture" in plan.roles,
-        on_page=hands.stop.wake.set,
     )
     return Crew(
         plan,
@@ -259,7 +246,7 @@ def crew(
         sources=archive.sources,
         samples=archive.samples,
         guard=guard,
-        listing=listing,
+        listing=_listing(archive, paid, cdn, events, gated="capture" in plan.roles, on_page=hands.stop.wake.set),
         metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
         janitor=janitor(archive, events),
         enrol=lambda doing: Membership(worker, here(), plan.roles, archive.members, clock, doing),
@@ -269,6 +256,24 @@ def crew(
         policy=policy,
         jitter=jitter,
         beats=_keep_time(archive, events),
+    )
+
+
+def _listing(
+    archive: Archive, paid: PaidCalls, cdn: Cdn, events: Events, *, gated: bool, on_page: Callable[[], None]
+) -> Listing:
+    return Listing(
+        paid,
+        archive.meta,
+        archive.queue,
+        archive.sources,
+        cdn,
+        archive.clock,
+        events,
+        archive.settings,
+        archive.policy,
+        gated=gated,
+        on_page=on_page,
     )
 
 
@@ -320,10 +325,10 @@ def janitor(archive: Archive, events: Events) -> Janitor:
     )
 
 
-def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events) -> Download:
+def _download(archive: Archive, paid: PaidCalls, guard: Guard, cdn: Cdn, events: Events) -> Download:
     capture = archive.settings.capture
     return Download(
-        detail,
+        Detail(paid, guard, archive.clock, lean=capture.lean),
         archive.queue,
         archive.store,
         archive.spool,
