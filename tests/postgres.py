@@ -68,6 +68,7 @@ class Server:
             return
         _run("initdb", "-D", f"{self.folder}/data", "-U", "tester", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
         rules = self.folder / "data" / "pg_hba.conf"
+        # For the tests of passwords: the one user that needs one.
         rules.write_text("host all guarded 127.0.0.1/32 scram-sha-256\n" + rules.read_text())
 
     def start(self) -> None:
@@ -149,6 +150,7 @@ def shared_server() -> Server:
         server.create()
         server.start()
         subprocess.run([sys.executable, __file__, place, str(server.pid)], stdin=subprocess.DEVNULL, check=True)
+        execute(server.url(), "CREATE ROLE guarded LOGIN PASSWORD 's3cr@t'")
         (place / "port").write_text(str(server.port))
         return server
 

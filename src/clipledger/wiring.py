@@ -101,7 +101,7 @@ def crew(
         worker,
         archive.queue,
         guard,
-        _download(archive, Detail(paid, guard, clock, lean=settings.capture.lean), cdn, events, guard),
+        _download(archive, paid, guard, cdn, events),
         clock,
         events,
         policy,
@@ -118,7 +118,7 @@ def crew(
         sources=archive.sources,
         samples=archive.samples,
         guard=guard,
-        listing=_listing(archive, plan, paid, cdn, events, hands.stop.wake.set),
+        listing=_listing(archive, paid, cdn, events, gated="capture" in plan.roles, on_page=hands.stop.wake.set),
         metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
         janitor=janitor(archive, events),
         enrol=lambda doing: Membership(worker, here(), plan.roles, archive.members, clock, doing),
@@ -132,7 +132,7 @@ def crew(
 
 
 def _listing(
-    archive: Archive, plan: Plan, paid: PaidCalls, cdn: Cdn, events: Events, on_page: Callable[[], None]
+    archive: Archive, paid: PaidCalls, cdn: Cdn, events: Events, *, gated: bool, on_page: Callable[[], None]
 ) -> Listing:
     return Listing(
         paid,
@@ -144,7 +144,7 @@ def _listing(
         events,
         archive.settings,
         archive.policy,
-        gated="capture" in plan.roles,
+        gated=gated,
         on_page=on_page,
     )
 
@@ -204,10 +204,10 @@ def janitor(archive: Archive, events: Events) -> Janitor:
     )
 
 
-def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events, guard: Guard) -> Download:
+def _download(archive: Archive, paid: PaidCalls, guard: Guard, cdn: Cdn, events: Events) -> Download:
     capture = archive.settings.capture
     return Download(
-        detail,
+        Detail(paid, guard, archive.clock, lean=capture.lean),
         archive.queue,
         archive.store,
         archive.spool,

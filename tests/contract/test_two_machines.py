@@ -11,6 +11,7 @@ from clipledger import presence
 from clipledger.core.lifecycle import Policy
 from clipledger.db.credits import Credits
 from clipledger.db.database import Database
+from clipledger.db.members import Members
 from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.settings import Settings
@@ -37,7 +38,7 @@ class _At:
 def _janitor(folder: Path, db: Database, at: float) -> Janitor:
     spool = Spool(presence.private_folder(folder) / "spool")
     clock = _At(at)
-    return Janitor(folder, db, Queue(db), Credits(db), spool, clock, Events(clock), Settings(), Policy())
+    return Janitor(folder, db, Queue(db), Credits(db), Members(db), spool, clock, Events(clock), Settings(), Policy())
 
 
 def test_a_worker_elsewhere_is_taken_over_by_its_lease_only(tmp_path: Path) -> None:

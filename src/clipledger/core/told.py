@@ -155,6 +155,7 @@ EVENTS: Mapping[str, Told] = {
     "resumed": Told("the archive's pause is over", (), rare=True),
     "worker_died": Told("a process of the fleet died and is replaced", ("seat", "how", "why"), _WARNING),
     "fleet_size": Told("the fleet grows or shrinks with the due work", ("workers", "was")),
+    "clock_skew": Told("this machine's clock is off the database server's", ("seconds",), _WARNING, rare=True),
     "halted": Told("the run ends early, in good order", ("reason", "why", "seat", "code"), _ERROR, rare=True),
     "stopping": Told("a signal asked the run to stop", ("signal", "how")),
 }
