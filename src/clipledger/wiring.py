@@ -33,8 +33,6 @@ from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
-from clipledger.stages.sweeping import Sweeper
-from clipledger.stages.verify import Verify
 from clipledger.storage.paced import PacedStore
 from clipledger.worker import Caps, Worker
 
@@ -167,19 +165,6 @@ def _telling(archive: Archive, events: Events) -> Archive:
     """Let the store's pauses be heard."""
     store = archive.store
     return replace(archive, store=store.telling(events)) if isinstance(store, PacedStore) else archive
-
-
-def sweeper(archive: Archive, worker: str, stopping: Callable[[], bool]) -> Sweeper:
-    """Build one process's part in a sweep over the files."""
-    return Sweeper(
-        archive.sweeps,
-        archive.catalog,
-        lambda: Verify(archive.books, archive.catalog, archive.store),
-        archive.clock,
-        worker=worker,
-        lease_s=archive.settings.queue.lease_s,
-        stopping=stopping,
-    )
 
 
 def here() -> Place:

@@ -25,8 +25,9 @@ from clipledger.events import Events
 from clipledger.fleet.errand import errand_for
 from clipledger.fleet.seats import SeatsLost
 from clipledger.fleet.supervisor import Outcome
-from clipledger.stages.sweeping import VERIFY_MEDIA
-from clipledger.wiring import janitor, new_worker_name, sweeper
+from clipledger.stages.sweeping import VERIFY_MEDIA, Sweeper
+from clipledger.stages.verify import Verify
+from clipledger.wiring import janitor, new_worker_name
 from clipledger.worker import Stop, wait_for
 
 PARTS = 8
@@ -69,7 +70,7 @@ async def _take_part(context: Context) -> None:
         ):
             sweep = await archive.sweeps.open(VERIFY_MEDIA)
             if sweep is not None:
-                await sweeper(archive, worker, lambda: bool(stop)).act(sweep)
+                await _sweeper(archive, worker, stop).act(sweep)
     context.exit = Exit.INTERRUPTED if stop else Exit.OK
 
 
@@ -113,7 +114,7 @@ async def _through(
     if asked.processes == 1 and asked.address == HERE:
         with signals(stop.step, Events(archive.clock)):
             while not stop:
-                await sweeper(archive, worker, lambda: bool(stop)).act(sweep)
+                await _sweeper(archive, worker, stop).act(sweep)
                 if await _is_done(archive, sweep) or await wait_for(stop.asked, LOOK_S):
                     break
         return None
@@ -130,6 +131,18 @@ async def _through(
             stop=stop,
         )
     return outcome
+
+
+def _sweeper(archive: Archive, worker: str, stop: Stop) -> Sweeper:
+    return Sweeper(
+        archive.sweeps,
+        archive.catalog,
+        lambda: Verify(archive.books, archive.catalog, archive.store),
+        archive.clock,
+        worker=worker,
+        lease_s=archive.settings.queue.lease_s,
+        stopping=lambda: bool(stop),
+    )
 
 
 async def _is_done(archive: Archive, sweep: int) -> bool:
