@@ -123,7 +123,7 @@ _ENDINGS: Mapping[str, str] = {
     "bug": "A defect in clipledger. A traceback is printed; nothing of the archive is lost. Please report it.",
     "usage": "A command, option, source or line of a batch file that cannot be understood; the message names it. "
     "The good lines of a batch file were taken.",
-    "unfinished": "The run ended, but some ids are dead or still wait, or a source could not be read. "
+    "unfinished": "The run ended, but some ids are dead and not acknowledged, or still wait, or a source cannot be read. "
     "`clipledger failures` lists the ids.",
     "misconfigured": "The key is missing or refused, a setting is wrong, there is no archive, or its tables are of "
     "another version. Nothing was counted against any post.",
