@@ -18,7 +18,6 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -68,9 +67,10 @@ _PEER_SETTLE = "DELETE FROM peer WHERE id = ANY(%s)"
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one stretch of work came to, over all workers."""
+    """What one stretch of work came to, over all workers; processor time is that of workers and server together."""
 
     rows_per_s: float
+    cpu_us_per_row: float
     p50_ms: float
     p99_ms: float
     worst_ms: float
@@ -82,10 +82,8 @@ def main() -> int:
     if asked.worker:
         asyncio.run(_serve(asked.worker))
         return 0
-    with tempfile.TemporaryDirectory(prefix="clipledger-queue-", dir=asked.place) as place:
-        Path(place).chmod(0o755)  # the server may run as another user
-        with server_of_my_own(Path(place), *SETTINGS) as server:
-            told = _measure(server, asked)
+    with server_of_my_own(*SETTINGS, place=asked.place) as server:
+        told = _measure(server, asked)
     print(json.dumps(told, indent=2))
     return int(not all(told["holds"].values()))
 
@@ -97,7 +95,9 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=6, help="turns of each kind")
     parser.add_argument("--long", type=int, default=120_000, help="rows of the long run")
     parser.add_argument("--peer", action="store_true", help="also the barest table")
-    parser.add_argument("--place", help="a folder on the disk to be measured; else the system's temporary folder")
+    parser.add_argument(
+        "--place", type=Path, help="a folder on the disk to be measured; else the system's temporary folder"
+    )
     parser.add_argument("--worker", metavar="URL", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -117,7 +117,7 @@ def _measure(server: Server, asked: argparse.Namespace) -> dict[str, Any]:
         crews = {kind: [stack.enter_context(_worker(server.url(kind))) for _ in range(asked.workers)] for kind in kinds}
         turns = _turns(server, crews, asked.rounds)
         _say(f"long run of {asked.long} rows")
-        long = _turn(crews["many"], asked.long)
+        long = _turn(server, crews["many"], asked.long)
         size = execute(server.url("many"), "SELECT pg_total_relation_size('archive_queue')")[0][0]
         dead = execute(server.url("many"), "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'archive_queue'")
     return _told(asked, turns, long) | {"queue_bytes": size, "dead_rows": dead[0][0]}
@@ -131,7 +131,7 @@ def _turns(server: Server, crews: dict[str, list[_Child]], rounds: int) -> dict[
                 _fill(server.url(kind), FEW)
             if kind == "peer":
                 _fill_peer(server.url(kind), FEW)
-            turn = _turn(crews[kind], TURN)
+            turn = _turn(server, crews[kind], TURN)
             _say(f"{kind:5} {turn}" + (" (warming up)" if nth < 0 else ""))
             if nth >= 0:
                 done[kind].append(turn)
@@ -160,7 +160,7 @@ def _ratio(above: list[Turn], below: list[Turn]) -> float:
 
 
 def _row(turn: Turn) -> tuple[float, ...]:
-    return (turn.rows_per_s, turn.p50_ms, turn.p99_ms, turn.worst_ms)
+    return (turn.rows_per_s, turn.cpu_us_per_row, turn.p50_ms, turn.p99_ms, turn.worst_ms)
 
 
 def _fill(url: str, rows: int) -> None:
@@ -197,7 +197,8 @@ def _worker(url: str) -> Iterator[_Child]:
             process.stdin.close()
 
 
-def _turn(crew: list[_Child], rows: int) -> Turn:
+def _turn(server: Server, crew: list[_Child], rows: int) -> Turn:
+    before_s = server.cpu_s()
     for child in crew:
         print(rows // len(crew), file=child.ask, flush=True)
     told = [json.loads(child.answer.readline()) for child in crew]
@@ -206,7 +207,8 @@ def _turn(crew: list[_Child], rows: int) -> Turn:
     assert done >= rows // len(crew) * len(crew), f"the queue ran dry: {done} of {rows}"
     took_s = max(one["ended"] for one in told) - min(one["began"] for one in told)
     spots = (claims[len(claims) // 2], claims[len(claims) * 99 // 100], claims[-1])
-    return Turn(round(done / took_s), *(round(ms, 1) for ms in spots))
+    cpu_s = server.cpu_s() - before_s + sum(one["cpu_s"] for one in told)
+    return Turn(round(done / took_s), round(cpu_s / done * 1e6), *(round(ms, 1) for ms in spots))
 
 
 async def _serve(url: str) -> None:
@@ -218,7 +220,7 @@ async def _serve(url: str) -> None:
         queue = Queue(db)
         print("ready", flush=True)
         for line in sys.stdin:
-            began, done, claims = time.monotonic(), 0, []
+            began, used, done, claims = time.monotonic(), time.process_time(), 0, []
             while done < int(line):
                 asked_at = time.monotonic()
                 jobs = await queue.claim(CLAIM, NOW, LEASE_S, f"worker-{id(queue)}")
@@ -229,14 +231,14 @@ async def _serve(url: str) -> None:
                     settled = [group.create_task(queue.mark_stored(job, NOW)) for job in jobs]
                 assert all(task.result() for task in settled), [AwemeId(job.aweme_id) for job in jobs]
                 done += len(jobs)
-            _answer(began, done, claims)
+            _answer(began, used, done, claims)
 
 
 def _serve_peer(url: str) -> None:
     with closing(psycopg.connect(url)) as connection:
         print("ready", flush=True)
         for line in sys.stdin:
-            began, done, claims = time.monotonic(), 0, []
+            began, used, done, claims = time.monotonic(), time.process_time(), 0, []
             while done < int(line):
                 asked_at = time.monotonic()
                 with connection.transaction():
@@ -247,11 +249,12 @@ def _serve_peer(url: str) -> None:
                 with connection.transaction():
                     connection.execute(_PEER_SETTLE, ([row[0] for row in held],))
                 done += len(held)
-            _answer(began, done, claims)
+            _answer(began, used, done, claims)
 
 
-def _answer(began: float, rows: int, claims_ms: list[float]) -> None:
-    told = {"began": began, "ended": time.monotonic(), "rows": rows, "claims_ms": claims_ms}
+def _answer(began: float, used_s: float, rows: int, claims_ms: list[float]) -> None:
+    told = {"began": began, "ended": time.monotonic(), "cpu_s": time.process_time() - used_s}
+    told |= {"rows": rows, "claims_ms": claims_ms}
     print(json.dumps(told), flush=True)
 
 

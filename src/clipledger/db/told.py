@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import JSON, Connection, FromClause, Text, bindparam, cast, column, func, select
 from sqlalchemy.types import TypeEngine
 
-from clipledger.core.times import iso_time
-from clipledger.db.tables import UtcTime
+from clipledger.db.tables import UtcTime, told_time
 
 Statement = TypeVar("Statement")
 
@@ -43,7 +42,7 @@ class ToldRows:
         return {"told": json.dumps([self._plain(row) for row in rows], ensure_ascii=False)}
 
     def _plain(self, row: Mapping[str, Any]) -> dict[str, object]:
-        return dict(row) | {name: iso_time(row[name]) for name in self._times if row[name] is not None}
+        return dict(row) | {name: told_time(row[name]) for name in self._times if row[name] is not None}
 
 
 def _recordset(columns: Mapping[str, TypeEngine[Any]]) -> FromClause:
