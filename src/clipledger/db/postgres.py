@@ -145,6 +145,13 @@ class Postgres:
         """Wait for whoever changes the schema, on any machine; the lock ends with the transaction."""
         connection.execute(_LOCK_SCHEMA, {"key": _MIGRATING})
 
+    def go_on_counting(self, connection: Connection, table: str, column: str) -> None:
+        """Set the column's sequence past its highest number."""
+        highest = text(
+            f"SELECT setval(pg_get_serial_sequence(:t, :c), max({column})) FROM {table}"
+        )  # both our own names
+        connection.execute(highest, {"t": table, "c": column})
+
     def _connect(self) -> psycopg.Connection[Any]:
         driver = _driver()
         try:

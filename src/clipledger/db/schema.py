@@ -33,7 +33,7 @@ def create(where: str | Path, *, now: float, archive_uuid: str) -> str:
     """
     with _changing(backend_of(where)) as connection:
         if not inspect(connection).has_table("alembic_version"):
-            _upgrade(connection)
+            lay_tables(connection)
             facts = {"archive_uuid": archive_uuid, "created_at": iso_time(now)}
             connection.execute(_REMEMBER(connection), [{"key": key, "value": value} for key, value in facts.items()])
         return identity(connection)
@@ -45,7 +45,7 @@ def migrate(where: str | Path) -> None:
     backend.check_there()
     with _changing(backend) as connection:
         identity(connection)
-        _upgrade(connection)
+        lay_tables(connection)
 
 
 def identity(connection: Connection) -> str:
@@ -86,7 +86,8 @@ def _changing(backend: Backend) -> Iterator[Connection]:
         engines.dispose()
 
 
-def _upgrade(connection: Connection) -> None:
+def lay_tables(connection: Connection) -> None:
+    """Make the tables in an open transaction, or bring them up to date."""
     from alembic import command
     from alembic.config import Config
 
