@@ -86,6 +86,11 @@ class Server:
             )
         assert self.pid is not None and _alive(self.pid), (self.folder / "log").read_text()[-2000:]
 
+    def cpu_s(self) -> float:
+        """Tell the processor time that the server's processes used, those that live."""
+        assert self.pid is not None
+        return sum(_cpu_s(each) for each in (self.pid, *_children(self.pid)))
+
     def promote(self) -> None:
         """Make a standby take writes; returns when it does."""
         execute(self.url(), "SELECT pg_promote()")
@@ -117,17 +122,17 @@ class Server:
 
 
 @contextmanager
-def server_of_my_own(copy_of: Server | None = None) -> Iterator[Server]:
-    """Run a server that is nobody else's; stop it and remove its folder afterwards."""
-    place = Path(tempfile.mkdtemp(prefix="clipledger-pg-"))
-    server = Server(place, free_port())
+def server_of_my_own(*settings: str, copy_of: Server | None = None, place: Path | None = None) -> Iterator[Server]:
+    """Run a server that is nobody else's, in a folder below `place`; stop it and remove its folder afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="clipledger-pg-", dir=place))
+    server = Server(folder, free_port(), settings)
     try:
         server.create(copy_of)
         server.start()
         yield server
     finally:
         server.stop()
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @functools.cache
@@ -226,6 +231,14 @@ def _children(pid: int) -> list[int]:
                 continue
             found += [int(entry.name)] if int(parent) == pid else []
     return found
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()
+    except OSError:
+        return 0.0
+    return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -215,7 +215,11 @@ def identity_of(folder: Path) -> str:
 
 
 def database_url(folder: Path, settings: Settings) -> str | Path:
-    """Give the database: a SQLite file's path, made absolute in the archive folder, or another URL."""
-    url = settings.database.url
+    """Give the database of an archive's settings."""
+    return database_at(folder, settings.database.url)
+
+
+def database_at(folder: Path, url: str) -> str | Path:
+    """Give a database: a SQLite file's path, made absolute in the archive folder, or another URL."""
     head, name = "sqlite:///", url.removeprefix("sqlite:///")
     return folder.resolve() / name if url.startswith(head) else url

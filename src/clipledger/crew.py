@@ -49,6 +49,7 @@ SUSPECTED_S = 600.0
 
 _IDLE_S = 5.0
 _KEEP_S = 10.0
+_LOOK_S = 1.0
 _SETTLE_S = 0.05
 
 
@@ -84,7 +85,7 @@ class Crew:
         jitter: Callable[[], float],
         beats: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
-        self._beats = (worker.beat, self._beat, self._attend, self._keep_events, *beats)
+        self._beats = (worker.beat, self._beat, self._attend, self._take_over, self._keep_events, *beats)
         self.worker, self._plan = worker, plan
         self._queue, self._sources, self._guard = queue, sources, guard
         self._listing, self._metadata, self._janitor = listing, metadata, janitor
@@ -207,6 +208,17 @@ class Crew:
                 await self._clock.sleep(min(lease_s / 3, BEAT_S))
             if self._reading:
                 await self._sources.renew(list(self._reading.values()), self._clock.now(), lease_s)
+
+    async def _take_over(self) -> None:
+        """Take back what a worker on another machine held when it died, as soon as its lease has run out."""
+        lease_s = self._settings.queue.lease_s
+        while True:
+            ends_at = await self._queue.next_lease_end()
+            left_s = lease_s if ends_at is None else ends_at - self._clock.now()
+            if left_s < 0 and any(await self._janitor.recover()):
+                self.worker.stop.wake.set()
+            # What is claimed or renewed while this sleeps ends after it wakes.
+            await self._clock.sleep(min(max(left_s, _LOOK_S), lease_s))
 
     async def _list(self) -> None:
         """Read sources until none is due; cut at the second stop request, or when the grace after the first is over."""

@@ -422,3 +422,14 @@ def db_check() -> None:
     from clipledger.cli.verifying import check
 
     check(context)
+
+
+@db.command("copy")
+def db_copy(
+    to: Annotated[str, typer.Option(metavar="URL", help="postgresql://USER@HOST/NAME, an empty database.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look at both sides and count; write nothing.")] = False,
+) -> None:
+    """Carry the archive's tables to another database, all or nothing, and prove that both hold the same."""
+    from clipledger.cli.copying import copy_database
+
+    copy_database(context, to, dry_run=dry_run)

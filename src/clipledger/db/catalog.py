@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, func, literal_column, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import Insert
 
 from clipledger.core.model import AwemeId, Counters, MediaType, ObjectKey, Post, State, StoredFile
@@ -150,7 +161,7 @@ _FILES_OF_MANY = (
     .where(files.c.aweme_id.in_(bindparam("ids", expanding=True)))
     .order_by(files.c.aweme_id, files.c.kind, files.c.position)
 )
-_SIZE = select(func.count(), func.sum(files.c.bytes))
+_SIZE = select(func.count(), cast(func.sum(files.c.bytes), BigInteger))  # PostgreSQL sums these as NUMERIC
 _CANARIES = (
     select(posts.c.aweme_id)
     .where(posts.c.archived_at < bindparam("before", type_=UtcTime))

@@ -27,10 +27,9 @@ from sqlalchemy.sql.selectable import FromClause
 from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import CallReason
 from clipledger.core.model import AwemeId, Job, ObjectKey, Quality, State
-from clipledger.core.times import iso_time
 from clipledger.db.credits import CallOutcome
 from clipledger.db.settling import Burial, bury
-from clipledger.db.tables import UtcTime, archive_queue, sources, sweep_ranges
+from clipledger.db.tables import UtcTime, archive_queue, sources, sweep_ranges, told_time
 from clipledger.db.tables import credits as paid_calls
 
 CHUNK = 500
@@ -72,7 +71,7 @@ _chosen = (
     select(_due.c.aweme_id)
     .where(
         claimable(_due),
-        _due.c.priority == bindparam("at"),
+        _due.c.priority == _NEXT_PRIORITY.scalar_subquery(),
         _due.c.due_at <= bindparam("now", type_=UtcTime),
         _due.c.crashes.between(bindparam("crashes_from"), bindparam("crashes_to")),
     )
@@ -107,13 +106,13 @@ _CLAIM = (
         _q.c.first_not_found_at,
         _q.c.throttles,
         _q.c.hint,
+        _q.c.priority,
     )
 )
 
 
-def priorities(connection: Connection) -> Iterator[int]:
-    """Walk the priorities that pending videos have, highest first: one index seek each."""
-    most = _PRIORITY_MAX
+def priorities(connection: Connection, most: int = _PRIORITY_MAX) -> Iterator[int]:
+    """Walk the priorities that pending videos have, from `most` down: one index seek each."""
     while (priority := connection.execute(_NEXT_PRIORITY, {"most": most}).scalar()) is not None:
         yield priority
         most = priority - 1
@@ -125,15 +124,14 @@ def claim(connection: Connection, n: int, now: float, lease_s: float, worker: st
     `alone` claims only those that were under way when `CRASHES_ALONE` workers died, else only others.
     """
     crashes = (CRASHES_ALONE, _CRASHES_MOST) if alone else (0, CRASHES_ALONE - 1)
+    wanted = {"now": now, "until": now + lease_s, "by": worker, "crashes_from": crashes[0], "crashes_to": crashes[1]}
     jobs: list[Job] = []
-    for priority in priorities(connection):
-        if len(jobs) >= n:
-            break
-        wanted = {"at": priority, "now": now, "n": n - len(jobs), "until": now + lease_s, "by": worker}
-        wanted |= {"crashes_from": crashes[0], "crashes_to": crashes[1]}
-        rows = list(connection.execute(_CLAIM, wanted))
+    most: int | None = _PRIORITY_MAX
+    while most is not None and len(jobs) < n:
+        rows = list(connection.execute(_CLAIM, wanted | {"most": most, "n": n - len(jobs)}))
         rows.sort(key=lambda row: (row.due_at, row.aweme_id), reverse=True)
         jobs.extend(_job(row) for row in rows)
+        most = rows[0].priority - 1 if rows else next((below - 1 for below in priorities(connection, most)), None)
     return jobs
 
 
@@ -144,7 +142,7 @@ def _job(row: Row[tuple[object, ...]]) -> Job:
         source=row.source,
         attempts=row.attempts,
         added_at=row.added_at,
-        first_seen_day=iso_time(row.added_at)[:10],
+        first_seen_day=told_time(row.added_at)[:10],
         call_reason=row.call_reason,
         author_part=row.author_part,
         storage_key=ObjectKey(row.storage_key) if row.storage_key is not None else None,

@@ -210,6 +210,10 @@ class Queue:
         """Tell when the earliest claimable video falls due; None when there is none."""
         return await self._db.read(standing.next_due_at)
 
+    async def next_lease_end(self) -> float | None:
+        """Tell when the first lease of a running video runs out; None when none is running."""
+        return await self._db.read(standing.next_lease_end)
+
     async def waiting(self, limit: int) -> list[QueueRow]:
         """List pending videos that failed before, the soonest due first."""
         return await self._db.read(lambda connection: standing.waiting(connection, limit))

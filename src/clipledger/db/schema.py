@@ -36,7 +36,7 @@ def create(where: str | Path, *, now: float, archive_uuid: str) -> str:
         if present and not {"alembic_version", "archive_queue"} <= set(present):
             raise Misconfigured(f"the database is another program's (table {present[0]}): name another one")
         if not present:
-            _upgrade(connection)
+            lay_tables(connection)
             facts = {"archive_uuid": archive_uuid, "created_at": iso_time(now)}
             connection.execute(_REMEMBER(connection), [{"key": key, "value": value} for key, value in facts.items()])
         return identity(connection)
@@ -48,7 +48,7 @@ def migrate(where: str | Path) -> None:
     backend.check_there()
     with _changing(backend) as connection:
         identity(connection)
-        _upgrade(connection)
+        lay_tables(connection)
 
 
 def identity(connection: Connection) -> str:
@@ -89,7 +89,8 @@ def _changing(backend: Backend) -> Iterator[Connection]:
         engines.dispose()
 
 
-def _upgrade(connection: Connection) -> None:
+def lay_tables(connection: Connection) -> None:
+    """Make the tables in an open transaction, or bring them up to date."""
     from alembic import command
     from alembic.config import Config
 

@@ -77,6 +77,13 @@ _SOME_DUE = (
 )
 _DUE = select(func.count()).select_from(_SOME_DUE.subquery())
 _NEXT = select(func.min(_q.c.due_at)).where(*_AT)
+_LEASE_END = (
+    select(_q.c.lease_until)
+    .where(_q.c.state.in_([literal_column("'running'"), literal_column("'stored'")]))  # the words of archive_queue_open
+    .where(_q.c.state == literal_column("'running'"))
+    .order_by(_q.c.lease_until)
+    .limit(1)
+)
 _WAITING = (
     select(_q)
     .where(_q.c.state == literal_column("'pending'"), _q.c.last_reason.is_not(None))
@@ -126,6 +133,11 @@ def next_due_at(connection: Connection) -> float | None:
     """Tell when the earliest claimable video falls due; None when there is none."""
     found = (connection.execute(_NEXT, {"at": priority}).scalar() for priority in priorities(connection))
     return min((at for at in found if at is not None), default=None)
+
+
+def next_lease_end(connection: Connection) -> float | None:
+    """Tell when the first lease of a running video runs out; None when none is running."""
+    return connection.execute(_LEASE_END).scalar()
 
 
 def waiting(connection: Connection, limit: int) -> list[QueueRow]:

@@ -34,7 +34,7 @@ from clipledger.core.times import iso_time, read_iso_time
 SCHEMA_VERSION = "0004"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_iso_time = lru_cache(maxsize=256)(iso_time)  # the rows of one batch hold the same few moments
+told_time = lru_cache(maxsize=256)(iso_time)  # the rows of one batch hold the same few moments
 
 
 class UtcTime(TypeDecorator[float]):
@@ -55,7 +55,7 @@ class UtcTime(TypeDecorator[float]):
             return None
         if dialect.name == "postgresql":
             return _EPOCH + timedelta(milliseconds=round(value * 1000))
-        return _iso_time(value)
+        return told_time(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> float | None:
         """Read unix seconds."""
