@@ -10,6 +10,7 @@ import pytest
 
 from clipledger.core.errors import Misconfigured
 from clipledger.db import schema
+from clipledger.db.tables import SCHEMA_VERSION
 from clipledger.db.database import Database
 from clipledger.db.meta import Meta
 from contract.archives import new_archive
@@ -52,8 +53,8 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        ("0000", "schema 0000, this program needs 0002: run clipledger db migrate"),
-        ("9999", "made by a newer clipledger: schema 9999, this program knows 0002"),
+        ("0000", f"schema 0000, this program needs {SCHEMA_VERSION}: run clipledger db migrate"),
+        ("9999", f"made by a newer clipledger: schema 9999, this program knows {SCHEMA_VERSION}"),
     ],
 )
 def test_another_schema_is_refused(tmp_path: Path, version: str, words: str) -> None:

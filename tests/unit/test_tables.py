@@ -41,6 +41,11 @@ def _statements(path: Path) -> dict[str, str]:
     return {name: re.sub(r"\s+", " ", sql) for name, sql in rows if name != "alembic_version"}
 
 
+def _is_ordinary(name: str | None, kind: str, _parents: object) -> bool:
+    """The search index is a virtual table, which alembic does not know; the test above compares it."""
+    return not (kind == "table" and str(name).startswith("post_search"))
+
+
 def test_migrations_make_the_tables_the_program_knows(tmp_path: Path) -> None:
     """A new archive's tables, columns and indexes are exactly those the program was written for."""
     migrated, declared = tmp_path / "migrated.db", tmp_path / "declared.db"
@@ -57,7 +62,7 @@ def test_alembic_sees_no_difference(tmp_path: Path) -> None:
     schema.create(path, now=0.0, archive_uuid="u")
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection)
+        context = MigrationContext.configure(connection, opts={"include_name": _is_ordinary})
         assert compare_metadata(context, metadata) == []
     engine.dispose()
 

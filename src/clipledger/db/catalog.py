@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, bindparam, case, func, literal_column, select, update
 from sqlalchemy.dialects.sqlite import Insert
 
+from clipledger.core.history import growth
 from clipledger.core.model import AwemeId, Counters, MediaType, ObjectKey, Post, State, StoredFile
+from clipledger.db import search_index
 from clipledger.db.database import Database
 from clipledger.db.engine import InsertInto, per_dialect
 from clipledger.db.intake import counts, measured
@@ -81,6 +83,7 @@ class PostRow:
     sha256: str | None
     archived_at: float
     counters_at: float
+    plays_per_day: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,9 @@ def _post(insert: InsertInto) -> Insert:
     statement = insert(posts)
     told = statement.excluded
     plain = [
-        column.name for column in posts.c if column.name not in (*_COUNTERS, "aweme_id", "archived_at", "counters_at")
+        column.name
+        for column in posts.c
+        if column.name not in (*_COUNTERS, "aweme_id", "archived_at", "counters_at", "plays_per_day")
     ]
     return statement.on_conflict_do_update(
         index_elements=["aweme_id"],
@@ -210,6 +215,9 @@ def _record(connection: Connection, batch: Sequence[Record], now: float) -> int:
         connection.execute(_file(connection), [row for record in records for row in _file_values(record)])
         measures = [measured(record.post, record.captured_at, "capture") for record in records]
         connection.execute(_MEASURE(connection), measures)
+        ids = [record.post.aweme_id for record in records]
+        search_index.begin(connection, ids)
+        search_index.index(connection, ids)
     return len(records)
 
 
@@ -234,6 +242,9 @@ def _post_values(record: Record) -> dict[str, object]:
         "sha256": record.sha256,
         "archived_at": record.captured_at,
         "counters_at": record.captured_at,
+        "plays_per_day": growth((0, post.created_at), post.counters.play, record.captured_at, None)
+        if post.created_at is not None
+        else None,
     }
     return told | counts(post.counters)
 

@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from clipledger.core.times import iso_time, read_iso_time
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0004"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _iso_time = lru_cache(maxsize=256)(iso_time)  # the rows of one batch hold the same few moments
@@ -166,6 +166,7 @@ sources = Table(
     Column("lease_until", UtcTime),
     Column("worker", Text),
     Column("token", BigInteger, nullable=False, server_default="0"),
+    Column("refresh", Text),  # steps after capture at which its posts are asked again: 1h,1d; none; empty = the default
     Index("sources_next", "next_at"),
 )
 
@@ -215,8 +216,11 @@ posts = Table(
     Column("sha256", Text),  # of the MP4; of the sidecar for a photo post
     Column("archived_at", UtcTime, nullable=False),  # never changes
     Column("counters_at", UtcTime, nullable=False),  # when the counters above were observed
+    Column("plays_per_day", Double),  # between the last two observations; may fall below 0
     Index("posts_author", "author_id"),
     Index("posts_archived", "archived_at"),
+    Index("posts_plays", "play_count", "aweme_id"),
+    Index("posts_growth", "plays_per_day", "aweme_id"),
 )
 
 post_metrics_history = Table(
