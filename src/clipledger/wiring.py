@@ -33,6 +33,7 @@ from clipledger.db.database import Database
 from clipledger.db.meta import Meta
 from clipledger.db.paces import PaceRow
 from clipledger.db.queue import Queue
+from clipledger.db.refreshes import Refreshes
 from clipledger.db.samples import Samples
 from clipledger.db.sources import Sources
 from clipledger.db.switches import Switches
@@ -44,6 +45,7 @@ from clipledger.settings import Settings
 from clipledger.stages.detail import Detail
 from clipledger.stages.download import Download
 from clipledger.stages.guard import Guard
+from clipledger.stages.history import History
 from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
@@ -84,6 +86,7 @@ class Archive:
     books: Books
     switches: Switches
     samples: Samples
+    refreshes: Refreshes
     store: ObjectStore
     spool: Spool
 
@@ -152,6 +155,7 @@ async def open_archive(folder: Path, clock: Clock | None = None) -> AsyncIterato
                 books=Books(db),
                 switches=Switches(db),
                 samples=Samples(db),
+                refreshes=Refreshes(db, settings.history.refresh, settings.budget.history_credits_per_day),
                 store=store,
                 spool=Spool(presence.private_folder(folder) / "spool"),
             )
@@ -257,6 +261,7 @@ def crew(
         janitor=Janitor(
             archive.folder, archive.db, archive.queue, archive.credits, archive.spool, clock, events, settings, policy
         ),
+        history=History(paid, archive.queue, archive.refreshes, archive.meta, guard, clock, events, settings, worker),
         clock=clock,
         events=events,
         settings=settings,

@@ -150,6 +150,8 @@ def other_than(name: str, default: object) -> tuple[str, object]:
             return "7", 7
     if name == "listing.region":
         return "GB", "GB"
+    if name == "history.refresh":
+        return "1h,2d", "1h,2d"
     text = "90m" if str(default)[:1].isdigit() else "https://x.example"
     return text, text
 

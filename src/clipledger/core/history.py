@@ -22,6 +22,9 @@ DOUBT_S = 900.0
 DOUBTS_TOGETHER = 20
 """Doubted posts that are asked again between the same two living ones."""
 
+ALONE_S = 86_400.0
+"""So long a post stays doubted when nothing else is left in the archive that could answer beside it."""
+
 GROWTH_SPAN_S = 600.0
 """Two counts nearer than this tell no growth: counters are cached upstream and come in jumps."""
 
@@ -77,20 +80,29 @@ def growth(before: tuple[int | None, float] | None, plays: int | None, at: float
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What asking doubted posts again came to: was a living post alive before and after them; alive and gone ids."""
+    """What asking doubted posts again came to.
 
+    `neighbours`: how many living posts there were to be asked beside them; `alive_before` and
+    `alive_after`: they were alive. `longest_s`: how long the oldest doubt has stood.
+    """
+
+    neighbours: int
     alive_before: bool
     alive_after: bool
     alive: frozenset[str]
     gone: frozenset[str]
+    longest_s: float
 
 
 def believed(asked: Round) -> frozenset[str]:
     """Name the posts that are believed to be gone.
 
-    None while either neighbour was not alive, and none when as many came back as stayed away: then
-    answers are false at random, and what is still missing may be as false as what came back was.
+    None while a neighbour was not alive, and none when as many came back as stayed away: then answers
+    are false at random, and what is still missing may be as false as what came back was. Where nobody is
+    left to be asked beside them, a day of doubt has to do.
     """
-    if not (asked.alive_before and asked.alive_after) or len(asked.alive) >= max(len(asked.gone), 1):
+    if len(asked.alive) >= max(len(asked.gone), 1):
         return frozenset()
-    return asked.gone
+    vouched = asked.alive_before and asked.alive_after
+    alone = not asked.neighbours and asked.longest_s >= ALONE_S
+    return asked.gone if vouched or alone else frozenset()

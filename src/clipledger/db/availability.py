@@ -86,10 +86,15 @@ def answered(connection: Connection, aweme_id: AwemeId, at: float) -> bool:
     return True
 
 
+def still_gone(connection: Connection, aweme_id: AwemeId, at: float, reason: str) -> bool:
+    """Note that a post that is known to be gone was not found again; False when it is not known to be."""
+    told = {"id": aweme_id, "at": at, "by": "refresh", "why": reason}
+    return connection.execute(_STILL_GONE, told).rowcount == 1
+
+
 def vanished(connection: Connection, aweme_id: AwemeId, since: float, at: float, reason: str) -> bool:
     """Note that a post is believed to be gone, first not found at `since`; False when that is known."""
-    if connection.execute(_STATE, {"id": aweme_id}).scalar() == GONE:
-        connection.execute(_STILL_GONE, {"id": aweme_id, "at": at, "by": "refresh", "why": reason})
+    if still_gone(connection, aweme_id, at, reason):
         return False
     _turn(connection, _run(aweme_id, since, at, GONE, "refresh") | {"reason": reason}, since)
     return True

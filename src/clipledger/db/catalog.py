@@ -15,6 +15,7 @@ from sqlalchemy.dialects.sqlite import Insert
 from clipledger.core.history import growth
 from clipledger.core.model import AwemeId, Counters, MediaType, ObjectKey, Post, State, StoredFile
 from clipledger.db import search_index
+from clipledger.db.availability import AvailabilityRow, runs
 from clipledger.db.database import Database
 from clipledger.db.engine import InsertInto, per_dialect
 from clipledger.db.intake import counts, measured
@@ -188,6 +189,10 @@ class Catalog:
         return await self._db.read(
             lambda connection: [FileRow(*row) for row in connection.execute(_FILES, {"id": aweme_id})]
         )
+
+    async def availability(self, aweme_id: AwemeId) -> list[AvailabilityRow]:
+        """List what was observed of a post's being there, oldest first."""
+        return await self._db.read(lambda connection: runs(connection, aweme_id))
 
     async def size(self) -> tuple[int, int]:
         """Count the stored files and their bytes, sidecars included."""

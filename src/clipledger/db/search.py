@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from clipledger.core.errors import UsageError
 from clipledger.core.links import shown
@@ -117,6 +117,7 @@ _GONE_AT = (
         availability.c.state == "gone",
     )
     .scalar_subquery()
+    .label("gone_at")
 )
 _SHOWN = select(
     posts.c.aweme_id,
@@ -274,8 +275,8 @@ def _by_relevance(
 
 
 def _hits(connection: Connection, keys: Mapping[str, str]) -> list[Hit]:
-    found: dict[str, Row[Any]] = {row[0]: row for row in connection.execute(_SHOWN, {"ids": list(keys)})}
-    return [Hit(*found[aweme_id], key=key) for aweme_id, key in keys.items() if aweme_id in found]
+    found = {row.aweme_id: row for row in connection.execute(_SHOWN, {"ids": list(keys)})}
+    return [Hit(**found[aweme_id]._mapping, key=key) for aweme_id, key in keys.items() if aweme_id in found]
 
 
 def _count(connection: Connection, asked: _Asked, cap: int) -> int:
