@@ -10,9 +10,9 @@ import pytest
 
 from clipledger.core.errors import Misconfigured
 from clipledger.db import schema
-from clipledger.db.tables import SCHEMA_VERSION
 from clipledger.db.database import Database
 from clipledger.db.meta import Meta
+from clipledger.db.tables import SCHEMA_VERSION
 from contract.archives import new_archive
 
 

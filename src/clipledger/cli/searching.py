@@ -115,9 +115,10 @@ def history(context: Context, source: str | None, refresh: str | None) -> None:
     if context.json:
         context.document(body)
         return
+    cap = f" of {body['budget']}" if body["budget"] is not None else ""
     context.tell(
         f"refreshes: {body['steps'] or 'off'}; {body['due']} due, {body['planned']} planned, "
-        f"{body['doubted']} doubted; {body['spent']} credits today" + (f" of {body['budget']}" if body["budget"] is not None else "")
+        f"{body['doubted']} doubted; {body['spent']} credits today{cap}"
     )
     for name, steps in body["sources"].items():
         context.tell(f"{name}: {steps}")

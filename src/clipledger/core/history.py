@@ -22,9 +22,6 @@ DOUBT_S = 900.0
 DOUBTS_TOGETHER = 20
 """Doubted posts that are asked again between the same two living ones."""
 
-ALONE_S = 86_400.0
-"""So long a post stays doubted when nothing else is left in the archive that could answer beside it."""
-
 GROWTH_SPAN_S = 600.0
 """Two counts nearer than this tell no growth: counters are cached upstream and come in jumps."""
 
@@ -82,16 +79,13 @@ def growth(before: tuple[int | None, float] | None, plays: int | None, at: float
 class Round:
     """What asking doubted posts again came to.
 
-    `neighbours`: how many living posts there were to be asked beside them; `alive_before` and
-    `alive_after`: they were alive. `longest_s`: how long the oldest doubt has stood.
+    `alive_before` and `alive_after`: a post that is known to be there was asked, and was alive.
     """
 
-    neighbours: int
     alive_before: bool
     alive_after: bool
     alive: frozenset[str]
     gone: frozenset[str]
-    longest_s: float
 
 
 def believed(asked: Round) -> frozenset[str]:
@@ -99,10 +93,13 @@ def believed(asked: Round) -> frozenset[str]:
 
     None while a neighbour was not alive, and none when as many came back as stayed away: then answers
     are false at random, and what is still missing may be as false as what came back was. Where nobody is
-    left to be asked beside them, a day of doubt has to do.
+    left to be asked beside them they stay doubted: that is what an outage looks like too.
     """
-    if len(asked.alive) >= max(len(asked.gone), 1):
-        return frozenset()
-    vouched = asked.alive_before and asked.alive_after
-    alone = not asked.neighbours and asked.longest_s >= ALONE_S
-    return asked.gone if vouched or alone else frozenset()
+    random = len(asked.alive) >= max(len(asked.gone), 1)
+    return asked.gone if asked.alive_before and asked.alive_after and not random else frozenset()
+
+
+def doubted_again_at(doubted_at: float | None, now: float) -> float:
+    """Say when a post that is not found is asked again: as long after as it has been doubted, within bounds."""
+    stood_s = now - doubted_at if doubted_at is not None else 0.0
+    return now + min(max(stood_s, DOUBT_S), _DAY_S)

@@ -14,7 +14,7 @@ from functools import partial
 from sqlalchemy import Connection, bindparam, case, func, null, or_, select, update
 
 from clipledger.core.errors import Reason
-from clipledger.core.history import DueRefresh, most_valuable, next_due, read_steps
+from clipledger.core.history import DueRefresh, doubted_again_at, most_valuable, next_due, read_steps
 from clipledger.core.lifecycle import CallReason
 from clipledger.core.links import created_second
 from clipledger.core.model import AwemeId, Post
@@ -50,14 +50,10 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True)
 class DoubtRound:
-    """What is claimed to settle doubts: posts that were not found, and up to two that are known to be alive.
-
-    `longest_s`: how long the oldest doubt has stood.
-    """
+    """What is claimed to settle doubts: posts that were not found, and up to two that are known to be alive."""
 
     doubted: tuple[Refresh, ...] = ()
     neighbours: tuple[Refresh, ...] = ()
-    longest_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +97,7 @@ _DOUBTED = (
     .order_by(_r.c.doubt_due_at, _r.c.aweme_id)
     .limit(bindparam("n"))
 )
-_OLDEST_DOUBT = select(func.min(_r.c.doubted_at)).where(_r.c.aweme_id.in_(bindparam("ids", expanding=True)))
+_DOUBTED_AT = select(_r.c.doubted_at).where(_r.c.aweme_id == bindparam("id"))
 _NEIGHBOURS = (
     select(_r.c.aweme_id)
     .join(posts, posts.c.aweme_id == _r.c.aweme_id)
@@ -221,9 +217,9 @@ class Refreshes:
         """Keep what an answer told; True when the post had been believed to be gone."""
         return await self._db.write(partial(_alive, refresh=refresh, post=post, now=now, default=self._default))
 
-    async def missing(self, refresh: Refresh, reason: Reason, now: float, again_at: float) -> bool:
-        """Note that a post was not found: it is asked again at `again_at`. False when it is known to be gone."""
-        told = partial(_missing, refresh=refresh, reason=reason, now=now, again_at=again_at, default=self._default)
+    async def missing(self, refresh: Refresh, reason: Reason, now: float) -> bool:
+        """Note that a post was not found: it is doubted and asked again. False when it is known to be gone."""
+        told = partial(_missing, refresh=refresh, reason=reason, now=now, default=self._default)
         return await self._db.write(told)
 
     async def vanished(self, ids: Collection[str], now: float) -> int:
@@ -312,11 +308,9 @@ class _Claim:
         # Others each minute: one that was really deleted must not speak for every round.
         first = int(self.now // 60) % len(pool) if pool else 0
         near = (pool[first:] + pool[:first])[:2]
-        since = self.connection.execute(_OLDEST_DOUBT, {"ids": ids}).scalar_one()
         return DoubtRound(
             tuple(self._take(aweme_id, doubted=True) for aweme_id in ids),
             tuple(self._take(aweme_id, doubted=False) for aweme_id in near),
-            self.now - since,
         )
 
     def _room(self, n: int) -> int:
@@ -345,13 +339,12 @@ def _alive(connection: Connection, refresh: Refresh, post: Post, now: float, def
     return availability.answered(connection, post.aweme_id, now)
 
 
-def _missing(
-    connection: Connection, refresh: Refresh, reason: Reason, now: float, again_at: float, default: str
-) -> bool:
+def _missing(connection: Connection, refresh: Refresh, reason: Reason, now: float, default: str) -> bool:
     told = _settling(connection, refresh, now, default)
     if availability.still_gone(connection, refresh.aweme_id, now, reason):
         connection.execute(_STILL_GONE, told)
         return False
+    again_at = doubted_again_at(connection.execute(_DOUBTED_AT, told).scalar(), now)
     connection.execute(_DOUBT, told | {"again": again_at, "why": reason})
     return True
 

@@ -129,7 +129,7 @@ class History:
     ) -> None:
         now = self._clock.now()
         alive, gone = (frozenset(i for i, answer in answers.items() if answer is told) for told in (True, False))
-        asked = Round(len(found.neighbours), alive_before, alive_after, alive, gone, found.longest_s)
+        asked = Round(alive_before, alive_after, alive, gone)
         vanished = believed(asked) if not self._guard.is_open else frozenset()
         if await self._refreshes.vanished(vanished, now):
             self._events.emit("vanished", ids=len(vanished))
@@ -148,8 +148,7 @@ class History:
             post = await self._paid.buy(call, purpose, lambda body: parse.detail(body, asked=aweme_id, now=now))
         except Gone as error:
             self._failed = 0
-            at = self._clock.now()
-            if await self._refreshes.missing(refresh, error.reason, at, at + DOUBT_S):
+            if await self._refreshes.missing(refresh, error.reason, self._clock.now()):
                 self._events.emit("doubted", aweme_id=aweme_id, reason=error.reason)
             return False
         except (MalformedReply, Throttled, Transient):
