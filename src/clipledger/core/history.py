@@ -54,10 +54,7 @@ def next_due(captured_at: float, steps: Sequence[float], now: float) -> float | 
 
 
 def worth(due: DueRefresh, now: float) -> float:
-    """Weigh a refresh: growth for each day of age, both on a scale where ten times as much counts one more.
-
-    A post that nobody has measured twice is weighed as if it grew by a thousand plays a day.
-    """
+    """Weigh a refresh: plays a day for each day of age. One measured only once counts as growing by a thousand."""
     age_days = max(now - due.created_at, 3600.0) / _DAY_S
     growth = 1000.0 if due.plays_per_day is None else max(due.plays_per_day, 1.0)
     return growth / age_days
