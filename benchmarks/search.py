@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Table, insert, text
 from clipledger.core.query import parse
 from clipledger.core.times import iso_time, utc_day
 from clipledger.db import search_index
-from clipledger.db.engine import WRITES, database_url, open_engine
+from clipledger.db.engine import backend_of
 from clipledger.db.index_tables import availability
 from clipledger.db.search import Search, Sort
 from clipledger.db.tables import archive_queue, credit_days, credits, files, post_metrics_history, posts, sightings
@@ -71,7 +71,7 @@ def main() -> None:
     try:
         if not (folder / "clipledger.toml").exists():
             _generate(folder, count, metrics, url)
-        ok = asyncio.run(_measure(folder, count)) and _status(folder)
+        ok = all((asyncio.run(_measure(folder, count)), _status(folder)))
     finally:
         if kept is None:
             shutil.rmtree(folder)
@@ -83,16 +83,16 @@ def _generate(folder: Path, count: int, metrics: int, url: str) -> None:
     if url:
         (folder / "clipledger.toml").write_text(f'[database]\nurl = "{url}"\n', encoding="utf-8")
     create_archive(folder, SystemClock())
-    engine = open_engine(database_url(url or folder / "clipledger.db"))
+    engine = backend_of(url or folder / "clipledger.db").engines().writing
     began = time.monotonic()
-    with engine.execution_options(**WRITES).begin() as connection:
+    with engine.begin() as connection:
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA cache_size = -400000")
         for table, rows in _tables(count, metrics):
             _bulk(connection, table, rows)
     print(f"{count} posts, {count * metrics} metric rows: {time.monotonic() - began:.0f} s")
     began = time.monotonic()
-    with engine.execution_options(**WRITES).begin() as connection:
+    with engine.begin() as connection:
         filled = search_index.fill(connection)
         rows = [_gone(index) for index in range(0, count, 50)]
         connection.execute(
@@ -261,26 +261,37 @@ def _gone(index: int) -> dict[str, Any]:
 
 async def _measure(folder: Path, count: int) -> bool:
     took: dict[str, list[float]] = {name: [] for name in MIX}
+    worked: dict[str, list[float]] = {name: [] for name in MIX}
     found: dict[str, int] = {}
     async with open_archive(folder) as archive:
         search = Search(archive.db)
         for nth in range(ROUNDS):
             for name, (words, sort) in MIX.items():
                 query = parse(words.replace("{n}", str(nth * 37)))
-                began = time.perf_counter()
+                began, began_cpu = time.perf_counter(), time.process_time()
                 page = await search.find(query, sort, PAGE)
                 took[name].append(1000 * (time.perf_counter() - began))
+                worked[name].append(1000 * (time.process_time() - began_cpu))
                 found[name] = len(page.hits)
         for name in ("common word", "tag"):
             began = time.perf_counter()
             await search.facets(parse(MIX[name][0]))
             print(f"facets of {name}: {1000 * (time.perf_counter() - began):.0f} ms")
     for name, times in took.items():
-        print(f"{name:22} {statistics.median(times):8.1f} ms median {max(times):8.1f} ms worst {found[name]:4} found")
-    everything = sorted(ms for times in took.values() for ms in times)
-    p95 = everything[int(0.95 * len(everything))]
-    print(f"p95 of {len(everything)} searches over {count} posts: {p95:.1f} ms (limit {LIMIT_MS:.0f})")
+        cpu = statistics.median(worked[name])
+        print(
+            f"{name:22} {statistics.median(times):8.1f} ms median {max(times):8.1f} ms worst {cpu:8.1f} ms CPU", end=" "
+        )
+        print(f"{found[name]:4} found")
+    p95, p95_cpu = (_p95(each) for each in (took, worked))
+    print(f"p95 of {ROUNDS * len(MIX)} searches over {count} posts: {p95:.1f} ms, {p95_cpu:.1f} ms CPU", end="")
+    print(f" (limit {LIMIT_MS:.0f}; on a machine with other work look at the CPU time of this process)")
     return p95 < LIMIT_MS
+
+
+def _p95(took: dict[str, list[float]]) -> float:
+    everything = sorted(ms for times in took.values() for ms in times)
+    return everything[int(0.95 * len(everything))]
 
 
 def _status(folder: Path) -> bool:

@@ -128,6 +128,10 @@ EVENTS: Mapping[str, Told] = {
     "key_taken": Told("other bytes stand under the key; both are kept", ("aweme_id", "key"), _WARNING, rare=True),
     "sidecar_lost": Told("a sidecar is not there or is none", ("aweme_id", "key", "why"), _ERROR, rare=True),
     "swept": Told("the janitor found something", ("given_back", "dead", "parts", "part_bytes", "letters")),
+    "doubted": Told("a post that is archived was not found; it is asked again", ("aweme_id", "reason")),
+    "vanished": Told("archived posts are gone: not found twice, between living ones", ("ids",), rare=True),
+    "still_doubted": Told("doubted posts are not believed to be gone yet", ("ids", "alive")),
+    "came_back": Told("a post that was gone is there again", ("aweme_id",), rare=True),
     "halted": Told("the run ends early, in good order", ("reason", "why"), _ERROR, rare=True),
     "stopping": Told("a signal asked the run to stop", ("signal", "how")),
 }

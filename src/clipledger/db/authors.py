@@ -117,14 +117,17 @@ _IDS = (
 
 def meet(connection: Connection, met: Iterable[Met]) -> None:
     """Take note of authors and the handles they bore; who has no id is passed over."""
-    latest = {each.author.id: each for each in sorted(met, key=lambda each: each.at) if each.author.id}
-    if not latest:
+    known = [each for each in sorted(met, key=lambda each: each.at) if each.author.id]
+    if not known:
         return
-    rows = [latest[author_id] for author_id in sorted(latest)]  # one order, so that no two writers wait for each other
-    connection.execute(_meet(connection), [_author_values(row) for row in rows])
-    called = [_handle_values(row) for row in rows if row.author.handle]
+    # One order, so that no two writers wait for each other.
+    latest = {each.author.id: _author_values(each) for each in known}
+    connection.execute(_meet(connection), [latest[author_id] for author_id in sorted(latest)])
+    called = {
+        (each.author.id, each.author.handle.lower()): _handle_values(each) for each in known if each.author.handle
+    }
     if called:
-        connection.execute(_call(connection), called)
+        connection.execute(_call(connection), [called[key] for key in sorted(called)])
 
 
 def ids_called(connection: Connection, handles: Iterable[str]) -> dict[str, list[str]]:

@@ -28,11 +28,11 @@ from clipledger.db.database import Database
 from clipledger.db.index_tables import availability
 from clipledger.db.tables import posts
 
-SORTED_MAX = 20_000
-"""Matches that are sorted outright: measured, about 30 ms; walking an order is quicker for more."""
+SORTED_MAX = 40_000
+"""Matches that are sorted outright: 1 us each (measured on a million posts); walking an order is quicker for more."""
 
 WALKED_MAX = 4000
-"""Posts of an order that are held against the query before the matches are sorted after all."""
+"""Posts of an order that are held against the query, 20 to 80 us each, before the matches are sorted after all."""
 
 WEIGHED = 1000
 """The newest matches, among which the most relevant are looked for."""
@@ -97,15 +97,19 @@ class _Speech:
     id: str
     match: str
     of_post: str
+    ranked: str
 
     def bound(self, aweme_id: int) -> object:
         """Give an id as the index's key is compared with."""
         return aweme_id if self.key == "s.rowid" else str(aweme_id)
 
 
+_RANKED = "posts p INDEXED BY posts_ranked"  # else SQLite takes the primary key, and reads each post in full
 _SPEECH = {
-    "sqlite": _Speech("s.rowid", "CAST(s.rowid AS TEXT)", "s.post_search MATCH :m", "CAST(p.aweme_id AS INTEGER)"),
-    "postgresql": _Speech("s.aweme_id", "s.aweme_id", "s.lexemes @@ CAST(:m AS tsquery)", "p.aweme_id"),
+    "sqlite": _Speech(
+        "s.rowid", "CAST(s.rowid AS TEXT)", "s.post_search MATCH :m", "CAST(p.aweme_id AS INTEGER)", _RANKED
+    ),
+    "postgresql": _Speech("s.aweme_id", "s.aweme_id", "s.lexemes @@ CAST(:m AS tsquery)", "p.aweme_id", "posts p"),
 }
 _COLUMNS = {Sort.PLAYS: "play_count", Sort.GROWTH: "plays_per_day"}
 _NEVER_S = (1 << 31) - 1  # SQLite's keys end with the second 2^31
@@ -228,37 +232,39 @@ def _by_column(
         values |= {"rank": after[0], "after": after[1]}
     order = f"ORDER BY p.{column} DESC, p.aweme_id DESC"
     if not asked.match or _count(connection, asked, SORTED_MAX + 1) > SORTED_MAX:
-        found = _walk(connection, asked, f"p.{column}", f"WHERE {beyond}", order, values)
+        found = _walk(connection, asked, column, beyond, order, values)
         if found is not None:
             return found
     source = (
-        asked.source
-        if asked.plays or not asked.match
-        else f"{asked.source} JOIN posts p ON p.aweme_id = {asked.speech.id}"
+        "posts p" if not asked.match else f"post_search s JOIN {asked.speech.ranked} ON p.aweme_id = {asked.speech.id}"
     )
-    sql = f"SELECT p.aweme_id, p.{column} FROM {source} WHERE {asked.where} AND {beyond} {order} LIMIT :n"
-    return [(row[0], row[1]) for row in connection.execute(text(sql), values)]
+    return _ranks(
+        connection,
+        f"SELECT p.aweme_id, p.{column} FROM {source} WHERE {asked.where} AND {beyond} {order} LIMIT :n",
+        values,
+    )
 
 
 def _walk(
-    connection: Connection, asked: _Asked, column: str, where: str, order: str, values: dict[str, object]
+    connection: Connection, asked: _Asked, column: str, beyond: str, order: str, values: dict[str, object]
 ) -> list[tuple[str, Any]] | None:
-    """Hold the first posts of an order against the query; None when too few of them match."""
+    """Hold the first `WALKED_MAX` posts of an order against the query; None when too few of them match."""
     held = "p.aweme_id >= :low_id AND p.aweme_id < :high_id" + (" AND p.play_count >= :plays" if asked.plays else "")
     if asked.match:
         held += f" AND EXISTS (SELECT 1 FROM post_search s WHERE {asked.speech.match} AND {asked.speech.key} = "
         held += f"{asked.speech.of_post})"
-    inner = f"SELECT p.aweme_id, {column} AS rank, p.play_count FROM posts p {where} {order} LIMIT :walked"
-    sql = f"SELECT p.aweme_id, p.rank FROM ({inner}) AS p WHERE {held} ORDER BY p.rank DESC, p.aweme_id DESC LIMIT :n"
-    bounds = {"low_id": str(asked.values["lowest"]), "high_id": str(asked.values["highest"]), "walked": WALKED_MAX}
-    found = [(row[0], row[1]) for row in connection.execute(text(sql), values | bounds)]
-    whole = len(found) == values["n"]
-    return found if whole or _is_all(connection, where, values) else None
+    chosen = f"SELECT p.aweme_id, p.{column} FROM posts p WHERE {beyond}"
+    end = _ranks(connection, f"{chosen} {order} LIMIT 1 OFFSET :walked", values | {"walked": WALKED_MAX})
+    bounds: dict[str, object] = {"low_id": str(asked.values["lowest"]), "high_id": str(asked.values["highest"])}
+    if end:
+        held += f" AND (p.{column}, p.aweme_id) > (:last_rank, :last_id)"
+        bounds |= {"last_rank": end[0][1], "last_id": end[0][0]}
+    found = _ranks(connection, f"{chosen} AND {held} {order} LIMIT :n", values | bounds)
+    return found if not end or len(found) == values["n"] else None
 
 
-def _is_all(connection: Connection, where: str, values: Mapping[str, object]) -> bool:
-    sql = f"SELECT count(*) FROM (SELECT 1 FROM posts p {where} LIMIT :walked) AS some"
-    return int(connection.execute(text(sql), {**values, "walked": WALKED_MAX + 1}).scalar_one()) <= WALKED_MAX
+def _ranks(connection: Connection, sql: str, values: Mapping[str, object]) -> list[tuple[str, Any]]:
+    return [(row[0], row[1]) for row in connection.execute(text(sql), values)]
 
 
 def _by_relevance(
@@ -280,7 +286,7 @@ def _hits(connection: Connection, keys: Mapping[str, str]) -> list[Hit]:
 
 
 def _count(connection: Connection, asked: _Asked, cap: int) -> int:
-    sql = f"SELECT count(*) FROM (SELECT 1 FROM {asked.source} WHERE {asked.where} LIMIT :n) AS some"
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM {asked.source} WHERE {asked.where} LIMIT :n) AS found"
     return int(connection.execute(text(sql), dict(asked.values) | {"n": cap}).scalar_one())
 
 
@@ -317,9 +323,12 @@ def _ranked_key(after: str | None, sort: Sort) -> tuple[float, str] | None:
         return None
     rank, _, aweme_id = after.partition(":")
     try:
-        return (float(rank) if sort is Sort.GROWTH else int(rank)), str(_id_of(aweme_id))
+        value = float(rank) if sort is Sort.GROWTH else int(rank)
     except ValueError:
         raise _not_a_key(after) from None
+    if not abs(value) < 1 << 63:  # nor nan
+        raise _not_a_key(after)
+    return value, str(_id_of(aweme_id))
 
 
 def _id_of(after: str) -> int:

@@ -221,6 +221,7 @@ posts = Table(
     Index("posts_archived", "archived_at"),
     Index("posts_plays", "play_count", "aweme_id"),
     Index("posts_growth", "plays_per_day", "aweme_id"),
+    Index("posts_ranked", "aweme_id", "play_count", "plays_per_day"),  # sorting matches reads it alone
 )
 
 post_metrics_history = Table(

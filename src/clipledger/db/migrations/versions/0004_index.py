@@ -28,6 +28,7 @@ def upgrade() -> None:
     op.add_column("posts", sa.Column("plays_per_day", sa.Double()))
     op.create_index("posts_plays", "posts", ["play_count", "aweme_id"])
     op.create_index("posts_growth", "posts", ["plays_per_day", "aweme_id"])
+    op.create_index("posts_ranked", "posts", ["aweme_id", "play_count", "plays_per_day"])
     op.create_table(
         "authors",
         sa.Column("author_id", sa.Text(), nullable=False),
