@@ -231,6 +231,11 @@ _TABLES: Mapping[str, str] = {
     "sweeps": "Sweeps over the whole archive (`verify --media`), the last 10.",
     "sweep_ranges": "The ranges of ids of a sweep: leased like posts, each with its cursor and its tallies.",
     "sweep_findings": "What a sweep found.",
+    "authors": "Who posted, by author id: the handle and nickname seen last.",
+    "author_handles": "Every handle an author was seen with, and when.",
+    "hashtags": "The tags in the titles of archived posts.",
+    "availability": "Whether an archived post was still there: one row for each time that it came or went.",
+    "refreshes": "When an archived post is asked again on purpose, and whether it is doubted.",
 }
 
 
@@ -275,6 +280,7 @@ _CALL_REASONS: Mapping[str, str] = {
     "page": "one page of a list",
     "lookup": "the numeric id behind a handle or a tag",
     "regions": "the list of regions",
+    "refresh": "an archived post asked again for its counters, by the schedule of `history.refresh`",
     "short_link": "not used: short links are followed without the API",
 }
 
@@ -284,13 +290,16 @@ def tables() -> str:
     from clipledger.core.errors import Reason
     from clipledger.core.lifecycle import CallReason
     from clipledger.core.model import FileKind, State
+    from clipledger.db import index_tables
     from clipledger.db import tables as module
 
+    sources = (Path(each.__file__).read_text(encoding="utf-8") for each in (module, index_tables))
     spelt = {"core.model.State": words(State), "core.model.FileKind": words(FileKind)}
     spelt["core.errors.Reason"] = "a [reason](#reasons)"
     notes = {
         place: next((note.replace(name, told) for name, told in spelt.items() if name in note), note)
-        for place, note in _notes(Path(module.__file__).read_text(encoding="utf-8")).items()
+        for source in sources
+        for place, note in _notes(source).items()
     }
     notes["credits", "reason"] = "[why it was made](#reasons-of-paid-calls)"
     text = (

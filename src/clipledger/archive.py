@@ -31,6 +31,7 @@ from clipledger.db.members import Members
 from clipledger.db.meta import Meta
 from clipledger.db.paces import PaceRow
 from clipledger.db.queue import Queue
+from clipledger.db.refreshes import Refreshes
 from clipledger.db.samples import Samples
 from clipledger.db.sources import Sources
 from clipledger.db.sweeps import Sweeps
@@ -75,6 +76,7 @@ class Archive:
     books: Books
     switches: Switches
     samples: Samples
+    refreshes: Refreshes
     members: Members
     sweeps: Sweeps
     store: ObjectStore
@@ -162,6 +164,7 @@ async def open_archive(
                 books=Books(db),
                 switches=Switches(db),
                 samples=Samples(db),
+                refreshes=Refreshes(db, settings.history.refresh, settings.budget.history_credits_per_day),
                 members=Members(db),
                 sweeps=Sweeps(db),
                 store=store,

@@ -27,6 +27,7 @@ from clipledger.events import Events
 from clipledger.membership import BEAT_S, Doing, Membership
 from clipledger.settings import Settings
 from clipledger.stages.guard import Guard
+from clipledger.stages.history import History
 from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
@@ -36,7 +37,7 @@ from clipledger.worker import GRACE_S, Cut, Tally, Worker, wait_for
 _SPENDING = frozenset({"listing", "capture"})
 """The roles that a pause holds back."""
 
-ROLES = ("listing", "capture", "metadata", "janitor")
+ROLES = ("listing", "capture", "metadata", "janitor", "history")
 
 PATIENCE_S = 120.0
 """Back-offs up to this long are sat out by a run that does not follow."""
@@ -48,6 +49,7 @@ SUSPECTED_S = 600.0
 """Following, a suspect this old is settled at the next idle moment: new answers may be hours away."""
 
 _IDLE_S = 5.0
+_BEHIND_S = 15.0
 _KEEP_S = 10.0
 _LOOK_S = 1.0
 _SETTLE_S = 0.05
@@ -78,6 +80,7 @@ class Crew:
         metadata: Metadata,
         janitor: Janitor,
         enrol: Callable[[Callable[[], Doing]], Membership],
+        history: History,
         clock: Clock,
         events: Events,
         settings: Settings,
@@ -91,7 +94,7 @@ class Crew:
         self._listing, self._metadata, self._janitor = listing, metadata, janitor
         self._clock, self._events, self._settings = clock, events, settings
         self._policy, self._jitter = policy, jitter
-        self._paid, self._samples = paid, samples
+        self._paid, self._samples, self._history = paid, samples, history
         self._reading: dict[str, SourceJob] = {}
         self._freed = asyncio.Event()  # a source was freed: another lister may find it due
         self._listers = LISTERS if "listing" in plan.roles else 0
@@ -184,6 +187,8 @@ class Crew:
             yield self._capture
         if "metadata" in self._plan.roles:
             yield self._record
+        if "history" in self._plan.roles:
+            yield self._refresh
         if "janitor" in self._plan.roles:
             yield self._sweep
 
@@ -311,6 +316,23 @@ class Crew:
             if not done and await wait_for(self.worker.stored, _IDLE_S):
                 await self._clock.sleep(_SETTLE_S)  # a few more may join the same transaction
             self.worker.stored.clear()
+
+    async def _refresh(self) -> None:
+        """Ask archived posts again, behind whatever else is due; what the budget forbids waits for another day."""
+        try:
+            while not self.worker.stop:
+                if await self._history.act(lambda: bool(self.worker.stop)):
+                    continue
+                due_at, others = await self._history.next_at(), self._capturing or self._listers > 0
+                if not others and (due_at is None or due_at > self._clock.now()):
+                    if not await self._soon(due_at):
+                        return
+                elif others or self._plan.follow:
+                    await self._pause(_BEHIND_S)
+                else:
+                    return
+        finally:
+            await self._history.leave()
 
     async def _sweep(self) -> None:
         await self._janitor.act()

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from clipledger.core.errors import Misconfigured, UsageError
+from clipledger.core.history import read_steps
 from clipledger.core.links import shown
 from clipledger.core.model import ApiKey, Quality
 from clipledger.core.times import parse_duration
@@ -40,12 +41,21 @@ def _duration(text: str) -> str:
     return text
 
 
+def _steps(text: str) -> str:
+    try:
+        read_steps(text)
+    except UsageError as error:
+        raise ValueError(error.detail) from None
+    return text
+
+
 def _unset(value: object) -> object:
     # TOML has no null, and a cap in the file must be removable by the environment.
     return None if value == _NONE else value
 
 
 Duration = Annotated[str, AfterValidator(_duration)]
+Steps = Annotated[str, AfterValidator(_steps)]
 Cap = Annotated[int | None, BeforeValidator(_unset)]
 
 
@@ -144,6 +154,17 @@ class Budget(_Section):
     """What may be spent."""
 
     credits_per_day: Cap = Field(None, ge=0, description='hard cap on credits in one UTC day; "none" for no cap')
+    history_credits_per_day: Cap = Field(
+        1000, ge=0, description='of these, what history.refresh may spend in one UTC day; "none" for no cap of its own'
+    )
+
+
+class History(_Section):
+    """Looking again at what is archived."""
+
+    refresh: Steps = Field(
+        "", description="ask each post again so long after its capture, such as 1h,6h,1d,3d,7d,30d; empty: never"
+    )
 
 
 class Janitor(_Section):
@@ -185,6 +206,7 @@ class Settings(BaseSettings):
     queue: Queue = Queue()  # type: ignore[call-arg]
     listing: Listing = Listing()  # type: ignore[call-arg]
     budget: Budget = Budget()  # type: ignore[call-arg]
+    history: History = History()  # type: ignore[call-arg]
     janitor: Janitor = Janitor()  # type: ignore[call-arg]
 
 

@@ -29,6 +29,7 @@ from clipledger.settings import Settings
 from clipledger.stages.detail import Detail
 from clipledger.stages.download import Download
 from clipledger.stages.guard import Guard
+from clipledger.stages.history import History
 from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
@@ -120,6 +121,7 @@ def crew(
         metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
         janitor=janitor(archive, events),
         enrol=lambda doing: Membership(worker, here(), plan.roles, archive.members, clock, doing),
+        history=History(paid, archive.queue, archive.refreshes, archive.meta, guard, clock, events, settings, worker),
         clock=clock,
         events=events,
         settings=settings,

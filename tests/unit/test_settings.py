@@ -149,7 +149,14 @@ def other_than(name: str, default: object) -> tuple[str, object]:
 
         case None:
             return "7", 7
-    if name in (special := {"listing.region": "GB", "storage.region": "eu-west-1", "storage.addressing": "path"}):
+    if name in (
+        special := {
+            "listing.region": "GB",
+            "storage.region": "eu-west-1",
+            "storage.addressing": "path",
+            "history.refresh": "1h,2d",
+        }
+    ):
         return special[name], special[name]
     text = "90m" if str(default)[:1].isdigit() else "https://x.example"
     return text, text

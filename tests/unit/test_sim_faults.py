@@ -105,6 +105,11 @@ PROBES: dict[str, Callable[[World], bool]] = {
     "private": _fate("private"),
     "region_locked": _fate("region_locked"),
     "renamed": lambda w: any(a.handle(START + 8 * 86400) != a.first_handle for a in w.population.authors),
+    "recounted": lambda w: any(
+        w.counters(i, START + 8 * 86400)["play"] < w.counters(i, START)["play"]
+        for i in w.ids()
+        if w.truth(i).created_at
+    ),
     "http_500": lambda w: _reply(w).status == 500,
     "http_502_html": lambda w: (r := _reply(w)).status == 502 and r.body.startswith(b"<"),
     "empty_body": lambda w: (r := _reply(w)).status == 200 and not r.body,

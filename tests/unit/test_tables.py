@@ -48,6 +48,11 @@ def _parts(statement: str) -> str:
     return f"{head.strip()} {sorted(part.strip() for part in re.split(r',(?![^(]*[)])', body))}"
 
 
+def _is_ordinary(name: str | None, kind: str, _parents: object) -> bool:
+    """The search index is a virtual table, which alembic does not know; the test above compares it."""
+    return not (kind == "table" and str(name).startswith("post_search"))
+
+
 def test_migrations_make_the_tables_the_program_knows(tmp_path: Path) -> None:
     """A new archive's tables, columns and indexes are exactly those the program was written for."""
     migrated, declared = tmp_path / "migrated.db", tmp_path / "declared.db"
@@ -70,6 +75,7 @@ def test_an_archive_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
         connection.exec_driver_sql(
             "INSERT INTO archive_queue(aweme_id, source, state, added_at, due_at) VALUES ('7', '@a', 'dead', 'x', '')"
         )
+        connection.exec_driver_sql("INSERT INTO meta VALUES ('archive_uuid', 'u')")
     engine.dispose()
     schema.migrate(path)
     with sqlite3.connect(path) as db:
@@ -85,7 +91,7 @@ def test_alembic_sees_no_difference(tmp_path: Path) -> None:
     schema.create(path, now=0.0, archive_uuid="u")
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection)
+        context = MigrationContext.configure(connection, opts={"include_name": _is_ordinary})
         assert compare_metadata(context, metadata) == []
     engine.dispose()
 

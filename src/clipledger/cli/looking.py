@@ -80,6 +80,11 @@ def list_sources(context: Context) -> None:
 
 def show_post(context: Context, text: str) -> None:
     """Show everything known of one id; exit 2 when it was never seen."""
+    if text.startswith("@"):
+        from clipledger.cli.searching import list_authors
+
+        list_authors(context, text, "", 100)
+        return
     aweme_id = _id(text)
     body = _with(context, lambda archive: _post(archive, aweme_id))
     if body is None:
@@ -265,6 +270,7 @@ async def _post(archive: Archive, aweme_id: AwemeId) -> dict[str, Any] | None:
         "queue": _timed(asdict(row)),
         "post": _timed(asdict(post)) if post is not None else None,
         "files": [_timed(asdict(file)) for file in await archive.catalog.files_of(aweme_id)],
+        "availability": [_timed(asdict(run)) for run in await archive.catalog.availability(aweme_id)],
         "dead_letter": await _letter(archive, aweme_id),
         "sightings": [_timed(asdict(seen)) for seen in await archive.books.sightings(aweme_id)],
         "credits": [_timed(asdict(call)) for call in await archive.credits.of(aweme_id)],

@@ -117,7 +117,7 @@ def _tell_mode(events: Events, found: StoreProbe | None) -> None:
 
 def _key(plan: Plan) -> Any:
     key = read_key()
-    if key is None and plan.roles & {"listing", "capture"}:
+    if key is None and plan.roles & {"listing", "capture", "history"}:
         raise Misconfigured("no API key: set TIKLIVEAPI_KEY, or TIKLIVEAPI_KEY_FILE to a file that holds it")
     return key
 

@@ -62,6 +62,7 @@ class CallReason(StrEnum):
     PAGE = "page"
     LOOKUP = "lookup"
     REGIONS = "regions"
+    REFRESH = "refresh"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ FIELDS: Mapping[str, str] = {
     "dead": "posts given up",
     "declared": "how many posts the profile or tag says it has",
     "end": "why the pass over the source ended; null while it goes on",
+    "code": "the exit code of the worker that ended the fleet",
     "endpoint": "path of the API call, such as `/post-detail/`",
     "evidence": "the answers that led to it",
     "files": "how many files",
@@ -156,6 +157,10 @@ EVENTS: Mapping[str, Told] = {
     "worker_died": Told("a process of the fleet died and is replaced", ("seat", "how", "why"), _WARNING),
     "fleet_size": Told("the fleet grows or shrinks with the due work", ("workers", "was")),
     "clock_skew": Told("this machine's clock is off the database server's", ("seconds",), _WARNING, rare=True),
+    "doubted": Told("a post that is archived was not found; it is asked again", ("aweme_id", "reason")),
+    "vanished": Told("archived posts are gone: not found twice, between living ones", ("ids",), rare=True),
+    "still_doubted": Told("doubted posts are not believed to be gone yet", ("ids", "alive")),
+    "came_back": Told("a post that was gone is there again", ("aweme_id",), rare=True),
     "halted": Told("the run ends early, in good order", ("reason", "why", "seat", "code"), _ERROR, rare=True),
     "stopping": Told("a signal asked the run to stop", ("signal", "how")),
 }

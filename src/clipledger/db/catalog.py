@@ -23,7 +23,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import Insert
 
+from clipledger.core.history import growth
 from clipledger.core.model import AwemeId, Counters, MediaType, ObjectKey, Post, State, StoredFile
+from clipledger.db import search_index
+from clipledger.db.availability import AvailabilityRow, runs
 from clipledger.db.database import Database
 from clipledger.db.engine import InsertInto, per_dialect
 from clipledger.db.intake import counts, measured
@@ -92,6 +95,7 @@ class PostRow:
     sha256: str | None
     archived_at: float
     counters_at: float
+    plays_per_day: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,9 @@ def _post(insert: InsertInto) -> Insert:
     statement = insert(posts)
     told = statement.excluded
     plain = [
-        column.name for column in posts.c if column.name not in (*_COUNTERS, "aweme_id", "archived_at", "counters_at")
+        column.name
+        for column in posts.c
+        if column.name not in (*_COUNTERS, "aweme_id", "archived_at", "counters_at", "plays_per_day")
     ]
     return statement.on_conflict_do_update(
         index_elements=["aweme_id"],
@@ -213,6 +219,10 @@ class Catalog:
             found.setdefault(AwemeId(row.aweme_id), []).append(FileRow(*row))
         return found
 
+    async def availability(self, aweme_id: AwemeId) -> list[AvailabilityRow]:
+        """List what was observed of a post's being there, oldest first."""
+        return await self._db.read(lambda connection: runs(connection, aweme_id))
+
     async def size(self) -> tuple[int, int]:
         """Count the stored files and their bytes, sidecars included."""
         count, size = await self._db.read(lambda connection: connection.execute(_SIZE).one())
@@ -240,6 +250,9 @@ def _record(connection: Connection, batch: Sequence[Record], now: float) -> int:
         connection.execute(_file(connection), [row for record in records for row in _file_values(record)])
         measures = [measured(record.post, record.captured_at, "capture") for record in records]
         connection.execute(_MEASURE(connection), measures)
+        ids = [record.post.aweme_id for record in records]
+        search_index.begin(connection, ids)
+        search_index.index(connection, ids)
     return len(records)
 
 
@@ -264,6 +277,9 @@ def _post_values(record: Record) -> dict[str, object]:
         "sha256": record.sha256,
         "archived_at": record.captured_at,
         "counters_at": record.captured_at,
+        "plays_per_day": growth((0, post.created_at), post.counters.play, record.captured_at, None)
+        if post.created_at is not None
+        else None,
     }
     return told | counts(post.counters)
 

@@ -145,7 +145,7 @@ _OUTCOMES = (
         calls.c.endpoint.in_(bindparam("paths", expanding=True)),
         calls.c.outcome.in_([CallOutcome.OK, CallOutcome.GONE]),
         calls.c.aweme_id.is_not(None),
-        calls.c.reason != CallReason.CANARY,
+        calls.c.reason.not_in((CallReason.CANARY, CallReason.REFRESH)),
     )
     .order_by(calls.c.seq.desc())
     .limit(bindparam("n"))

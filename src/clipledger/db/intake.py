@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Text, bindparam, case, func, null, select, update
 from sqlalchemy.dialects.sqlite import Insert
 
+from clipledger.core.history import growth
 from clipledger.core.model import AwemeId, Counters, Post, State
 from clipledger.core.passes import SourceProgress
+from clipledger.db import authors, availability
 from clipledger.db.engine import InsertInto, per_dialect
 from clipledger.db.tables import UtcTime, archive_queue, post_metrics_history, posts, sightings, source_cursors, sources
 
@@ -113,8 +115,11 @@ _REFRESH = (
             f"{name}_count": func.coalesce(bindparam(f"{name}_now"), posts.c[f"{name}_count"])
             for name in Counters.__slots__
         }
-        | {"counters_at": bindparam("now", type_=UtcTime)}
+        | {"counters_at": bindparam("now", type_=UtcTime), "plays_per_day": bindparam("grows")}
     )
+)
+_COUNTED_BEFORE = select(posts.c.aweme_id, posts.c.play_count, posts.c.counters_at, posts.c.plays_per_day).where(
+    posts.c.aweme_id.in_(bindparam("ids", expanding=True))
 )
 _ENQUEUE = per_dialect(lambda insert: insert(_q).on_conflict_do_nothing())
 _MEASURE = per_dialect(lambda insert: insert(post_metrics_history).on_conflict_do_nothing())
@@ -153,11 +158,25 @@ def _take_in(connection: Connection, page: PageIn, items: Mapping[AwemeId, Post]
     rows = [_queued(page, post) for post in items.values()]
     new = connection.execute(_ENQUEUE(connection), rows, execution_options=_COUNTED).rowcount
     connection.execute(_sight(connection), [_sighted(page, post) for post in items.values()])
-    counted = [post for post in items.values() if post.counters != Counters()]
-    if counted:
-        connection.execute(_MEASURE(connection), [measured(post, page.now, "list") for post in counted])
-        connection.execute(_REFRESH, [_refreshed(post, page.now) for post in counted])
+    measure(connection, list(items.values()), page.now, "list")
+    availability.sighted(connection, items, page.now)
+    authors.meet(connection, (authors.Met(post.author, page.now) for post in items.values()))
     return new
+
+
+def measure(connection: Connection, seen: Sequence[Post], now: float, feed: str) -> None:
+    """Keep the counters of posts as they are told at `now`; the archived ones have them as their latest."""
+    counted = {post.aweme_id: post for post in seen if post.counters != Counters()}
+    if not counted:
+        return
+    connection.execute(_MEASURE(connection), [measured(post, now, feed) for post in counted.values()])
+    before = connection.execute(_COUNTED_BEFORE, {"ids": list(counted)}).all()
+    changes = [
+        _refreshed(counted[AwemeId(row.aweme_id)], now, (row.play_count, row.counters_at), row.plays_per_day)
+        for row in before
+    ]
+    if changes:
+        connection.execute(_REFRESH, changes)
 
 
 def _move_on(connection: Connection, page: PageIn, unseen: int) -> SourceProgress:
@@ -223,9 +242,9 @@ def counts(counters: Counters) -> dict[str, int | None]:
     return {f"{name}_count": getattr(counters, name) for name in Counters.__slots__}
 
 
-def _refreshed(post: Post, now: float) -> dict[str, object]:
+def _refreshed(post: Post, now: float, before: tuple[int | None, float], known: float | None) -> dict[str, object]:
     told = {f"{name}_now": getattr(post.counters, name) for name in Counters.__slots__}
-    return {"id": post.aweme_id, "now": now} | told
+    return {"id": post.aweme_id, "now": now, "grows": growth(before, post.counters.play, now, known)} | told
 
 
 def add_by_hand(

@@ -105,6 +105,7 @@ class SourceRow:
     lease_until: float | None
     worker: str | None
     token: int
+    refresh: str | None
 
 
 _s = sources

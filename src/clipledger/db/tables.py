@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from clipledger.core.times import iso_time, read_iso_time
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 told_time = lru_cache(maxsize=256)(iso_time)  # the rows of one batch hold the same few moments
@@ -70,6 +70,12 @@ class UtcTime(TypeDecorator[float]):
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 metadata = MetaData()
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Say which rows a partial index holds, to either database."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
 
 meta = Table(
     "meta",
@@ -119,19 +125,8 @@ archive_queue = Table(
         sqlite_where=text("state = 'pending' AND suspect_at IS NULL"),
         postgresql_where=text("state = 'pending' AND suspect_at IS NULL"),
     ),
-    Index(
-        "archive_queue_open",
-        "state",
-        "lease_until",
-        sqlite_where=text("state IN ('running','stored')"),
-        postgresql_where=text("state IN ('running','stored')"),
-    ),
-    Index(
-        "archive_queue_suspect",
-        "suspect_at",
-        sqlite_where=text("suspect_at IS NOT NULL"),
-        postgresql_where=text("suspect_at IS NOT NULL"),
-    ),
+    Index("archive_queue_open", "state", "lease_until", **_where("state IN ('running','stored')")),
+    Index("archive_queue_suspect", "suspect_at", **_where("suspect_at IS NOT NULL")),
     Index("archive_queue_source", "source", "state"),
 )
 
@@ -169,6 +164,7 @@ sources = Table(
     Column("lease_until", UtcTime),
     Column("worker", Text),
     Column("token", BigInteger, nullable=False, server_default="0"),
+    Column("refresh", Text),  # steps after capture at which its posts are asked again: 1h,1d; none; empty = the default
     Index("sources_next", "next_at"),
 )
 
@@ -218,8 +214,12 @@ posts = Table(
     Column("sha256", Text),  # of the MP4; of the sidecar for a photo post
     Column("archived_at", UtcTime, nullable=False),  # never changes
     Column("counters_at", UtcTime, nullable=False),  # when the counters above were observed
+    Column("plays_per_day", Double),  # between the last two observations; may fall below 0
     Index("posts_author", "author_id"),
     Index("posts_archived", "archived_at"),
+    Index("posts_plays", "play_count", "aweme_id"),
+    Index("posts_growth", "plays_per_day", "aweme_id"),
+    Index("posts_ranked", "aweme_id", "play_count", "plays_per_day"),  # sorting matches reads it alone
 )
 
 post_metrics_history = Table(
@@ -274,9 +274,7 @@ credits = Table(
     Column("aweme_id", Text),
     Column("source", Text),
     Column("reason", Text, nullable=False),
-    Column(
-        "outcome", Text, nullable=False, server_default="sent"
-    ),  # sent, ok, gone, refused, throttled, failed, malformed, unknown
+    Column("outcome", Text, nullable=False, server_default="sent"),  # db.credits.CallOutcome
     Column("credits", Integer, nullable=False, server_default="1"),
     Column("settled_at", UtcTime),
     Column("worker", Text),

@@ -54,6 +54,7 @@ KINDS: tuple[Kind, ...] = (
         ("private", "the post turns private"),
         ("region_locked", "the post is not available in the API's region"),
         ("renamed", "the author takes another handle in the week after the start; the id stays"),
+        ("recounted", "all counters of the post fall by a tenth to a half, once, in the week after the start"),
     ),
     *_kinds(
         Door.API,

@@ -32,6 +32,7 @@ from clipledger.sim.asking import asking
 from clipledger.sim.audit import Evidence, Report, audit
 from clipledger.sim.faults import FaultPlan
 from clipledger.sim.kept import Kept
+from clipledger.sim.population import AHEAD_S
 from clipledger.sim.timeloop import SimClock, SimulatedCrash, TimeLoop
 from clipledger.sim.wire import SimWire
 from clipledger.sim.world import World
@@ -45,7 +46,7 @@ START = 1_780_012_800.0
 
 API = "https://api.tikliveapi.com"
 KEY = "sim-key-of-the-play"
-LIMIT_S = 30 * 86_400.0
+LIMIT_S = 32 * 86_400.0
 """A run that takes longer than this many simulated seconds hangs."""
 
 BY_HAND = "by-hand"
@@ -132,6 +133,7 @@ class Play:
         settings: Mapping[str, object] | None = None,
         balance: int | None = None,
         photo_share: float = 0.1,
+        ahead_s: float = AHEAD_S,
         wire: Callable[[World], Wire] = SimWire,
         listener: Listener | None = None,
         database: str | None = None,
@@ -157,6 +159,7 @@ class Play:
             base_url=API,
             real_hosts=True,
             photo_share=photo_share,
+            ahead_s=ahead_s,
         )
         where = {"database.url": self.database} if self.database is not None else {}
         _write_settings(folder, where | dict(settings or {}))

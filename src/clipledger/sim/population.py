@@ -21,7 +21,7 @@ from clipledger.sim.media import CLIPS, PICTURES, SOUNDS
 
 DAY_S = 86400.0
 HISTORY_S = 2 * 365 * DAY_S  # how far back the oldest post lies
-AHEAD_S = 7 * DAY_S  # how long after the start posts still appear, die and get renamed authors
+AHEAD_S = 7 * DAY_S  # how long after the start posts still appear, die and get renamed authors, unless told
 _AHEAD_SHARE = 0.05
 _GHOST_SHARE = 0.7  # of the dead posts, how many the lists go on showing
 _SPREAD = 2654435761  # odd, so that index -> low half of an id can be undone
@@ -93,6 +93,7 @@ class Post:
     death: tuple[str, float] | None
     ghost: bool
     fame: float
+    recount: tuple[float, float] | None = None
 
     @property
     def is_photo(self) -> bool:
@@ -116,10 +117,12 @@ class Post:
         return fate == "alive" or (fate != "unborn" and self.ghost)
 
     def counters(self, at: float) -> dict[str, int]:
-        """Return the public counters at `at`: they only grow, fast at first."""
+        """Return the public counters at `at`: they grow, fast at first; a recount takes a share of them away."""
         age = max(at - self.create_time, 0.0)
         cap = 10.0 ** (1.5 + 8.2 * self.fame)
         play = cap * (age / (age + 2 * DAY_S)) + age / 3600.0
+        if self.recount is not None and at >= self.recount[0]:
+            play *= 1.0 - self.recount[1]
         shares = (1.0, 0.09, 0.004, 0.006, 0.003, 0.008)
         return {name: int(play * share) for name, share in zip(names.COUNTS, shares, strict=True)}
 
@@ -128,8 +131,16 @@ class Population:
     """Everybody and everything in a world of `posts` posts. `shares`: how many are deleted, private, renamed ..."""
 
     def __init__(
-        self, seed: int, posts: int, start: float, shares: Mapping[str, float], *, photo_share: float = 0.1
+        self,
+        seed: int,
+        posts: int,
+        start: float,
+        shares: Mapping[str, float],
+        *,
+        photo_share: float = 0.1,
+        ahead_s: float = AHEAD_S,
     ) -> None:
+        self._ahead_s = ahead_s
         self.seed = seed
         self.size = posts
         self.start = start
@@ -225,7 +236,7 @@ class Population:
         """Pack `born` and the lag of create_time behind it (1..55 s, median 6, as captured) into one number."""
         draw = Draw(self.seed, "born", index)
         if draw[0] < _AHEAD_SHARE:
-            born = self.start + draw[1] * AHEAD_S
+            born = self.start + draw[1] * self._ahead_s
         else:
             born = self.start - 60.0 - draw[1] ** 3 * HISTORY_S  # denser towards today
         return int(born) << 8 | 1 + int(54 * draw[2] ** 3.3)
@@ -255,6 +266,7 @@ class Population:
             death=self._death(index, create_time),
             ghost=draw[14] < _GHOST_SHARE,
             fame=draw[15] ** 2,
+            recount=self._recount(index, create_time),
         )
 
     def _slides(self, index: int) -> tuple[Slide, ...]:
@@ -265,6 +277,12 @@ class Population:
             slides.append(Slide(still, pick(tuple(CLIPS), draw[2]) if live_post and draw[3] < 0.5 else None))
         return tuple(slides)
 
+    def _recount(self, index: int, create_time: int) -> tuple[float, float] | None:
+        draw = Draw(self.seed, "recount", index)
+        if draw[0] >= self._shares.get("recounted", 0.0):
+            return None
+        return max(float(create_time), self.start) + draw[1] * self._ahead_s, 0.1 + 0.4 * draw[2]
+
     def _death(self, index: int, create_time: int) -> tuple[str, float] | None:
         draw = Draw(self.seed, "death", index)
         kinds = accumulate(self._shares.get(kind, 0.0) for kind in ("deleted", "private", "region_locked"))
@@ -274,7 +292,7 @@ class Population:
         if create_time < self.start - DAY_S and draw[1] < 0.6:
             at = max(create_time + 60.0, self.start - draw[2] * 30 * DAY_S)
         else:
-            at = max(float(create_time), self.start) + draw[2] * AHEAD_S
+            at = max(float(create_time), self.start) + draw[2] * self._ahead_s
         return ("deleted", "private", "region_locked")[kind], at
 
     def _author(self, index: int) -> Author:
@@ -284,7 +302,7 @@ class Population:
         handle = names.SPECIAL_HANDLES.get(index, f"{before}{first}{second}{index}{after}")
         renamed = None
         if draw[3] < self._shares.get("renamed", 0.0):
-            renamed = (f"{second}.{first}{index}", self.start + draw[4] * AHEAD_S)
+            renamed = (f"{second}.{first}{index}", self.start + draw[4] * self._ahead_s)
         long_id = (1_500_000_000 + int(draw[5] * 1.4e8)) << 32 | 0x68000000 + index
         return Author(
             index=index,

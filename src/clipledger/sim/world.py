@@ -18,7 +18,7 @@ from clipledger.sim.faults import FaultPlan
 from clipledger.sim.ledger import Ledger
 from clipledger.sim.links import HOSTS, Signer
 from clipledger.sim.names import WORDS
-from clipledger.sim.population import Population, Post
+from clipledger.sim.population import AHEAD_S, Population, Post
 from clipledger.sim.reply import Ask, Headers, Reply
 from clipledger.sim.scene import Scene
 from clipledger.sim.truth import TrueFile, Truth
@@ -26,14 +26,14 @@ from clipledger.sim.truth import TrueFile, Truth
 DEFAULT_BASE_URL = "http://127.0.0.1:9"
 _SHORT_HOSTS = ("vm.tiktok.com", "vt.tiktok.com")
 _PAGE_HOSTS = ("www.tiktok.com", "m.tiktok.com", "tiktok.com")
-_MORTAL = ("deleted", "private", "region_locked", "renamed")
+_MORTAL = ("deleted", "private", "region_locked", "renamed", "recounted")
 
 
 class World:
     """Posts, authors, lists, links and books, the same for the same seed, posts, start and plan.
 
     `start` is unix seconds: most posts lie in the two years before it, some appear, die or change
-    hands in the week after. `now` gives the present in unix seconds; the server passes the wall
+    hands in the week after (`ahead_s` seconds). `now` gives the present in unix seconds; the server passes the wall
     clock, a simulation its own. With `real_hosts` media links look as in the wild (`https://
     v16m-default.akamaized.net/...`): only for `SimWire`, which reaches them all.
     """
@@ -51,12 +51,13 @@ class World:
         base_url: str = DEFAULT_BASE_URL,
         real_hosts: bool = False,
         photo_share: float = 0.1,
+        ahead_s: float = AHEAD_S,
     ) -> None:
         if posts < 1:
             raise ValueError("a world holds at least one post")
         plan = faults or FaultPlan()
         shares = {kind: plan.share(kind, 0.0) for kind in _MORTAL}
-        self.population = Population(seed, posts, start, shares, photo_share=photo_share)
+        self.population = Population(seed, posts, start, shares, photo_share=photo_share, ahead_s=ahead_s)
         signer = Signer(seed, base_url, real_hosts=real_hosts)
         self.scene = Scene(seed, start, now, plan, self.population, signer, api_key, balance)
         self.control = Control(self.scene)

@@ -81,6 +81,11 @@ class Guard:
         self._open: str | None = None
         self._probes_left = PROBES
 
+    @property
+    def is_open(self) -> bool:
+        """True while the breaker is open: what is answered now is nothing to go by."""
+        return self._open is not None
+
     def excuses(self, error: ClipledgerError) -> bool:
         """Say whether a failure is nobody's: while the breaker is open, it is.
 

@@ -1,0 +1,341 @@
+"""Find archived posts: full text and marks through the search index, in one of five orders, page by page.
+
+Common words match a good part of the archive, and sorting all of that would take seconds. So where an index
+gives the order, and more than `SORTED_MAX` posts match, the order is walked and each post is held against
+the query; else the matches are sorted. Both find the same. Must not: read what a user typed (`core.query`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, text
+
+from clipledger.core.errors import UsageError
+from clipledger.core.links import shown
+from clipledger.core.matching import fts5, tsquery
+from clipledger.core.model import AwemeId
+from clipledger.core.query import Query
+from clipledger.core.times import utc_day
+from clipledger.core.words import relevance
+from clipledger.db import authors
+from clipledger.db.database import Database
+from clipledger.db.index_tables import availability
+from clipledger.db.tables import posts
+
+SORTED_MAX = 40_000
+"""Matches that are sorted outright: 1 us each (measured on a million posts); walking an order is quicker for more."""
+
+WALKED_MAX = 4000
+"""Posts of an order that are held against the query, 20 to 80 us each, before the matches are sorted after all."""
+
+WEIGHED = 1000
+"""The newest matches, among which the most relevant are looked for."""
+
+COUNTED_MAX = 10_000
+"""Matches that are counted, and that facets are made of: the newest ones."""
+
+
+class Sort(StrEnum):
+    """The order of what is found. `NEW` and `OLD` go by the moment of creation, which the id holds."""
+
+    NEW = "new"
+    OLD = "old"
+    PLAYS = "plays"
+    GROWTH = "growth"
+    RELEVANCE = "relevance"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One post that was found; `gone_at` None: it is not known to be gone. `key` goes on behind it."""
+
+    aweme_id: AwemeId
+    author_id: str
+    author_handle: str
+    title: str
+    region: str
+    create_time: int | None
+    play_count: int | None
+    plays_per_day: float | None
+    storage_key: str
+    is_photo: bool
+    gone_at: float | None
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What was found, in order; `after` goes on behind it, None at the end."""
+
+    hits: tuple[Hit, ...]
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """How the newest matches spread. `complete`: these are all of them."""
+
+    counted: int
+    complete: bool
+    authors: tuple[tuple[Any, ...], ...]  # id, handle, posts
+    tags: tuple[tuple[Any, ...], ...]
+    regions: tuple[tuple[Any, ...], ...]
+    months: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Speech:
+    """How one database is asked: the post's id in the index, as text and as key, and what matches."""
+
+    key: str
+    id: str
+    match: str
+    of_post: str
+    ranked: str
+
+    def bound(self, aweme_id: int) -> object:
+        """Give an id as the index's key is compared with."""
+        return aweme_id if self.key == "s.rowid" else str(aweme_id)
+
+
+_RANKED = "posts p INDEXED BY posts_ranked"  # else SQLite takes the primary key, and reads each post in full
+_SPEECH = {
+    "sqlite": _Speech(
+        "s.rowid", "CAST(s.rowid AS TEXT)", "s.post_search MATCH :m", "CAST(p.aweme_id AS INTEGER)", _RANKED
+    ),
+    "postgresql": _Speech("s.aweme_id", "s.aweme_id", "s.lexemes @@ CAST(:m AS tsquery)", "p.aweme_id", "posts p"),
+}
+_COLUMNS = {Sort.PLAYS: "play_count", Sort.GROWTH: "plays_per_day"}
+_NEVER_S = (1 << 31) - 1  # SQLite's keys end with the second 2^31
+_GONE_AT = (
+    select(availability.c.first_at)
+    .where(
+        availability.c.aweme_id == posts.c.aweme_id,
+        availability.c.ended_at.is_(None),
+        availability.c.state == "gone",
+    )
+    .scalar_subquery()
+    .label("gone_at")
+)
+_SHOWN = select(
+    posts.c.aweme_id,
+    posts.c.author_id,
+    posts.c.author_handle,
+    posts.c.title,
+    posts.c.region,
+    posts.c.create_time,
+    posts.c.play_count,
+    posts.c.plays_per_day,
+    posts.c.storage_key,
+    posts.c.is_photo,
+    _GONE_AT,
+).where(posts.c.aweme_id.in_(bindparam("ids", expanding=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A query in one database's terms. `terms` are SQL of our own, what they compare with is in `values`."""
+
+    speech: _Speech
+    match: str
+    values: Mapping[str, object]
+    plays: bool
+
+    @property
+    def source(self) -> str:
+        """Name where the matches are: the index, joined to the posts where a count is asked for."""
+        if not self.match:
+            return "posts p"
+        return "post_search s" + (f" JOIN posts p ON p.aweme_id = {self.speech.id}" if self.plays else "")
+
+    @property
+    def where(self) -> str:
+        """Write what matches."""
+        key = self.speech.key if self.match else "p.aweme_id"
+        terms = [self.speech.match] if self.match else []
+        terms += [f"{key} >= :lowest", f"{key} < :highest"]
+        return " AND ".join(terms + (["p.play_count >= :plays"] if self.plays else []))
+
+
+class Search:
+    """Ask the search index."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def find(self, query: Query, sort: Sort, limit: int, after: str | None = None) -> Page:
+        """Give `limit` matches behind the key `after`; posts whose count is not known are in no order by it."""
+        return await self._db.read(partial(_find, query=query, sort=sort, limit=limit, after=after))
+
+    async def count(self, query: Query, cap: int = COUNTED_MAX) -> int:
+        """Count the matches; stop at `cap`."""
+        return await self._db.read(lambda connection: _count(connection, _asked(connection, query), cap))
+
+    async def facets(self, query: Query, limit: int = 10) -> Facets:
+        """Spread the newest `COUNTED_MAX` matches by author, tag, region and month; `limit` of each, largest first."""
+        return await self._db.read(partial(_facets, query=query, limit=limit))
+
+
+def _asked(connection: Connection, query: Query) -> _Asked:
+    called = authors.ids_called(connection, query.handles)
+    name = connection.dialect.name
+    speech, match = _SPEECH[name], (fts5 if name == "sqlite" else tsquery)(query, called)
+    since, until = (min(int(max(at, 0)), _NEVER_S) for at in (query.since or 0, query.until or _NEVER_S))
+    bound = speech.bound if match else str
+    values: dict[str, object] = {"lowest": bound(since << 32), "highest": bound(until << 32)}
+    if match:
+        values["m"] = match
+    if query.plays_min is not None:
+        values["plays"] = query.plays_min
+    return _Asked(speech, match, values, query.plays_min is not None)
+
+
+def _find(connection: Connection, query: Query, sort: Sort, limit: int, after: str | None) -> Page:
+    asked = _asked(connection, query)
+    if sort in _COLUMNS:
+        rows = _by_column(connection, asked, _COLUMNS[sort], limit + 1, _ranked_key(after, sort))
+    elif sort is Sort.RELEVANCE and query.words:
+        rows = _by_relevance(connection, asked, query.words, limit + 1, _ranked_key(after, sort))
+    else:
+        rows = _by_age(connection, asked, sort is Sort.OLD, limit + 1, after)
+    keys = {aweme_id: aweme_id if rank is None else f"{rank!r}:{aweme_id}" for aweme_id, rank in rows[:limit]}
+    hits = tuple(_hits(connection, keys))
+    return Page(hits, hits[-1].key if len(rows) > limit and hits else None)
+
+
+def _by_age(
+    connection: Connection, asked: _Asked, oldest_first: bool, limit: int, after: str | None
+) -> list[tuple[str, Any]]:
+    key = asked.speech.key if asked.match else "p.aweme_id"
+    told = asked.speech.id if asked.match else "p.aweme_id"
+    beyond, values = "", dict(asked.values)
+    if after is not None:
+        beyond = f" AND {key} {'>' if oldest_first else '<'} :after"
+        values["after"] = asked.speech.bound(_id_of(after)) if asked.match else str(_id_of(after))
+    order = "" if oldest_first else " DESC"
+    sql = f"SELECT {told} FROM {asked.source} WHERE {asked.where}{beyond} ORDER BY {key}{order} LIMIT :n"
+    return [(aweme_id, None) for aweme_id in connection.execute(text(sql), values | {"n": limit}).scalars()]
+
+
+def _by_column(
+    connection: Connection, asked: _Asked, column: str, limit: int, after: tuple[float, str] | None
+) -> list[tuple[str, Any]]:
+    beyond, values = f"p.{column} IS NOT NULL", dict(asked.values) | {"n": limit}
+    if after is not None:
+        beyond = f"(p.{column}, p.aweme_id) < (:rank, :after)"
+        values |= {"rank": after[0], "after": after[1]}
+    order = f"ORDER BY p.{column} DESC, p.aweme_id DESC"
+    if not asked.match or _count(connection, asked, SORTED_MAX + 1) > SORTED_MAX:
+        found = _walk(connection, asked, column, beyond, order, values)
+        if found is not None:
+            return found
+    source = (
+        "posts p" if not asked.match else f"post_search s JOIN {asked.speech.ranked} ON p.aweme_id = {asked.speech.id}"
+    )
+    return _ranks(
+        connection,
+        f"SELECT p.aweme_id, p.{column} FROM {source} WHERE {asked.where} AND {beyond} {order} LIMIT :n",
+        values,
+    )
+
+
+def _walk(
+    connection: Connection, asked: _Asked, column: str, beyond: str, order: str, values: dict[str, object]
+) -> list[tuple[str, Any]] | None:
+    """Hold the first `WALKED_MAX` posts of an order against the query; None when too few of them match."""
+    held = "p.aweme_id >= :low_id AND p.aweme_id < :high_id" + (" AND p.play_count >= :plays" if asked.plays else "")
+    if asked.match:
+        held += f" AND EXISTS (SELECT 1 FROM post_search s WHERE {asked.speech.match} AND {asked.speech.key} = "
+        held += f"{asked.speech.of_post})"
+    chosen = f"SELECT p.aweme_id, p.{column} FROM posts p WHERE {beyond}"
+    end = _ranks(connection, f"{chosen} {order} LIMIT 1 OFFSET :walked", values | {"walked": WALKED_MAX})
+    bounds: dict[str, object] = {"low_id": str(asked.values["lowest"]), "high_id": str(asked.values["highest"])}
+    if end:
+        held += f" AND (p.{column}, p.aweme_id) > (:last_rank, :last_id)"
+        bounds |= {"last_rank": end[0][1], "last_id": end[0][0]}
+    found = _ranks(connection, f"{chosen} AND {held} {order} LIMIT :n", values | bounds)
+    return found if not end or len(found) == values["n"] else None
+
+
+def _ranks(connection: Connection, sql: str, values: Mapping[str, object]) -> list[tuple[str, Any]]:
+    return [(row[0], row[1]) for row in connection.execute(text(sql), values)]
+
+
+def _by_relevance(
+    connection: Connection, asked: _Asked, words: Sequence[str], limit: int, after: tuple[float, str] | None
+) -> list[tuple[str, Any]]:
+    sql = (
+        f"SELECT {asked.speech.id}, s.words FROM {asked.source} WHERE {asked.where} "
+        f"ORDER BY {asked.speech.key} DESC LIMIT :n"
+    )
+    rows = connection.execute(text(sql), dict(asked.values) | {"n": WEIGHED})
+    weighed = sorted(((relevance(kept, words), aweme_id) for aweme_id, kept in rows), reverse=True)
+    beyond = [each for each in weighed if after is None or each < after]
+    return [(aweme_id, weight) for weight, aweme_id in beyond[:limit]]
+
+
+def _hits(connection: Connection, keys: Mapping[str, str]) -> list[Hit]:
+    found = {row.aweme_id: row for row in connection.execute(_SHOWN, {"ids": list(keys)})}
+    return [Hit(**found[aweme_id]._mapping, key=key) for aweme_id, key in keys.items() if aweme_id in found]
+
+
+def _count(connection: Connection, asked: _Asked, cap: int) -> int:
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM {asked.source} WHERE {asked.where} LIMIT :n) AS found"
+    return int(connection.execute(text(sql), dict(asked.values) | {"n": cap}).scalar_one())
+
+
+def _facets(connection: Connection, query: Query, limit: int) -> Facets:
+    asked = _asked(connection, query)
+    ids = [aweme_id for aweme_id, _ in _by_age(connection, asked, False, COUNTED_MAX + 1, None)]
+    months = Counter(utc_day(int(aweme_id) >> 32)[:7] for aweme_id in ids[:COUNTED_MAX])
+    spread = partial(_spread, connection, asked, limit)
+    return Facets(
+        min(len(ids), COUNTED_MAX),
+        len(ids) <= COUNTED_MAX,
+        authors=spread("o.author_id, max(o.author_handle)", "posts", "o.author_id"),
+        tags=spread("o.tag", "hashtags", "o.tag"),
+        regions=spread("o.region", "posts", "o.region"),
+        months=tuple(sorted(months.items(), reverse=True)),
+    )
+
+
+def _spread(
+    connection: Connection, asked: _Asked, limit: int, told: str, table: str, by: str
+) -> tuple[tuple[Any, ...], ...]:
+    key, aweme_id = (asked.speech.key, asked.speech.id) if asked.match else ("p.aweme_id", "p.aweme_id")
+    newest = f"SELECT {aweme_id} AS hit FROM {asked.source} WHERE {asked.where} ORDER BY {key} DESC LIMIT :cap"
+    sql = (
+        f"WITH hits AS MATERIALIZED ({newest}) SELECT {told}, count(*) AS n FROM hits "
+        f"JOIN {table} o ON o.aweme_id = hits.hit GROUP BY {by} ORDER BY n DESC, {by} LIMIT :n"
+    )
+    values = dict(asked.values) | {"n": limit, "cap": COUNTED_MAX}
+    return tuple(tuple(row) for row in connection.execute(text(sql), values))
+
+
+def _ranked_key(after: str | None, sort: Sort) -> tuple[float, str] | None:
+    if after is None:
+        return None
+    rank, _, aweme_id = after.partition(":")
+    try:
+        value = float(rank) if sort is Sort.GROWTH else int(rank)
+    except ValueError:
+        raise _not_a_key(after) from None
+    if not abs(value) < 1 << 63:  # nor nan
+        raise _not_a_key(after)
+    return value, str(_id_of(aweme_id))
+
+
+def _id_of(after: str) -> int:
+    if not (after.isascii() and after.isdigit() and len(after) <= 20) or int(after) >= 1 << 63:
+        raise _not_a_key(after)
+    return int(after)
+
+
+def _not_a_key(after: str) -> UsageError:
+    return UsageError(f"--after '{shown(after, 40)}' is no key of this order: take it from the page before")
