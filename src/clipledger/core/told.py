@@ -77,7 +77,7 @@ FIELDS: Mapping[str, str] = {
     "reason": "why, as a stable word; see the reasons in tables.md",
     "retry_after_s": "seconds that the answer asked to wait; null when it asked for none",
     "roles": "the roles of the process, separated by commas",
-    "seat": "the place of a process in the fleet, from 0",
+    "seat": "the place of a process in the fleet, as seat-1",
     "seconds": "how long it took, or lasts",
     "signal": "the signal's name",
     "since_added_s": "seconds from discovery to the first paid answer",
