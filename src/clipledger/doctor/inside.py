@@ -1,6 +1,6 @@
 """The archive itself: database, store, clock, pace, breaker, workers, leftovers.
 
-Must not: change anything but a mark in `meta` that measures a durable write.
+Must not: change anything but marks in `meta`: how long a durable write took, and what the store was found to be.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from clipledger import presence
-from clipledger.archive import Archive
+from clipledger.archive import Archive, prove_store
 from clipledger.core.errors import ClipledgerError, Misconfigured, Outage, StorageFull
 from clipledger.core.times import iso_time, parse_duration
 from clipledger.db.engine import storage_error
@@ -104,19 +104,21 @@ async def database(archive: Archive) -> Finding:
 
 
 async def store(archive: Archive) -> Finding:
-    """Ask the store whether it can be written."""
-    where = archive.settings.storage.url or str(archive.folder)
+    """Try the store: whether it can be written, and what keeps it from replacing what stands."""
     try:
-        await archive.store.check()
+        found = await prove_store(archive, anew=True)
     except ClipledgerError as error:
         return red(
             "store",
             error.detail,
             "nothing could be kept: a run would not begin",
-            "check space, rights and mount",
+            "check space, rights, mount, credentials and bucket",
             error,
         )
-    return green("store", f"{where.partition('?')[0]} can be written" if "@" not in where else "can be written")
+    where = f"{found.url} can be written, {found.mode.value}"
+    if troubles := [*([found.warning] if found.warning else []), *found.problems]:
+        return yellow("store", where, "; ".join(troubles), "see docs/howto/archive-to-a-bucket.md")
+    return green("store", where)
 
 
 def file_clock(folder: Path, now: Callable[[], float]) -> Finding:
