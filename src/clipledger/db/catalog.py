@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
     bindparam,
     case,
-    cast,
     func,
     literal_column,
     select,
@@ -28,7 +26,7 @@ from clipledger.core.model import AwemeId, Counters, MediaType, ObjectKey, Post,
 from clipledger.db import search_index
 from clipledger.db.availability import AvailabilityRow, runs
 from clipledger.db.database import Database
-from clipledger.db.engine import InsertInto, per_dialect
+from clipledger.db.engine import InsertInto, per_dialect, summed
 from clipledger.db.intake import counts, measured
 from clipledger.db.tables import UtcTime, archive_queue, files, post_metrics_history, posts
 
@@ -167,7 +165,7 @@ _FILES_OF_MANY = (
     .where(files.c.aweme_id.in_(bindparam("ids", expanding=True)))
     .order_by(files.c.aweme_id, files.c.kind, files.c.position)
 )
-_SIZE = select(func.count(), cast(func.sum(files.c.bytes), BigInteger))  # PostgreSQL sums these as NUMERIC
+_SIZE = select(func.count(), summed(files.c.bytes))
 _CANARIES = (
     select(posts.c.aweme_id)
     .where(posts.c.archived_at < bindparam("before", type_=UtcTime))
