@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help env demo test check check-static fast docs lock clean
+.PHONY: help env demo test check check-static fast docs lock lock-deploy clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -38,9 +38,22 @@ fast: $(READY)
 docs: $(READY)  ## write the generated reference pages anew
 	$(BIN)/python docs/generate.py
 
+# What the container image holds beside the default install. Extras that do not exist yet are left out with a warning.
+DEPLOY_EXTRAS := postgres s3 cloud metrics
+COMPILE = $(BIN)/python -m piptools compile --quiet --strip-extras --allow-unsafe --generate-hashes \
+    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
 lock:  ## pin every dependency anew, with hashes
-	$(BIN)/python -m piptools compile --quiet --strip-extras --allow-unsafe --generate-hashes --extra dev \
-	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
+	$(MAKE) lock-deploy
+
+lock-deploy: requirements-deploy.lock requirements-build.lock  ## pin what the container image holds and is built with
+
+requirements-deploy.lock: pyproject.toml
+	$(COMPILE) $(addprefix --extra=,$(DEPLOY_EXTRAS)) --output-file $@ pyproject.toml
+
+requirements-build.lock: pyproject.toml
+	$(COMPILE) --build-deps-for wheel --only-build-deps --output-file $@ pyproject.toml
 
 clean:  ## remove what make made
 	rm -rf $(VENV) clipledger-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -53,6 +53,8 @@ def pages() -> Iterator[tuple[Path, str]]:
         ("exit-codes.md", exit_codes),
         ("tables.md", tables),
         ("faults.md", faults),
+        ("events.md", events),
+        ("metrics.md", metrics),
     )
     for name, write in made:
         yield DOCS / "reference" / name, _BANNER + write()
@@ -130,9 +132,11 @@ _ENDINGS: Mapping[str, str] = {
     "storage": "The disk is full, read-only or not the one it was. Work under way was given back.",
     "damaged": "`verify` found damage or books that do not balance; each finding names its id.",
     "outage": "The breaker is open: the answers of the API or the CDN cannot be believed now. On such answers nothing "
-    "was declared dead. Run again later; the first calls are probes.",
+    "was declared dead. Run again later; the first calls are probes. Or the operator paused the archive: "
+    "`clipledger resume`.",
     "in_use": "Another process holds the archive in a way that excludes this command.",
-    "interrupted": "Stopped by Ctrl-C, SIGINT or SIGTERM. What was not finished was given back, uncounted.",
+    "interrupted": "Stopped by Ctrl-C, SIGINT, SIGTERM or `clipledger stop`. What was not finished was given back, "
+    "uncounted; a sweep goes on where it was with the next `verify --media`.",
 }
 
 
@@ -218,9 +222,15 @@ _TABLES: Mapping[str, str] = {
     "credits": "One row per call to the API, written before the call is sent.",
     "credit_days": "Credits per UTC day: the sum of `credits`, which `verify --ledger` recomputes.",
     "limits": "The rate limit that all processes of the archive share.",
-    "switches": "The breaker: open or closed, since when, on what evidence.",
+    "commits": "PostgreSQL: which commit of each process was its last, asked when the answer to one was lost.",
+    "switches": "The breaker and the operator's pause: how each stands, since when, and why.",
     "reply_samples": "Replies of a shape we do not know, scrubbed; the newest 200.",
     "events": "Rare events that an operator asks about later.",
+    "workers": "Every process at work on the archive, on any machine; it writes its row every 5 s and removes it when it "
+    "leaves. For display: nobody is taken for dead by it.",
+    "sweeps": "Sweeps over the whole archive (`verify --media`), the last 10.",
+    "sweep_ranges": "The ranges of ids of a sweep: leased like posts, each with its cursor and its tallies.",
+    "sweep_findings": "What a sweep found.",
 }
 
 
@@ -236,6 +246,7 @@ _REASONS: Mapping[str, str] = {
     "too_large": "more bytes than `cdn.max_bytes`",
     "refused_url": "a link outside `cdn.allowed_hosts`, or to an address that is not public",
     "storage_unavailable": "the store failed in a way that may pass",
+    "storage_throttled": "the store asked to slow down for longer than we wait",
     "url_expired": "the link died, and new ones too",
     "throttled": "status 429",
     "malformed_reply": "a reply of a shape that we do not know; see `reply_samples`",
@@ -248,6 +259,7 @@ _REASONS: Mapping[str, str] = {
     "worker_killed": "its worker died while it was under way",
     "shutdown": "given back when the run stopped",
     "outage": "given back when the breaker opened",
+    "paused": "given back when the operator paused the archive",
 }
 _CALL_REASONS: Mapping[str, str] = {
     "first": "the ordinary first resolve of an id",
@@ -283,8 +295,9 @@ def tables() -> str:
     notes["credits", "reason"] = "[why it was made](#reasons-of-paid-calls)"
     text = (
         "# Tables\n\n"
-        f"Schema version {module.SCHEMA_VERSION}, in `clipledger.db` (SQLite). Times are UTC text such as\n"
-        "`2026-05-29T12:00:00.123Z`, which sorts as it is; `create_time` alone is unix seconds, as the API gives it.\n"
+        f"Schema version {module.SCHEMA_VERSION}, in `clipledger.db` (SQLite) or in PostgreSQL. Times are UTC:\n"
+        "text such as `2026-05-29T12:00:00.123Z` in SQLite, which sorts as it is, `timestamptz` in PostgreSQL;\n"
+        "`create_time` alone is unix seconds, as the API gives it.\n"
         "Ids are text: they exceed 2^53. Read as much as you like; write only through `clipledger`. Queries to start\n"
         "with are in [work-with-the-database.md](../howto/work-with-the-database.md).\n"
     )
@@ -334,6 +347,59 @@ def _calls(nodes: Iterable[ast.AST], name: str) -> Iterator[ast.Call]:
 
 def _first(call: ast.Call) -> str:
     return str(ast.literal_eval(call.args[0]))
+
+
+# Events and metrics
+
+
+def events() -> str:
+    """List every event with its fields, and what each field means."""
+    from clipledger.core.told import EVENTS, FIELDS, ORIGIN
+
+    def row(name: str) -> Cells:
+        told = EVENTS[name]
+        marks = [word for word, holds in (("each", told.each), ("kept", told.rare)) if holds]
+        return f"`{name}`", told.level.value, ", ".join(marks), told.about, ", ".join(f"`{f}`" for f in told.fields)
+
+    return (
+        "# Events\n\n"
+        "What a run tells as it happens, one JSON line an event, in one form wherever it goes: on stdout with `--json`,\n"
+        "on stderr with `--log-format json`, in the file of `--log-file`. Lines are ASCII; ids are text; no line holds\n"
+        "a key or a signed link. The last line is the summary, whose `event` is `summary`.\n\n"
+        "Names and fields stay; new ones may come. A field that does not apply is null or left out.\n\n"
+        "## Fields of every line\n\n"
+        + table(("field", "meaning"), [(f"`{name}`", about) for name, about in ORIGIN.items()])
+        + "\n## Events\n\n*each*: one for every post, call or file; the plain lines of a terminal show it only with `-v`.\n"
+        "*kept*: also in the table `events`, and shown by `status`.\n\n"
+        + table(("event", "level", "", "what happened", "fields"), [row(name) for name in EVENTS])
+        + "\n## Fields of events\n\n"
+        + table(("field", "meaning"), [(f"`{name}`", about) for name, about in sorted(FIELDS.items())])
+    )
+
+
+def metrics() -> str:
+    """List every metric with its labels."""
+    from clipledger.metrics.table import LABELS, METRICS
+
+    rows = [
+        (f"`{row.name}`", row.kind.value, row.scope.value, ", ".join(f"`{label}`" for label in row.labels), row.about)
+        for row in METRICS
+    ]
+    bounds = [(f"`{row.name}`", " ".join(f"{bound:g}" for bound in row.buckets)) for row in METRICS if row.buckets]
+    return (
+        "# Metrics\n\n"
+        "Served by `clipledger run --metrics-port N` at `/metrics` as Prometheus text, beside `/healthz`. They come with\n"
+        "the extra `metrics`. How to scrape them, the dashboard and the alerts:\n"
+        "[watch-a-running-archive.md](../howto/watch-a-running-archive.md).\n\n"
+        "*process*: of this process since it began; sum over processes. *archive*: of the whole archive, read from its\n"
+        "database, and the same in every process; take the max. The database is looked at only when somebody scrapes, at\n"
+        "most every 5 s and never for more than a twentieth of the time.\n\n"
+        + table(("metric", "kind", "scope", "labels", "meaning"), rows)
+        + "\nThe library's own `process_*`, `python_info` and `python_gc_*` are there too.\n\n## Labels\n\n"
+        + table(("label", "values"), [(f"`{name}`", about) for name, about in LABELS.items()])
+        + "\n## Buckets\n\nUpper bounds in seconds.\n\n"
+        + table(("metric", "buckets"), bounds)
+    )
 
 
 # Faults of the simulator

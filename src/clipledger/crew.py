@@ -8,26 +8,33 @@ them in good order. Must not: know what any role does inside.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from clipledger.core.breaker import probe_delay_s
-from clipledger.core.errors import Halt, LeaseLost, Outage, Reason, StorageFull, StorageUnavailable
+from clipledger.core.errors import Halt, LeaseLost, Outage, Paused, Reason, StorageFull, StorageUnavailable
 from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock
-from clipledger.core.times import parse_duration
+from clipledger.core.times import iso_time, parse_duration
+from clipledger.db.members import Orders
 from clipledger.db.queue import Queue
 from clipledger.db.samples import Event as Kept
 from clipledger.db.samples import Samples
 from clipledger.db.sources import SourceJob, Sources
+from clipledger.db.switches import Switch
 from clipledger.events import Events
+from clipledger.membership import BEAT_S, Doing, Membership
 from clipledger.settings import Settings
 from clipledger.stages.guard import Guard
 from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
-from clipledger.worker import BEAT_S, GRACE_S, Cut, Tally, Worker, wait_for
+from clipledger.worker import GRACE_S, LOOK_S, Cut, Tally, Worker, wait_for
+
+_SPENDING = frozenset({"listing", "capture"})
+"""The roles that a pause holds back."""
 
 ROLES = ("listing", "capture", "metadata", "janitor")
 
@@ -54,7 +61,7 @@ class Plan:
 
 
 class Crew:
-    """Run a plan to its end. The tally and the stop are the worker's."""
+    """Run a plan to its end. The tally and the stop are the worker's; `beats` run as long as the roles do."""
 
     def __init__(
         self,
@@ -69,12 +76,15 @@ class Crew:
         listing: Listing,
         metadata: Metadata,
         janitor: Janitor,
+        enrol: Callable[[Callable[[], Doing]], Membership],
         clock: Clock,
         events: Events,
         settings: Settings,
         policy: Policy,
         jitter: Callable[[], float],
+        beats: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
+        self._beats = (worker.beat, self._beat, self._attend, self._keep_events, *beats)
         self.worker, self._plan = worker, plan
         self._queue, self._sources, self._guard = queue, sources, guard
         self._listing, self._metadata, self._janitor = listing, metadata, janitor
@@ -85,6 +95,8 @@ class Crew:
         self._freed = asyncio.Event()  # a source was freed: another lister may find it due
         self._listers = LISTERS if "listing" in plan.roles else 0
         self._capturing = "capture" in plan.roles
+        self._membership = enrol(self._doing)
+        self._paused_sources: frozenset[str] = frozenset()
 
     @property
     def spent(self) -> int:
@@ -97,10 +109,11 @@ class Crew:
         if self._capturing:
             await self._janitor.revive()
         await self._guard.load()
+        await self._hear()
         in_order = False
         try:
             async with asyncio.TaskGroup() as group:
-                beats = [group.create_task(beat()) for beat in (self.worker.beat, self._beat, self._keep_events)]
+                beats = [group.create_task(self._in_good_order(beat)) for beat in self._beats]
                 async with asyncio.TaskGroup() as roles:
                     for role in self._roles():
                         roles.create_task(self._in_good_order(role))
@@ -117,8 +130,42 @@ class Crew:
         name, now = self.worker.name, self._clock.now()
         if in_order:
             await self._queue.give_back(name, now)
+            await self._membership.leave()
         else:
             await self._queue.release_worker(name, now, self._policy.crashes_max)
+
+    def _doing(self) -> Doing:
+        tally = self.worker.tally
+        return Doing(self.worker.in_flight, tally.captured, tally.bytes, self.spent)
+
+    async def _attend(self) -> None:
+        while True:
+            await self._clock.sleep(BEAT_S)
+            await self._hear()
+
+    async def _hear(self) -> None:
+        """Sign the roll and obey. A database that is away meets whoever works, not who only tells of it."""
+        with suppress(StorageUnavailable, StorageFull):
+            self._obey(await self._membership.sign(list(self._reading)))
+
+    def _obey(self, orders: Orders) -> None:
+        while self.worker.stop.steps < orders.stop:
+            self._events.emit("stopping", signal="clipledger stop", how="cutting" if self.worker.stop else "finishing")
+            self.worker.stop.step()
+        self._paused_sources = orders.paused_sources
+        if self._plan.roles & _SPENDING:
+            self._hold(orders.pause)
+
+    def _hold(self, pause: Switch | None) -> None:
+        """Follow the operator's switch: wait it out when following, else end. Calls that stand in line are not made."""
+        self._paid.held = pause is not None
+        if pause is not None and not self._plan.follow:
+            if not self.worker.stop:
+                self.worker.halt(Paused(_told(pause)))
+        elif self.worker.held != (pause is not None):
+            self.worker.held = pause is not None
+            self._events.emit("paused", why=_told(pause)) if pause is not None else self._events.emit("resumed")
+            self.worker.stop.wake.set()
 
     async def _keep_events(self) -> None:
         while True:
@@ -157,7 +204,7 @@ class Crew:
         while True:
             renewed_at = self._clock.now()
             while self._clock.now() - renewed_at < lease_s / 3:
-                await self._clock.sleep(min(lease_s / 3, BEAT_S))
+                await self._clock.sleep(min(lease_s / 3, LOOK_S))
             if self._reading:
                 await self._sources.renew(list(self._reading.values()), self._clock.now(), lease_s)
 
@@ -181,7 +228,9 @@ class Crew:
     async def _list_all(self) -> None:
         while not self.worker.stop:
             self._freed.clear()
-            if not await self._list_one() and not await self._list_soon():
+            if self.worker.held:
+                await self._pause(_IDLE_S)
+            elif not await self._list_one() and not await self._list_soon():
                 return
 
     async def _list_soon(self) -> bool:
@@ -198,14 +247,18 @@ class Crew:
             return False
         self._reading[job.source] = job
         try:
-            await self._listing.act(job, lambda: bool(self.worker.stop), self._jitter())
+            await self._listing.act(job, lambda: self._is_unwanted(job), self._jitter())
         except LeaseLost:
             self.worker.tally.lost += 1
+            self._events.emit("lease_lost", source=job.source)
         finally:
             del self._reading[job.source]
             self._freed.set()
         self.worker.stop.wake.set()
         return True
+
+    def _is_unwanted(self, job: SourceJob) -> bool:
+        return bool(self.worker.stop) or self.worker.held or job.source in self._paused_sources
 
     async def _capture(self) -> None:
         probes = 0
@@ -230,7 +283,7 @@ class Crew:
         due_at = await self._queue.next_due_at()
         if not self._plan.follow and not self._listers:
             return await self._soon(due_at)
-        if self._plan.follow:
+        if self._plan.follow and not self.worker.held:
             await self._guard.close(older_than_s=SUSPECTED_S)
         wait_s = _IDLE_S if due_at is None else due_at - self._clock.now()
         await wait_for(self.worker.stop.wake, min(max(wait_s, _SETTLE_S), _IDLE_S))
@@ -240,7 +293,7 @@ class Crew:
         while True:
             ended = not self._capturing and (not self._plan.follow or bool(self.worker.stop))
             done = await self._metadata.act()
-            self.worker.tally.archived += done
+            self.worker.tally.archived = self._metadata.archived
             if not done and ended:
                 return
             if not done and await wait_for(self.worker.stored, _IDLE_S):
@@ -265,6 +318,11 @@ class Crew:
 
     async def _pause(self, seconds: float) -> None:
         await wait_for(self.worker.stop.asked, seconds)
+
+
+def _told(pause: Switch) -> str:
+    why = f" ({pause.evidence})" if pause.evidence else ""
+    return f"paused by the operator since {iso_time(pause.since)}{why}: `clipledger resume` ends it"
 
 
 def _first(group: BaseExceptionGroup[Halt]) -> Halt:

@@ -1,7 +1,8 @@
 """What happened, as it happens: one line an event, one counter a name, no secrets.
 
 Every part of the program that has something to tell emits here; who listens (the JSON lines of
-`--json`, the plain lines and the live display of a terminal, the tests) is chosen at the top.
+`--json` and of logs, the lines and the live display of a terminal, the metrics, the tests) is chosen at
+the top. What may be told stands in `core.told`.
 Must not: decide anything, or keep what only the database should keep.
 """
 
@@ -14,22 +15,11 @@ from typing import Protocol
 
 from clipledger.core.model import Secret
 from clipledger.core.scrub import scrub_text
+from clipledger.core.told import EVENTS
 
 Plain = str | int | float | bool | None
 
-RARE = frozenset(
-    {
-        "breaker_opened",
-        "breaker_closed",
-        "canaries",
-        "halted",
-        "key_taken",
-        "lease_lost",
-        "malformed",
-        "sidecar_lost",
-        "unconfirmed",
-    }
-)
+RARE = frozenset(name for name, told in EVENTS.items() if told.rare)
 """What an operator asks about later: these are kept in the database too."""
 
 _RARE_HELD = 1000

@@ -12,31 +12,38 @@ import random  # noqa: TID251 - the one source of jitter, handed down as an argu
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from clipledger import presence
 from clipledger import settings as settings_file
-from clipledger.core.errors import Misconfigured, StorageFull
+from clipledger.core.errors import Misconfigured
 from clipledger.core.lifecycle import CaptureChoice, Policy
 from clipledger.core.model import ApiKey
 from clipledger.core.ports import Clock, ObjectStore, Wire
 from clipledger.crew import Crew, Plan
-from clipledger.db import schema
 from clipledger.db.books import Books
 from clipledger.db.catalog import Catalog
+from clipledger.db.clock import WARN_S, SharedClock
 from clipledger.db.credits import Credits
 from clipledger.db.database import Database
+from clipledger.db.members import Members
 from clipledger.db.meta import Meta
 from clipledger.db.paces import PaceRow
 from clipledger.db.queue import Queue
 from clipledger.db.samples import Samples
 from clipledger.db.sources import Sources
+from clipledger.db.sweeps import Sweeps
 from clipledger.db.switches import Switches
 from clipledger.events import Events
-from clipledger.limits import Limiter
+from clipledger.founding import create_archive as create_archive
+from clipledger.founding import database_url as database_url
+from clipledger.founding import identity_of as identity_of
+from clipledger.limits import Limiter, Pause
+from clipledger.membership import Membership, Place
 from clipledger.net.cdn import Cdn, FetchLimits
 from clipledger.net.tiklive import TikLive
 from clipledger.settings import Settings
@@ -47,7 +54,12 @@ from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
-from clipledger.storage import open_store
+from clipledger.stages.proving import prove, remembered
+from clipledger.stages.sweeping import Sweeper
+from clipledger.stages.verify import Verify
+from clipledger.storage import Options, is_remote, open_store
+from clipledger.storage.paced import PacedStore
+from clipledger.storage.probe import StoreProbe
 from clipledger.storage.spool import Spool
 from clipledger.worker import Caps, Worker
 
@@ -83,6 +95,8 @@ class Archive:
     books: Books
     switches: Switches
     samples: Samples
+    members: Members
+    sweeps: Sweeps
     store: ObjectStore
     spool: Spool
 
@@ -101,59 +115,36 @@ class Limits:
     bytes: int | None = None
 
 
-def create_archive(folder: Path, clock: Clock) -> bool:
-    """Lay down an archive: settings, database, UUID. Changes nothing that is there; says whether it was new."""
-    with _cannot_make(folder):
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        file = folder / settings_file.FILE_NAME
-        if not file.exists():
-            _private(file)
-            file.write_text(settings_file.template(), encoding="utf-8")
-    name = presence.private_folder(folder) / "uuid"
-    if name.exists():
-        return False
-    url = database_url(folder, settings_file.load(folder))
-    if isinstance(url, Path):
-        with _cannot_make(folder):
-            _private(url)
-    # What the database says, not what was just thrown: an earlier init may have died between the two.
-    identity = schema.create(url, now=clock.now(), archive_uuid=str(uuid.uuid4()))
-    name.write_text(identity + "\n", encoding="ascii")
-    return True
-
-
-@contextmanager
-def _cannot_make(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageFull(f"cannot make an archive in {folder}: {error.strerror}") from error
-
-
-def _private(file: Path) -> None:
-    """Make an empty file that others cannot read, whatever the umask; leave one that is there as it is."""
-    with suppress(FileExistsError):
-        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
-        with suppress(PermissionError):  # FAT and its kin have no modes to set
-            file.chmod(0o640)
-
-
 @asynccontextmanager
-async def open_archive(folder: Path, clock: Clock | None = None) -> AsyncIterator[Archive]:
-    """Open an archive; Misconfigured with one clear line when there is none, or it is not whole."""
+async def open_archive(
+    folder: Path,
+    clock: Clock | None = None,
+    store: ObjectStore | None = None,
+    jitter: Callable[[], float] = random.random,
+) -> AsyncIterator[Archive]:
+    """Open an archive; Misconfigured with one clear line when there is none, or it is not whole.
+
+    `clock` None: the wall clock, on a database server corrected to the server's. `store` stands for the one
+    that the settings name: a play's.
+    """
     settings = settings_file.load(folder)
     identity = identity_of(folder)
-    async with Database.open(database_url(folder, settings)) as db:
+    patience_s = settings.database.patience_s
+    async with Database.open(database_url(folder, settings), patience_s=patience_s, jitter=jitter) as db:
         meta = Meta(db)
+        if clock is None:
+            clock = await _one_clock(db)
         if (known := await meta.get(_UUID_KEY)) != identity:
             raise Misconfigured(f"{folder}: the folder is archive {identity}, the database is archive {known}")
-        store = open_store(settings.storage.url, archive=folder)
+        store = store or open_store(settings.storage.url, archive=folder, options=_store_options(settings))
+        if is_remote(settings.storage.url):
+            store = PacedStore(store, Pause(PaceRow(db, "store"), clock), clock, jitter)
         try:
             yield Archive(
                 folder=folder,
                 uuid=identity,
                 settings=settings,
-                clock=clock or SystemClock(),
+                clock=clock,
                 db=db,
                 meta=meta,
                 queue=Queue(db),
@@ -163,11 +154,38 @@ async def open_archive(folder: Path, clock: Clock | None = None) -> AsyncIterato
                 books=Books(db),
                 switches=Switches(db),
                 samples=Samples(db),
+                members=Members(db),
+                sweeps=Sweeps(db),
                 store=store,
                 spool=Spool(presence.private_folder(folder) / "spool"),
             )
         finally:
             await store.close()
+
+
+async def _one_clock(db: Database) -> Clock:
+    if not db.backend.is_server:
+        return SystemClock()
+    shared = SharedClock(SystemClock())
+    await shared.set_by(db)
+    return shared
+
+
+async def prove_store(archive: Archive, *, anew: bool = False) -> StoreProbe:
+    """Make sure, before a credit is spent, that the store can be written, and put it into the mode it needs."""
+    store = archive.store.inner if isinstance(archive.store, PacedStore) else archive.store
+    place, token = store_place(archive), uuid.uuid4().hex
+    return await prove(store, archive.meta, archive.clock, place=place, token=token, anew=anew)
+
+
+async def known_probe(archive: Archive) -> StoreProbe | None:
+    """Look up what was last found of the archive's store."""
+    return await remembered(archive.meta, store_place(archive))
+
+
+def store_place(archive: Archive) -> str:
+    """Tell the archive's store from any other: the same bucket name may be at two endpoints."""
+    return f"{archive.settings.storage.endpoint_url} {archive.store.url}".strip()
 
 
 def new_worker_name() -> str:
@@ -214,15 +232,16 @@ def crew(
     jitter: Callable[[], float] = random.random,
 ) -> Crew:
     """Build everything a run needs on an opened archive."""
+    archive = _telling(archive, events)
     settings, clock, policy = archive.settings, archive.clock, archive.policy
     paid = paid_calls(archive, wire, key, events, worker, limits.credits, jitter)
-    guard = Guard(paid, archive.queue, archive.catalog, archive.credits, archive.switches, clock, events, policy)
+    guard = _guard(archive, paid, events)
     cdn = _cdn(wire, settings, clock)
     hands = Worker(
         worker,
         archive.queue,
         guard,
-        _download(archive, Detail(paid, guard, clock, lean=settings.capture.lean), cdn, events, guard),
+        _download(archive, paid, cdn, events, guard),
         clock,
         events,
         policy,
@@ -230,19 +249,6 @@ def crew(
         lease_s=settings.queue.lease_s,
         caps=Caps(limits.videos, limits.bytes),
         jitter=jitter,
-    )
-    listing = Listing(
-        paid,
-        archive.meta,
-        archive.queue,
-        archive.sources,
-        cdn,
-        clock,
-        events,
-        settings,
-        policy,
-        gated="capture" in plan.roles,
-        on_page=hands.stop.wake.set,
     )
     return Crew(
         plan,
@@ -252,25 +258,99 @@ def crew(
         sources=archive.sources,
         samples=archive.samples,
         guard=guard,
-        listing=listing,
+        listing=_listing(archive, plan, paid, cdn, events, hands),
         metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
-        janitor=Janitor(archive.folder, archive.queue, archive.credits, archive.spool, clock, events, settings, policy),
+        janitor=janitor(archive, events),
+        enrol=lambda doing: Membership(worker, here(), plan.roles, archive.members, clock, doing),
         clock=clock,
         events=events,
         settings=settings,
         policy=policy,
         jitter=jitter,
+        beats=_keep_time(archive, events),
     )
+
+
+def _keep_time(archive: Archive, events: Events) -> list[Callable[[], Awaitable[None]]]:
+    """Say when this machine's clock is off, and give what keeps it corrected during a run."""
+    clock = archive.clock
+    if not isinstance(clock, SharedClock):
+        return []
+    if abs(clock.skew.ahead_s) > WARN_S:
+        events.emit("clock_skew", seconds=round(clock.skew.ahead_s, 3))
+    return [partial(clock.keep, archive.db)]
 
 
 EXTRA_JOBS = 4
 """Jobs in flight beyond the download slots: enough to hide the resolve, few enough that links stay young."""
 
 
-def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events, guard: Guard) -> Download:
+def _telling(archive: Archive, events: Events) -> Archive:
+    """Let the store's pauses be heard."""
+    store = archive.store
+    return replace(archive, store=store.telling(events)) if isinstance(store, PacedStore) else archive
+
+
+def sweeper(archive: Archive, worker: str, stopping: Callable[[], bool]) -> Sweeper:
+    """Build one process's part in a sweep over the files."""
+    return Sweeper(
+        archive.sweeps,
+        archive.catalog,
+        lambda: Verify(archive.books, archive.catalog, archive.store),
+        archive.clock,
+        worker=worker,
+        lease_s=archive.settings.queue.lease_s,
+        stopping=stopping,
+    )
+
+
+def here() -> Place:
+    """Say where this process runs."""
+    return Place(socket.gethostname(), os.getpid())
+
+
+def janitor(archive: Archive, events: Events) -> Janitor:
+    """Build the sweeper."""
+    return Janitor(
+        archive.folder,
+        archive.db,
+        archive.queue,
+        archive.credits,
+        archive.members,
+        archive.spool,
+        archive.clock,
+        events,
+        archive.settings,
+        archive.policy,
+        archive.store,
+    )
+
+
+def _listing(archive: Archive, plan: Plan, paid: PaidCalls, cdn: Cdn, events: Events, hands: Worker) -> Listing:
+    return Listing(
+        paid,
+        archive.meta,
+        archive.queue,
+        archive.sources,
+        cdn,
+        archive.clock,
+        events,
+        archive.settings,
+        archive.policy,
+        gated="capture" in plan.roles,
+        on_page=hands.stop.wake.set,
+    )
+
+
+def _guard(archive: Archive, paid: PaidCalls, events: Events) -> Guard:
+    at = archive
+    return Guard(paid, at.queue, at.catalog, at.credits, at.switches, at.clock, events, at.policy)
+
+
+def _download(archive: Archive, paid: PaidCalls, cdn: Cdn, events: Events, guard: Guard) -> Download:
     capture = archive.settings.capture
     return Download(
-        detail,
+        Detail(paid, guard, archive.clock, lean=capture.lean),
         archive.queue,
         archive.store,
         archive.spool,
@@ -281,6 +361,11 @@ def _download(archive: Archive, detail: Detail, cdn: Cdn, events: Events, guard:
         guard,
         slots=archive.settings.cdn.concurrency,
     )
+
+
+def _store_options(settings: Settings) -> Options:
+    storage = settings.storage
+    return Options(storage.endpoint_url, storage.region, storage.addressing)
 
 
 def _cdn(wire: Wire, settings: Settings, clock: Clock) -> Cdn:
@@ -296,23 +381,3 @@ def _cdn(wire: Wire, settings: Settings, clock: Clock) -> Cdn:
             floor_bytes_per_s=settings.cdn.floor_bytes_per_s,
         ),
     )
-
-
-def identity_of(folder: Path) -> str:
-    """Read the archive's UUID; Misconfigured where there is no archive."""
-    try:
-        return (folder / presence.PRIVATE / "uuid").read_text(encoding="ascii").strip()
-    except (FileNotFoundError, NotADirectoryError):
-        raise Misconfigured(
-            f"no archive in {folder}: name its folder with --archive or CLIPLEDGER_ARCHIVE, "
-            f"or run `clipledger init {folder}` first"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"{folder}: cannot read the archive's UUID: {error}") from None
-
-
-def database_url(folder: Path, settings: Settings) -> str | Path:
-    """Give the database: a SQLite file's path, made absolute in the archive folder, or another URL."""
-    url = settings.database.url
-    head, name = "sqlite:///", url.removeprefix("sqlite:///")
-    return folder.resolve() / name if url.startswith(head) else url

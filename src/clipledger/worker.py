@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from clipledger.core.errors import CapReached, ClipledgerError, Halt, LeaseLost, StorageUnavailable, Throttled
+from clipledger.core.errors import CapReached, ClipledgerError, Halt, Held, LeaseLost, StorageUnavailable, Throttled
 from clipledger.core.lifecycle import Policy, after_failure, given_back
 from clipledger.core.model import AwemeId, Job, State
 from clipledger.core.ports import Clock
@@ -25,7 +25,7 @@ from clipledger.stages.guard import Guard
 GRACE_S = 20.0
 """How long work under way may go on after the first stop request."""
 
-BEAT_S = 5.0
+LOOK_S = 5.0
 """How often the clock is looked at for a beat: after a sleep of the machine every lease has run out."""
 
 _TICK_S = 30.0
@@ -55,6 +55,11 @@ class Stop:
 
     def __bool__(self) -> bool:
         return self.asked.is_set()
+
+    @property
+    def steps(self) -> int:
+        """Count the steps taken: 0, 1 or 2."""
+        return self.asked.is_set() + self.cut.is_set()
 
     def step(self) -> None:
         """Ask to stop; when that was asked before, cut."""
@@ -96,6 +101,7 @@ class Worker:
     ) -> None:
         self.name, self.tally, self.stop = name, Tally(), Stop()
         self.stored = asyncio.Event()  # something waits for the index
+        self.held = False  # claim nothing for now; what is under way goes on
         self._queue, self._guard, self._download = queue, guard, download
         self._clock, self._events, self._policy = clock, events, policy
         self._slots, self._lease_s, self._caps, self._jitter = slots, lease_s, caps, jitter
@@ -149,12 +155,12 @@ class Worker:
     async def beat(self) -> None:
         """Renew the leases of what is under way, three times a lease, for ever.
 
-        By the wall clock: a machine that slept for hours renews within `BEAT_S` of waking.
+        By the wall clock: a machine that slept for hours renews within `LOOK_S` of waking.
         """
         while True:
             renewed_at = self._clock.now()
             while self._clock.now() - renewed_at < self._lease_s / 3:
-                await self._clock.sleep(min(self._lease_s / 3, BEAT_S))
+                await self._clock.sleep(min(self._lease_s / 3, LOOK_S))
             await self.renew()
 
     async def renew(self) -> None:
@@ -165,7 +171,7 @@ class Worker:
     async def _claim_all(self, jobs: asyncio.TaskGroup, more: Callable[[], Awaitable[bool]]) -> None:
         while not self.stop:
             self.stop.wake.clear()
-            room = await self._room()
+            room = 0 if self.held else await self._room()
             claimed = await self._claim(room) if room else []
             for job in claimed:
                 self._open[job.aweme_id] = attempt = Attempt(job)
@@ -210,8 +216,7 @@ class Worker:
         try:
             self._captured(job, await self._download.act(attempt))
         except LeaseLost:
-            self.tally.lost += 1
-            self._events.emit("lease_lost", aweme_id=job.aweme_id)
+            self._lost(job)
         except ClipledgerError as error:
             await self._settle(attempt, error)
         except asyncio.CancelledError:
@@ -229,11 +234,22 @@ class Worker:
         self.stored.set()
         self._company.succeeded()
         self._guard.delivered(job.aweme_id, whole=True)
-        self._events.emit("stored", aweme_id=job.aweme_id, bytes=captured.bytes, files=captured.files)
+        self._events.emit(
+            "stored",
+            aweme_id=job.aweme_id,
+            bytes=captured.bytes,
+            files=captured.files,
+            adopted=captured.adopted,
+            first_byte_s=captured.first_byte_s,
+        )
+
+    def _lost(self, job: Job) -> None:
+        self.tally.lost += 1
+        self._events.emit("lease_lost", aweme_id=job.aweme_id)
 
     async def _settle(self, attempt: Attempt, error: ClipledgerError) -> None:
         now = self._clock.now()
-        if isinstance(error, StorageUnavailable) or (attempt.resolved and not isinstance(error, Halt)):
+        if isinstance(error, StorageUnavailable) or (attempt.resolved and not isinstance(error, Halt | Held)):
             self._guard.delivered(attempt.job.aweme_id, whole=False)
         if isinstance(error, Throttled) and error.costly:
             error.alone = self._company.is_alone(attempt.job.aweme_id)
@@ -249,12 +265,11 @@ class Worker:
         if isinstance(error, Halt):
             self.halt(error)
         if not await self._queue.settle(settlement, now):
-            self.tally.lost += 1
+            self._lost(attempt.job)
             return
         self.tally.failed += settlement.burn
-        ended = "dead" if settlement.state is State.DEAD else "suspect" if settlement.suspect else "failed"
         self._events.emit(
-            ended,
+            "dead" if settlement.state is State.DEAD else "suspect" if settlement.suspect else "failed",
             aweme_id=settlement.aweme_id,
             reason=settlement.reason,
             why=settlement.detail,

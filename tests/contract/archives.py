@@ -1,4 +1,4 @@
-"""Archives on disk for tests of the database layer, and a loop whose time only moves when all wait."""
+"""Archives for tests of the database layer, on either database, and a loop whose time only moves when all wait."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import asyncio
 import atexit
 import functools
 import shutil
+import sqlite3
 import tempfile
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Connection, Engine, event
 
 from clipledger.core.lifecycle import CallReason
@@ -20,6 +24,10 @@ from clipledger.db import schema
 from clipledger.db.credits import CallIn
 from clipledger.db.database import Database
 from clipledger.db.intake import PageIn
+from postgres import execute, shared_server
+
+on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+on_postgres = pytest.mark.parametrize("backend", ["postgres"], indirect=True)
 
 NOW = 1_780_000_000.0
 """2026-05-28T20:26:40Z."""
@@ -39,9 +47,94 @@ def _template() -> Path:
     return path
 
 
-def new_archive(folder: Path) -> Path:
-    """Lay an empty archive's database into `folder`."""
-    return Path(shutil.copy(_template(), folder / "clipledger.db"))
+_on = "sqlite"
+_databases: dict[Path, str] = {}
+
+
+@contextmanager
+def on(backend: str) -> Iterator[None]:
+    """Have the archives made meanwhile on `sqlite` or `postgres`; drop those of a server afterwards."""
+    global _on
+    before, _on = _on, backend
+    try:
+        yield
+    finally:
+        _on = before
+        for url in _databases.values():
+            drop_database(url)
+        _databases.clear()
+
+
+def is_postgres() -> bool:
+    """Say whether archives are made on PostgreSQL now."""
+    return _on == "postgres"
+
+
+def new_archive(folder: Path) -> Path | str:
+    """Lay down an empty archive's database: in `folder`, or on the server in its name."""
+    if not is_postgres():
+        return Path(shutil.copy(_template(), folder / "clipledger.db"))
+    _databases[folder] = new_database(template_database())
+    return _databases[folder]
+
+
+def archive_at(folder: Path) -> Path | str:
+    """Tell where `new_archive` laid it."""
+    return _databases[folder] if is_postgres() else folder / "clipledger.db"
+
+
+def remove_archive(folder: Path) -> None:
+    """Drop what `new_archive` made on the server for `folder`."""
+    if is_postgres():
+        drop_database(_databases.pop(folder))
+
+
+def is_made(folder: Path) -> bool:
+    """Say whether `new_archive` laid one down for `folder`."""
+    return folder in _databases if is_postgres() else (folder / "clipledger.db").exists()
+
+
+def raw(folder: Path, sql: str, *values: object) -> list[tuple[object, ...]]:
+    """Run SQL past our own code; `?` stands for a value. Times are told as SQLite holds them, truths as 0 and 1."""
+    if is_postgres():
+        return [tuple(map(_plain, row)) for row in execute(_databases[folder], sql.replace("?", "%s"), *values)]
+    with closing(sqlite3.connect(folder / "clipledger.db")) as connection, connection:
+        return connection.execute(sql, values).fetchall()
+
+
+def judge_at_commit() -> tuple[str, ...]:
+    """Say what makes a foreign key be judged at COMMIT, not at the statement."""
+    if not is_postgres():
+        return ("PRAGMA defer_foreign_keys = ON",)
+    name = "source_cursors_source_fkey"
+    return (f"ALTER TABLE source_cursors ALTER CONSTRAINT {name} DEFERRABLE INITIALLY DEFERRED",)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return int(value) if isinstance(value, bool) else value
+
+
+@functools.cache
+def template_database() -> str:
+    """Make the empty archive on the server that all others are copied from; give its name."""
+    name = f"template_{uuid.uuid4().hex}"
+    execute(shared_server().url(), f"CREATE DATABASE {name}")
+    schema.create(shared_server().url(name), now=NOW, archive_uuid="0f0e")
+    return name
+
+
+def new_database(template: str = "template1") -> str:
+    """Make a database on the session's server; give its URL."""
+    name = f"test_{uuid.uuid4().hex}"
+    execute(shared_server().url(), f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    return shared_server().url(name)
+
+
+def drop_database(url: str) -> None:
+    """Drop a database, whoever is still connected."""
+    execute(shared_server().url(), f"DROP DATABASE {url.rsplit('/', 1)[-1].split('?')[0]} WITH (FORCE)")
 
 
 def in_archive(folder: Path, act: Callable[[Database], Awaitable[None]]) -> None:

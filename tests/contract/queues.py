@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from clipledger.core.lifecycle import CallReason, Settlement
 from clipledger.core.model import Job, State
 from clipledger.db.database import Database
 from clipledger.db.queue import Queue
-from contract.archives import NOW, in_archive, vid
+from contract.archives import NOW, in_archive, raw, vid
 
 Act = Callable[[Queue, Database], Awaitable[None]]
 
@@ -52,8 +51,4 @@ def numbers(jobs: list[Job]) -> list[int]:
 
 def all_rows(folder: Path, sql: str) -> list[tuple[object, ...]]:
     """Read the database past our own code."""
-    connection = sqlite3.connect(folder / "clipledger.db")
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
+    return raw(folder, sql)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,10 @@ from clipledger.db.queue import Queue
 from clipledger.db.samples import KEPT, Event, Sample, Samples
 from clipledger.db.sources import SourceIn, Sources
 from clipledger.db.switches import Switch, Switches
-from contract.archives import NOW, call_of, in_archive, new_archive, page_of, post, vid
+from contract.archives import NOW, archive_at, call_of, in_archive, is_made, new_archive, page_of, post, raw, vid
 from contract.test_catalog import record_of
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 async def _fill(db: Database) -> None:
@@ -44,21 +45,17 @@ async def _fill(db: Database) -> None:
     await Catalog(db).record([record_of(4)], NOW)
 
 
-async def _findings(path: Path) -> list[Finding]:
+async def _findings(path: Path | str) -> list[Finding]:
     async with Database.open(path) as db:
         return [finding async for finding in Books(db).check()]
 
 
 def _damage(folder: Path, *statements: str) -> list[Finding]:
-    path = folder / "clipledger.db"
-    if not path.exists():
+    if not is_made(folder):
         in_archive(folder, _fill)
-    connection = sqlite3.connect(path)
     for statement in statements:
-        connection.execute(statement)
-    connection.commit()
-    connection.close()
-    return asyncio.run(_findings(path))
+        raw(folder, statement)
+    return asyncio.run(_findings(archive_at(folder)))
 
 
 def test_an_honest_archive_balances(tmp_path: Path) -> None:
@@ -80,12 +77,16 @@ _DAMAGES = [
     (f"DELETE FROM archive_queue WHERE aweme_id = '{vid(1)}'", 1, "was seen and is not in the queue"),
     ("UPDATE archive_queue SET lease_until = NULL WHERE state = 'running'", 3, "is running without a lease"),
     (
-        f"UPDATE archive_queue SET lease_until = '2026' WHERE aweme_id = '{vid(1)}'",
+        f"UPDATE archive_queue SET lease_until = '2026-01-01T00:00:00.000Z' WHERE aweme_id = '{vid(1)}'",
         1,
         "has a lease and is not running",
     ),
     (f"UPDATE archive_queue SET storage_key = NULL WHERE aweme_id = '{vid(6)}'", 6, "is stored without a key"),
-    (f"UPDATE archive_queue SET suspect_at = '2026' WHERE aweme_id = '{vid(6)}'", 6, "is a suspect and not pending"),
+    (
+        f"UPDATE archive_queue SET suspect_at = '2026-01-01T00:00:00.000Z' WHERE aweme_id = '{vid(6)}'",
+        6,
+        "is a suspect and not pending",
+    ),
     (
         f"UPDATE archive_queue SET state = 'pending' WHERE aweme_id = '{vid(4)}'",
         4,

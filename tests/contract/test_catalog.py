@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from clipledger.core.model import (
     Author,
@@ -22,7 +23,9 @@ from clipledger.core.model import (
 from clipledger.db.catalog import Catalog, Record, SidecarFile
 from clipledger.db.database import Database
 from clipledger.db.queue import Queue
-from contract.archives import NOW, commits, in_archive, page_of, post, vid
+from contract.archives import NOW, commits, in_archive, page_of, post, raw, vid
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 COUNTERS = Counters(1, 2, 3, 4, 5, 6)
 
@@ -82,11 +85,8 @@ def test_a_stored_post_is_archived_with_everything(tmp_path: Path) -> None:
         assert row is not None and (row.state, row.settled_at) == (State.ARCHIVED, NOW + 9)
 
     with_catalog(tmp_path, act)
-    connection = sqlite3.connect(tmp_path / "clipledger.db")
-    assert connection.execute("SELECT feed, play_count, collect_count FROM post_metrics_history").fetchall() == [
-        ("capture", 1, 6)
-    ]
-    connection.close()
+    measured = raw(tmp_path, "SELECT feed, play_count, collect_count FROM post_metrics_history")
+    assert measured == [("capture", 1, 6)]
 
 
 def test_recording_again_changes_nothing(tmp_path: Path) -> None:
@@ -108,10 +108,7 @@ def test_recording_again_changes_nothing(tmp_path: Path) -> None:
 
 
 def _put_back(folder: Path, number: int) -> None:
-    connection = sqlite3.connect(folder / "clipledger.db")
-    connection.execute("UPDATE archive_queue SET state = 'stored' WHERE aweme_id = ?", (vid(number),))
-    connection.commit()
-    connection.close()
+    raw(folder, "UPDATE archive_queue SET state = 'stored' WHERE aweme_id = ?", vid(number))
 
 
 def test_the_first_archiving_is_never_forgotten(tmp_path: Path) -> None:

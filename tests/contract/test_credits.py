@@ -14,7 +14,9 @@ from clipledger.core.errors import CapReached
 from clipledger.core.lifecycle import CallReason
 from clipledger.db.credits import Call, CallIn, CallOutcome, Credits, utc_day
 from clipledger.db.database import Database
-from contract.archives import NOW, commits, in_archive, vid
+from contract.archives import NOW, archive_at, commits, in_archive, vid
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 CALL = CallIn("/post-detail/", vid(1), "@a", CallReason.FIRST, "w", 1)
 TODAY = "2026-05-28"
@@ -136,7 +138,7 @@ def test_two_processes_share_one_cap(tmp_path: Path) -> None:
             except CapReached:
                 return
 
-        async with Database.open(tmp_path / "clipledger.db") as other, asyncio.TaskGroup() as group:
+        async with Database.open(archive_at(tmp_path)) as other, asyncio.TaskGroup() as group:
             doors = (credits, Credits(other))
             for n in range(60):
                 group.create_task(attempt(doors[n % 2]))

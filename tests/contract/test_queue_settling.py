@@ -16,6 +16,8 @@ from clipledger.db.queue import Queue
 from contract.archives import NOW, commits, vid
 from contract.queues import add, claim, ended, suspected, with_queue
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 # Settled
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from clipledger.core.model import Post
 from clipledger.core.passes import PageSeen, PassState, SourceProgress, after_page
 from clipledger.db.database import Database
@@ -13,6 +15,8 @@ from clipledger.db.queue import Queue
 from clipledger.db.sources import SourceIn, SourceJob, Sources
 from contract.archives import NOW, vid
 from contract.queues import with_queue
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 PAGES = 6
 

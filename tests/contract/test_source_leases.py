@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
 from sqlalchemy import update
 
 from clipledger.core.errors import Reason
@@ -13,6 +14,8 @@ from clipledger.db.queue import Queue
 from clipledger.db.sources import SourceIn, SourceJob, Sources
 from clipledger.db.tables import sources as table
 from contract.archives import NOW, in_archive, page_of
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 def with_sources(folder: Path, act: Callable[[Sources, Database], Awaitable[None]]) -> None:

@@ -283,3 +283,28 @@ def test_a_topmost_folder_that_is_none_is_told_before_a_credit_is_spent(name: st
 
     asyncio.run(act())
     assert list(elsewhere.iterdir()) == []
+
+
+def test_a_name_with_control_characters_is_kept(archive: Path, spool: Spool) -> None:
+    """A folder keeps names that no bucket could list: what stood in an archive before is found again."""
+    key = "videos/author=a b\n\t'\"\\$;|/1.mp4"
+
+    async def scenario() -> None:
+        store = LocalStore(archive)
+        await put_part(store, spool, key, b"odd")
+        assert await keys(store) == [key]
+        assert await store.read(ObjectKey(key), 10) == b"odd"
+
+    run(scenario())
+
+
+def test_a_sweep_removes_what_killed_workers_left(archive: Path) -> None:
+    """Private files of dead writers go from every folder, the latest day's first; a bound is kept to."""
+    for day in ("dt=2026-05-28", "dt=2026-05-29"):
+        (archive / "videos" / day).mkdir(parents=True)
+        (archive / "videos" / day / ".part-1-1").write_bytes(b"dead")
+    store = LocalStore(archive)
+    assert run(store.sweep(0.0, 0.0, 3)) == 1
+    assert files_below(archive) == ["videos/dt=2026-05-28/.part-1-1"]
+    assert run(store.sweep(0.0, 0.0, 1000)) == 1
+    assert files_below(archive) == []

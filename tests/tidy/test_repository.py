@@ -47,7 +47,12 @@ def test_no_package_registry_is_named() -> None:
 
 def test_no_path_of_one_machine_is_named() -> None:
     """Code and documentation hold for every machine: no path of the one they were written on."""
-    none_of(_matches(_MACHINE_PATH, tests_too=False), "absolute paths of a machine")
+    found = _matches(_MACHINE_PATH, tests_too=False)
+    # What deploy/ says of containers is said of their own file systems.
+    none_of(
+        [line for line in found if not (line.startswith("deploy/") and line.endswith(": /tmp"))],
+        "absolute paths of a machine",
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from clipledger import __version__
+from clipledger.cli.again import attach
 from clipledger.cli.output import Context
+from clipledger.core.errors import UsageError
 
 app = typer.Typer(
     name="clipledger",
@@ -20,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Global options are accepted before and after the command. "
     "Exit codes: 0 all saved, 2 usage, 3 some ids dead or waiting, 4 misconfigured, 5 cap or credits, 6 storage, "
-    "7 damage found, 8 outage, 9 archive in use, 130 interrupted.",
+    "7 damage found, 8 outage or paused, 9 archive in use, 130 interrupted.",
 )
 sim = typer.Typer(help="The simulator of the API and the CDN.", no_args_is_help=True, rich_markup_mode=None)
 db = typer.Typer(help="The database of the archive.", no_args_is_help=True, rich_markup_mode=None)
@@ -91,9 +93,7 @@ def add(
     every: Annotated[
         str | None, typer.Option(metavar="DURATION", help="How often --follow reads it again, such as 6h.")
     ] = None,
-    max_pages: Annotated[
-        int | None, typer.Option(min=1, max=1_000_000, metavar="N", help="Pages in one pass, at most.")
-    ] = None,
+    max_pages: Annotated[int | None, typer.Option(min=1, max=1_000_000, metavar="N", help="Pages in one pass.")] = None,
     priority: Annotated[int, typer.Option(min=-100, max=100, metavar="N", help="Higher is resolved first.")] = 0,
 ) -> None:
     """Register sources or single posts. Costs nothing; known ids are not queued twice."""
@@ -118,16 +118,55 @@ def run(
         str | None, typer.Option(metavar="N", help="Stop once so many bytes came; 500M, 20G are understood.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would spend; do nothing.")] = False,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, metavar="N", help="Serve Prometheus metrics; 0 picks a port.")
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to serve them.")] = "127.0.0.1",
+    log_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one JSON line an event; rotates by size.")
+    ] = None,
+    log_format: Annotated[str, typer.Option(metavar="text|json", help="How stderr tells the events.")] = "text",
+    attended: Annotated[bool, typer.Option("--attended", hidden=True, help="Stop when stdin ends.")] = False,
 ) -> None:
     """Do all due work, then exit. Ctrl-C finishes what is under way within 20 s; a second Ctrl-C drops it at once."""
     from clipledger.cli.running import Wanted, run_archive
+    from clipledger.cli.watching import watched
 
-    run_archive(context, Wanted(follow, only, max_videos, max_credits, max_bytes, dry_run))
+    seen = watched(metrics_port, metrics_host, log_file, log_format)
+    run_archive(context, Wanted(follow, only, max_videos, max_credits, max_bytes, dry_run, seen, attended))
+
+
+@app.command()
+def fleet(
+    workers: Annotated[int | None, typer.Option(min=1, max=10_000, metavar="N", help="So many processes.")] = None,
+    least: Annotated[
+        int | None, typer.Option("--min", min=0, max=10_000, metavar="A", help="At least so many; else 1.")
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option("--max", min=1, max=10_000, metavar="B", help="At most so many, as work needs them.")
+    ] = None,
+    address: Annotated[
+        str,
+        typer.Option(
+            metavar="WHERE",
+            help="local: Ray on this machine. auto, HOST:PORT or ray://HOST:PORT: a Ray cluster. "
+            "here: plain processes of this machine, without Ray.",
+        ),
+    ] = "local",
+    follow: Annotated[bool, typer.Option("--follow", help="Keep going until stopped.")] = False,
+    only: Annotated[
+        str | None, typer.Option(metavar="ROLES", help="listing,capture,metadata,janitor: only these.")
+    ] = None,
+) -> None:
+    """Run many processes on one machine or many: placed, watched, replaced when they die, as many as work needs."""
+    from clipledger.cli.fleets import Wanted, run_fleet
+
+    run_fleet(context, Wanted(workers, least, most, address, follow, only))
 
 
 @app.command()
 def status() -> None:
-    """Show what is wanted, saved, dead, waiting, owed; credits; latencies; each source."""
+    """Show what is wanted, saved, dead, waiting, owed; who is at work; credits; latencies; each source."""
     from clipledger.cli.looking import status as show_status
 
     show_status(context)
@@ -141,24 +180,46 @@ def sources() -> None:
     list_sources(context)
 
 
-@app.command()
-def read(
-    names: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="As `sources` shows them, or as added.")],
-) -> None:
-    """Make sources due now, whatever they wait for; the next run reads them."""
-    from clipledger.cli.naming import read_again
-
-    read_again(context, names)
+attach(app, context)
 
 
 @app.command()
-def remove(
-    names: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="As `sources` shows them, or as added.")],
+def pause(
+    which: Annotated[
+        list[str] | None, typer.Argument(metavar="SOURCE...", help="Only these sources; else the whole archive.")
+    ] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for whoever asks `status`.")] = "",
 ) -> None:
-    """Stop reading sources. What they showed stays in the archive and in its books."""
-    from clipledger.cli.naming import remove as remove_sources
+    """Hold every process of the archive, or single sources; nothing is lost and nothing spent meanwhile."""
+    from clipledger.cli.pausing import pause as pause_archive
 
-    remove_sources(context, names)
+    pause_archive(context, which or [], reason)
+
+
+@app.command()
+def resume(
+    which: Annotated[
+        list[str] | None, typer.Argument(metavar="SOURCE...", help="Only these sources; else the whole archive.")
+    ] = None,
+) -> None:
+    """End a pause."""
+    from clipledger.cli.pausing import resume as resume_archive
+
+    resume_archive(context, which or [])
+
+
+@app.command()
+def stop(
+    workers: Annotated[
+        list[str] | None, typer.Argument(metavar="WORKER...", help="Their names in `clipledger status`.")
+    ] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="Every process at work on the archive.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Drop what is under way instead of finishing it.")] = False,
+) -> None:
+    """Ask processes to stop in good order, on whatever machine they run."""
+    from clipledger.cli.pausing import stop as stop_workers
+
+    stop_workers(context, workers or [], everybody, now)
 
 
 @app.command()
@@ -174,18 +235,12 @@ def failures(
     ids: Ids = None,
     reason: Annotated[str | None, typer.Option(metavar="R", help="Only this reason.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="At most so many rows.")] = 100,
-    acknowledge: Annotated[
-        bool,
-        typer.Option("--acknowledge", help="Take note of the dead ids named, of one reason, or all: no more exit 3."),
-    ] = False,
+    acknowledge: Annotated[bool, typer.Option("--acknowledge", help="Take note of the dead: no more exit 3.")] = False,
 ) -> None:
     """List dead and waiting ids, and sources that fail; or take note of the dead."""
-    from clipledger.cli.looking import acknowledge_dead, list_failures
+    from clipledger.cli.looking import list_failures
 
-    if acknowledge:
-        acknowledge_dead(context, ids or [], reason)
-    else:
-        list_failures(context, ids or [], reason, limit)
+    list_failures(context, ids or [], reason, limit, acknowledge)
 
 
 @app.command()
@@ -203,9 +258,32 @@ def retry(
 @app.command()
 def verify(
     ledger: Annotated[bool, typer.Option("--ledger", help="Only the books.")] = False,
-    media: Annotated[bool, typer.Option("--media", help="Only the files.")] = False,
+    media: Annotated[
+        bool,
+        typer.Option("--media", help="Only the files: as a sweep, which goes on where one that was stopped left off."),
+    ] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="With --media: so many processes side by side.")
+    ] = 1,
+    resume_: Annotated[
+        bool, typer.Option("--resume", help="With --media: only go on with a sweep that was stopped.")
+    ] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="With --media: drop a sweep that was stopped, begin anew.")
+    ] = False,
+    address: Annotated[
+        str, typer.Option(metavar="WHERE", help="With --media: where the processes run; see `clipledger fleet`.")
+    ] = "here",
+    child: Annotated[bool, typer.Option("--child", hidden=True, help="Take part in the open sweep.")] = False,
 ) -> None:
     """Recompute the books and the files' sizes and sha256; exit 7 names every id that does not hold."""
+    if media and not ledger:
+        from clipledger.cli.sweeping import Asked, verify_media
+
+        verify_media(context, Asked(processes, resume_, anew, address, child))
+        return
+    if processes > 1 or resume_ or anew or address != "here" or child:
+        raise UsageError("--processes, --resume, --anew and --address go with --media")
     from clipledger.cli.verifying import verify as verify_archive
 
     verify_archive(context, books=ledger or not media, files=media or not ledger)
@@ -217,6 +295,55 @@ def janitor() -> None:
     from clipledger.cli.running import sweep
 
     sweep(context)
+
+
+@app.command()
+def plan(
+    videos_per_day: Annotated[int, typer.Option(min=1, max=100_000_000, metavar="N", help="Posts a day.")],
+    source_mix: Annotated[
+        str | None,
+        typer.Option(metavar="MIX", help="KIND=SHARE[:NEW_IDS_PER_PAGE],... such as user=0.7:28,tag=0.3:15."),
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How long files are kept; else for ever.")
+    ] = None,
+    copies: Annotated[int, typer.Option(min=1, max=10, metavar="N", help="Copies of each file.")] = 1,
+    months: Annotated[int, typer.Option(min=1, max=120, metavar="N", help="Months to plan.")] = 12,
+    read_share: Annotated[
+        float,
+        typer.Option(min=0, max=100, metavar="X", help="Part of the archive read back each month, 0.1 is a tenth."),
+    ] = 0.0,
+    prices: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Price tables in TOML; else built-in ones.")
+    ] = None,
+    table: Annotated[str | None, typer.Option(metavar="NAME", help="Only this price table.")] = None,
+    guide: Annotated[bool, typer.Option("--guide", help="Assume the guide's figures, not this archive's own.")] = False,
+) -> None:
+    """Plan calls, credits, hours, bytes and money for so many posts a day. Reads only; needs no archive."""
+    from clipledger.cli.costing import PlanOptions
+    from clipledger.cli.costing import plan as show_plan
+
+    show_plan(context, PlanOptions(videos_per_day, source_mix, keep, copies, months, read_share, prices, table, guide))
+
+
+@app.command("credits")
+def credits_(
+    since: Annotated[str, typer.Option(metavar="DURATION", help="How far back.")] = "30d",
+) -> None:
+    """Show the ledger by day, reason, endpoint and source, what was wasted, and a forecast."""
+    from clipledger.cli.costing import show_credits
+
+    show_credits(context, since)
+
+
+@app.command()
+def doctor(
+    online: Annotated[bool, typer.Option("--online", help="Also make one call to the API: 1 credit.")] = False,
+) -> None:
+    """Look over Python, settings, key, API host, database, store, clock, disk and limits; says what to do."""
+    from clipledger.cli.doctor import doctor as look_over
+
+    look_over(context, online=online)
 
 
 @app.command()
@@ -263,3 +390,11 @@ def db_migrate() -> None:
     from clipledger.cli.verifying import migrate
 
     migrate(context)
+
+
+@db.command("check")
+def db_check() -> None:
+    """Look at the database: server, schema, indexes, latency, clock."""
+    from clipledger.cli.verifying import check
+
+    check(context)

@@ -8,17 +8,21 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from clipledger.cli.exits import Exit
+from clipledger.cli.members import fleet_lines, fleet_status, fleet_table
 from clipledger.cli.output import Context, one_line, size, table
 from clipledger.core.errors import Reason, UsageError
 from clipledger.core.links import WantedPost, post_url, understand
 from clipledger.core.model import AwemeId
 from clipledger.core.times import iso_time, utc_day
 from clipledger.db.books import Balance
-from clipledger.wiring import Archive, open_archive
+from clipledger.db.figures import figures as look
+from clipledger.db.figures import rates
+from clipledger.wiring import Archive, known_probe, open_archive
 
 T = TypeVar("T")
 
 _TIMES = ("at", "_until")
+_SPANS = (("minute", 60.0), ("hour", 3600.0))
 
 
 def status(context: Context) -> None:
@@ -37,13 +41,30 @@ def status(context: Context) -> None:
         f"credits: {spent['today']} today, {spent['all']} in all"
         + (f", cap {spent['cap']} a day" if spent["cap"] is not None else ""),
         f"discovery to resolve: p50 {_seconds(late['p50'])}, p95 {_seconds(late['p95'])} (last {late['of']} posts)",
+        _store_line(body["store"]),
         f"breaker: {body['breaker']['state']}"
         + (f" since {body['breaker']['since']}: {body['breaker']['evidence']}" if body["breaker"]["since"] else ""),
+        *_pace_lines(body),
     ]
+    lines[2:2] = fleet_lines(body)
     lines += [f"lately: {event['at']} {event['name']} {_inline(event['detail'])}" for event in body["events"][:5]]
     context.tell("\n".join(lines))
+    if body["members"]:
+        context.tell("\n" + fleet_table(body["members"]))
     if body["sources"]:
         context.tell("\n" + _source_table(body["sources"]))
+
+
+def _pace_lines(body: dict[str, Any]) -> list[str]:
+    minute, hour, age_s = body["rates"]["minute"], body["rates"]["hour"], body["oldest_due_age_s"]
+    return [
+        f"pace: {body['requests_per_minute']} calls a minute"
+        + "".join(f", {name} paused until {pause['until']} (status 429)" for name, pause in body["pauses"].items()),
+        f"last minute: {minute['calls']} calls, {minute['archived']} archived; "
+        f"last hour: {hour['calls']} calls, {hour['credits']} credits, {hour['throttled']} throttled, "
+        f"{hour['archived']} archived ({size(hour['bytes'])})",
+        f"due longest: {'nothing is due' if age_s is None else f'{age_s:.0f} s'}",
+    ]
 
 
 def list_sources(context: Context) -> None:
@@ -69,8 +90,11 @@ def show_post(context: Context, text: str) -> None:
         context.tell("\n".join(_flat(body)))
 
 
-def list_failures(context: Context, ids: Sequence[str], reason: str | None, limit: int) -> None:
-    """Show dead and waiting ids, and the sources that fail."""
+def list_failures(context: Context, ids: Sequence[str], reason: str | None, limit: int, acknowledge: bool) -> None:
+    """Show dead and waiting ids, and the sources that fail; or take note of the dead."""
+    if acknowledge:
+        acknowledge_dead(context, ids, reason)
+        return
     if ids:
         raise UsageError("failures takes ids only with --acknowledge; `clipledger show ID` tells all of one")
     wanted = _reason(reason)
@@ -162,11 +186,16 @@ async def _status(archive: Archive) -> dict[str, Any]:
     files, stored = await archive.catalog.size()
     totals = await archive.credits.totals()
     is_open = switch is not None and switch.state != "closed"
+    figures = await look(archive.db, now)
+    spans = {name: asdict(await rates(archive.db, now, span_s)) for name, span_s in _SPANS}
     return {
         "archive": str(archive.folder.resolve()),
         "uuid": archive.uuid,
         "ids": _balance(everything),
         "states": {state.value: count for state, count in (await archive.queue.counts()).items()},
+        "oldest_due_age_s": round(now - figures.oldest_due_at, 3)
+        if figures.oldest_due_at is not None and figures.oldest_due_at <= now
+        else None,
         "due_now": await archive.queue.due_count(now, 1 << 62),
         "suspects": await archive.queue.suspect_count(),
         "files": files,
@@ -183,14 +212,37 @@ async def _status(archive: Archive) -> dict[str, Any]:
             "of": len(latencies),
         },
         "requests_per_minute": archive.settings.api.requests_per_minute,
+        "rates": spans,
+        "pauses": {
+            name: {"until": iso_time(pause.until), "throttles": pause.throttles}
+            for name, pause in figures.pauses.items()
+            if pause.until > now
+        },
         "breaker": {
             "state": "open" if is_open else "closed",
             "since": iso_time(switch.since) if switch is not None and is_open else None,
             "evidence": switch.evidence if switch is not None and is_open else None,
         },
+        "store": await _store(archive),
         "events": [_timed(asdict(event)) for event in await archive.samples.events(20)],
         "sources": await _sources(archive),
-    }
+    } | await fleet_status(archive)
+
+
+async def _store(archive: Archive) -> dict[str, Any]:
+    """Tell where the files are, and what was last found of that place; no mode: it was never probed."""
+    found = await known_probe(archive)
+    if found is None:
+        return {"url": archive.store.url, "mode": None, "probed_at": None, "warning": None, "problems": []}
+    told = found.as_json()
+    return {**told, "probed_at": iso_time(told.pop("at"))}
+
+
+def _store_line(store: dict[str, Any]) -> str:
+    if store["mode"] is None:
+        return f"store: {store['url']}, not probed yet"
+    problems = "".join(f"; {problem}" for problem in (store["warning"], *store["problems"]) if problem)
+    return f"store: {store['url']}, {store['mode']}{problems}"
 
 
 async def _sources(archive: Archive) -> list[dict[str, Any]]:
@@ -292,7 +344,7 @@ def _source_table(rows: Sequence[dict[str, Any]]) -> str:
             row["declared"],
             row.get("pass_end") or (f"page {row['pass_pages']}" if row.get("pass_pages") else "-"),
             _next_read(row),
-            row.get("last_reason") or "",
+            "paused" if row.get("paused_at") else row.get("last_reason") or "",
         )
         for row in rows
     ]

@@ -5,7 +5,10 @@ Imports as little as it can: `clipledger --help` must not wait for a database li
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -13,11 +16,19 @@ from clipledger.cli.exits import Exit
 
 _FLAGS = {"--json", "--quiet", "--verbose"}
 _VALUED = "--archive"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code."""
-    sys.exit(int(run(list(sys.argv[1:] if argv is None else argv))))
+    if os.getpid() == 1:
+        # In a container. The kernel has no default action for process 1: without a handler SIGTERM would be lost.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    from clipledger.cli.output import keep_streams_open, lost_output
+
+    keep_streams_open()
+    code = run(list(sys.argv[1:] if argv is None else argv))
+    sys.exit(int(Exit.STORAGE if code is Exit.OK and lost_output() else code))
 
 
 def run(argv: list[str]) -> Exit:
@@ -49,6 +60,10 @@ def run(argv: list[str]) -> Exit:
         return _fail(argv, code, error.detail)
     except SystemExit:
         return Exit.OK  # how the parser ends when the reader of a help text went away
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        return _fail(argv, Exit.STORAGE, f"cannot write: {error.strerror}")  # a help text, the parser's own output
 
 
 def globals_first(argv: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -30,6 +31,11 @@ class Context:
         if self.loudness >= 0:
             write_line(sys.stderr if self.json else sys.stdout, printable(text))
 
+    def marked(self, mark: str, text: str) -> None:
+        """Say something to people behind a mark of our own, which may be coloured; nothing with -q."""
+        if self.loudness >= 0:
+            write_line(sys.stdout, f"{mark} {printable(text)}")
+
     def warn(self, text: str) -> None:
         """Say what people must see even with -q."""
         write_line(sys.stderr, printable(text))
@@ -42,13 +48,59 @@ class Context:
         """Print one line of a JSON stream, at once."""
         write_line(sys.stdout, json.dumps(body))
 
+    def log(self, body: Mapping[str, Any]) -> None:
+        """Print one JSON line for whoever collects logs: stderr, where a service's journal reads it."""
+        write_line(sys.stderr, json.dumps(body))
 
-def write_line(out: TextIO, line: str) -> None:
-    """Write a line at once. A reader that went away (`| head`) is no reason to stop working: the rest goes nowhere."""
+
+def write_line(out: TextIO | None, line: str) -> None:
+    """Write a line at once; what the stream cannot spell is escaped, and a stream that fails is given up.
+
+    A reader that went away (`| head`), or none at all, is no reason to stop working: the rest goes nowhere. A
+    device that is full is told once, and makes a success a failure (`lost_output`).
+    """
+    if out is None:
+        return  # the stream was closed before we began
     try:
-        out.write(line + "\n")
+        out.write(_spelt(out, line) + "\n")
         out.flush()
     except BrokenPipeError:
+        _give_up(out)
+    except OSError as error:
+        _give_up(out)
+        _lost.append(f"cannot write {getattr(out, 'name', 'its output').strip('<>')}: {error.strerror}")
+        if out is not sys.stderr:
+            write_line(sys.stderr, f"clipledger: {_lost[-1]}")
+
+
+def lost_output() -> bool:
+    """Say whether something that was to be printed could not be, other than for a reader that went away."""
+    return bool(_lost)
+
+
+def keep_streams_open() -> None:
+    """Put nothing where a standard stream was closed: else the next file opened, a database, would take its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+
+
+_lost: list[str] = []
+
+
+def _spelt(out: TextIO, line: str) -> str:
+    encoding = getattr(out, "encoding", None) or "utf-8"
+    try:
+        line.encode(encoding, getattr(out, "errors", None) or "strict")
+    except UnicodeEncodeError:
+        return line.encode(encoding, "backslashreplace").decode(encoding)
+    return line
+
+
+def _give_up(out: TextIO) -> None:
+    with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, out.fileno())
         os.close(nowhere)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import json
 import os
 import shutil
@@ -13,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from clipledger.cli.exits import Exit
+from clipledger.cli.gallery import write_gallery
 from clipledger.cli.output import Context, size
 from clipledger.core.errors import UsageError
 from clipledger.sim.audit import Evidence, Report, audit
@@ -83,7 +82,8 @@ class _Demo:
             )
             code, _ = await self._command(env, "verify", "--json")
             report.findings += ["clipledger verify is not content"] * (code is Exit.DAMAGED)
-        page = write_gallery(self.folder)
+            _, failed = await self._command(env, "failures", "--json")
+        page = write_gallery(self.folder, {one["aweme_id"]: one["reason"] for one in failed["failures"]})
         self._tell(report, page, clock.now() - started)
         return report
 
@@ -147,7 +147,8 @@ class _Demo:
         self.context.tell(
             f"""
   {states.get("archived", 0)} archived, dead: {dead}; {report.files} files, {size(report.bytes)}
-  {report.resolve_calls} resolves for {report.ids_resolved} ids; a second run spent nothing ({seconds:.0f} s in all)
+  {report.credits_told} credits in all; {report.resolve_calls} resolves for {report.ids_resolved} ids
+  a second run spent nothing ({seconds:.0f} s for everything)
 {verdict}
 
   look:         {page}
@@ -199,37 +200,3 @@ def _sources(world: World) -> list[str]:
 async def _start(folder: Path, env: Mapping[str, str], *words: str) -> Process:
     command = (sys.executable, "-m", "clipledger", "--archive", str(folder), *words)
     return await asyncio.create_subprocess_exec(*command, env=env, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
-
-
-def write_gallery(folder: Path) -> Path:
-    """Write one page that plays what is in the archive; give its path."""
-    cards = [
-        _card(json.loads(path.read_text(encoding="utf-8")))
-        for kind in ("videos", "photos")
-        for path in sorted((folder / kind).rglob("*.json"))
-    ]
-    page = folder / "index.html"
-    page.write_text(
-        "<!doctype html><meta charset=utf-8><title>clipledger demo</title><style>body{font:14px system-ui;margin:2em}"
-        "main{display:grid;grid-template-columns:repeat(auto-fill,minmax(180px,1fr));gap:1em}"
-        "video,img{width:100%;border-radius:6px}p{margin:.3em 0;overflow-wrap:anywhere}</style>"
-        f"<h1>{len(cards)} archived posts</h1><main>{''.join(cards)}</main>\n",
-        encoding="utf-8",
-    )
-    return page
-
-
-def _card(post: Mapping[str, Any]) -> str:
-    shown = "".join(_element(file) for file in post["files"] if file["kind"] != "cover")
-    told = html.escape(f"@{post['author']['handle']}: {post['title']}"[:200])
-    return f'<article>{shown}<p>{told}</p><p><a href="{html.escape(post["url"])}">{post["aweme_id"]}</a></p></article>'
-
-
-def _element(file: Mapping[str, Any]) -> str:
-    source = html.escape(quote(file["key"]))
-    match file["kind"]:
-        case "video":
-            return f'<video src="{source}" controls preload=none></video>'
-        case "audio":
-            return f'<audio src="{source}" controls preload=none></audio>'
-    return f'<img src="{source}" loading=lazy alt="">'

@@ -1,4 +1,7 @@
-"""What a run shows while it works: JSON lines, a live display on a terminal, plain lines elsewhere."""
+"""What a run shows while it works: JSON lines, a live display on a terminal, plain lines elsewhere.
+
+Must not: know the form of a JSON line (`cli.logs`), or keep anything but counts.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,28 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from clipledger.cli.logs import LogFormat, Speller
 from clipledger.cli.output import Context, printable, size
 from clipledger.core.times import iso_time
+from clipledger.core.told import EVENTS
 from clipledger.events import Event, Listener
 from clipledger.wiring import Archive
 
-_QUIET = {"stored", "file_failed", "adopted", "archived"}
+_QUIET = frozenset(name for name, told in EVENTS.items() if told.each) | {"started"}
 """Told on plain lines only with -v: one a video would drown the rest."""
 
 _EVERY_S = 10.0
 
 
 @contextmanager
-def watch(context: Context, archive: Archive) -> Iterator[Listener]:
-    """Give the listener that fits: where the output goes decides."""
+def watch(context: Context, archive: Archive, spell: Speller, log_format: LogFormat) -> Iterator[Listener]:
+    """Give the listener that fits: what was asked for and where the output goes decide."""
     if context.json:
-        yield lambda event: context.line({"at": iso_time(event.at), "event": event.name, **event.fields})
+        yield lambda event: context.line(spell(event))
     elif context.loudness < 0:
         yield lambda _event: None
+    elif log_format is LogFormat.JSON:
+        yield lambda event: context.log(spell(event))
     elif sys.stderr.isatty():
         yield from _live(archive)
     else:

@@ -1,4 +1,4 @@
-"""`verify` and `db migrate`: prove the archive, and bring its tables up to date."""
+"""`verify`, `db migrate` and `db check`: prove the archive, bring its tables up to date, look at its database."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 from clipledger import presence
 from clipledger import settings as settings_file
 from clipledger.cli.exits import Exit
-from clipledger.cli.output import Context, size
+from clipledger.cli.output import Context, size, table
 from clipledger.db import schema
+from clipledger.db.clock import REFUSE_S, WARN_S
+from clipledger.db.condition import Condition, examine
 from clipledger.db.tables import SCHEMA_VERSION
 from clipledger.stages.verify import Verify
-from clipledger.wiring import database_url, identity_of, open_archive
+from clipledger.wiring import SystemClock, database_url, identity_of, open_archive
 
 SHOWN = 50
 """Findings told to people one by one; the rest is counted. JSON holds all, up to `KEPT`."""
@@ -26,6 +28,11 @@ def verify(context: Context, *, books: bool, files: bool) -> None:
     body = asyncio.run(_verify(context, books, files))
     context.exit = Exit.DAMAGED if body["findings"] else Exit.OK
     body["exit"] = context.exit.word
+    tell_findings(context, body, books, files)
+
+
+def tell_findings(context: Context, body: dict[str, Any], books: bool, files: bool) -> None:
+    """Print what was found: the document, or the first findings and a sentence."""
     if context.json:
         context.document(body)
         return
@@ -46,6 +53,42 @@ def migrate(context: Context) -> None:
         context.document({"schema": SCHEMA_VERSION, "exit": Exit.OK.word})
     else:
         context.tell(f"the archive is at schema {SCHEMA_VERSION}")
+
+
+def check(context: Context) -> None:
+    """Look at the database; exit 4 when it is not as this program needs it, 6 when it cannot be reached."""
+    found = asyncio.run(_check(context))
+    skew = found.skew.ahead_s if found.skew is not None else None
+    context.exit = Exit.MISCONFIGURED if found.missing_indexes or abs(skew or 0.0) > REFUSE_S else Exit.OK
+    body = {
+        "database": found.where,
+        "server": found.server,
+        "schema": found.schema,
+        "archive_uuid": found.archive_uuid,
+        "missing_indexes": list(found.missing_indexes),
+        "latency_ms": round(found.latency_s * 1000, 3),
+        "clock_ahead_s": round(skew, 6) if skew is not None else None,
+        "exit": context.exit.word,
+    }
+    if context.json:
+        context.document(body)
+        return
+    rows = [(name.replace("_", " "), _cell(value)) for name, value in body.items() if name != "exit"]
+    context.tell(table(rows, ("what", "found")))
+    if found.missing_indexes:
+        context.warn(f"clipledger: index {found.missing_indexes[0]} is missing: restore the database from a backup")
+    if abs(skew or 0.0) > WARN_S:
+        context.warn(f"clipledger: this machine's clock is {abs(skew or 0.0):.1f} s off the server's: set both by NTP")
+
+
+def _cell(value: object) -> object:
+    return ", ".join(value) or "none" if isinstance(value, list) else value
+
+
+async def _check(context: Context) -> Condition:
+    own = SystemClock()
+    async with open_archive(context.archive, own) as archive:
+        return await examine(archive.db, own)
 
 
 async def _verify(context: Context, books: bool, files: bool) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     REFUSED_URL = "refused_url"
     STORAGE_UNAVAILABLE = "storage_unavailable"
+    STORAGE_THROTTLED = "storage_throttled"
     URL_EXPIRED = "url_expired"
     THROTTLED = "throttled"
     MALFORMED = "malformed_reply"
@@ -36,6 +37,7 @@ class Reason(StrEnum):
     WORKER_KILLED = "worker_killed"
     SHUTDOWN = "shutdown"
     OUTAGE = "outage"
+    PAUSED = "paused"
 
 
 class ClipledgerError(Exception):
@@ -98,6 +100,16 @@ class StorageUnavailable(Transient):
     """The store failed in a way that may pass."""
 
     reason = Reason.STORAGE_UNAVAILABLE
+
+
+class StorageThrottled(StorageUnavailable):
+    """The store asks to slow down (503 SlowDown, 429). `retry_after_s` when the answer told one."""
+
+    reason = Reason.STORAGE_THROTTLED
+
+    def __init__(self, detail: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class UrlExpired(ClipledgerError):
@@ -164,6 +176,12 @@ class Outage(Halt):
     reason = Reason.OUTAGE
 
 
+class Paused(Halt):
+    """The operator paused the archive. `detail` says why and how to go on."""
+
+    reason = Reason.PAUSED
+
+
 class ArchiveInUse(ClipledgerError):
     """Another process holds the archive in a way that excludes this one."""
 
@@ -178,6 +196,12 @@ class Stopped(ClipledgerError):
     """The run was told to stop before this was sent: nothing was bought."""
 
     reason = Reason.SHUTDOWN
+
+
+class Held(ClipledgerError):
+    """The operator paused the archive while this call stood in line: it was not made. Nobody's failure."""
+
+    reason = Reason.PAUSED
 
 
 class LeaseLost(ClipledgerError):

@@ -17,6 +17,7 @@ from clipledger.core.errors import (
     ClipledgerError,
     Gone,
     Halt,
+    Held,
     MalformedReply,
     Reason,
     Stopped,
@@ -124,7 +125,7 @@ def after_failure(
     match error:
         case Gone():
             return _suspect(job, error, now, policy)
-        case Halt() | Stopped():
+        case Halt() | Held() | Stopped():
             return _give_back(job, error, now, _again(job, paid, CallReason.INTERRUPTED))
         case Throttled():
             return replace(_throttled(job, error, paid, now, policy, jitter), throttled=True)

@@ -50,11 +50,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back: header names in lower case, the last of a repeated name wins."""
+    """What came back: header names in lower case, the last of a repeated name wins.
+
+    `first_byte_at` is when the body began to come, where whoever asked took note of it.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     received: int = 0
+    first_byte_at: float | None = None
 
 
 class Sink(Protocol):
@@ -144,9 +148,15 @@ class ObjectStore(Protocol):
     - `put_part` leaves the part's file in place; who opened it removes it.
     - `stat` gives None for an absent key; `read` raises KeyError for it, and `TooLarge` above
       `max_bytes`. `digest` reads the object and gives (size in bytes, sha256 hex).
-    - `walk` yields every object below a prefix, in key order, in bounded memory.
+    - `walk` yields every object below a prefix, in key order, in bounded memory; `after` leaves out
+      the keys up to and including that one, so that a walk can be taken up where it stopped.
     - `delete` is idempotent.
-    - Failures: `StorageFull` (no space, inodes, quota, read-only), else `StorageUnavailable`.
+    - `check` proves that objects can be written now, and leaves nothing.
+    - `sweep` removes what writers that died left unfinished more than `older_than_s` before `now`, at
+      most `limit` pieces; gives how many. What is being written is never touched.
+    - Failures: `StorageFull` (no space, inodes, quota, read-only), `Misconfigured` (refused for a
+      reason that the operator must mend), `StorageThrottled` (asked to slow down), else
+      `StorageUnavailable`.
     """
 
     url: str
@@ -156,7 +166,8 @@ class ObjectStore(Protocol):
     async def stat(self, key: ObjectKey) -> Stat | None: ...
     async def read(self, key: ObjectKey, max_bytes: int) -> bytes: ...
     async def digest(self, key: ObjectKey) -> tuple[int, str]: ...
-    def walk(self, prefix: str) -> AsyncIterator[Stat]: ...
+    def walk(self, prefix: str, after: str = "") -> AsyncIterator[Stat]: ...
     async def delete(self, key: ObjectKey) -> None: ...
     async def check(self) -> None: ...
+    async def sweep(self, older_than_s: float, now: float, limit: int) -> int: ...
     async def close(self) -> None: ...

@@ -22,6 +22,11 @@ def iso_time(at: float) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
+def since(began: float, now: float) -> float:
+    """Give the seconds from `began` to `now`, to the millisecond; 0 when the clock was set back in between."""
+    return round(max(now - began, 0.0), 3)
+
+
 def utc_day(at: float) -> str:
     """Name the UTC day of a moment, as `iso_time` writes it: `2026-05-29`."""
     return iso_time(at)[:10]

@@ -145,6 +145,11 @@ _STORED = (
 )
 _ONE_POST = select(posts).where(posts.c.aweme_id == bindparam("id"))
 _FILES = select(files).where(files.c.aweme_id == bindparam("id")).order_by(files.c.kind, files.c.position)
+_FILES_OF_MANY = (
+    select(files)
+    .where(files.c.aweme_id.in_(bindparam("ids", expanding=True)))
+    .order_by(files.c.aweme_id, files.c.kind, files.c.position)
+)
 _SIZE = select(func.count(), func.sum(files.c.bytes))
 _CANARIES = (
     select(posts.c.aweme_id)
@@ -188,6 +193,14 @@ class Catalog:
         return await self._db.read(
             lambda connection: [FileRow(*row) for row in connection.execute(_FILES, {"id": aweme_id})]
         )
+
+    async def files_of_many(self, ids: Sequence[AwemeId]) -> dict[AwemeId, list[FileRow]]:
+        """List the files of many posts, by id; an id without any is not in it."""
+        found: dict[AwemeId, list[FileRow]] = {}
+        asked = {"ids": list(ids)}
+        for row in await self._db.read(lambda connection: connection.execute(_FILES_OF_MANY, asked).all()):
+            found.setdefault(AwemeId(row.aweme_id), []).append(FileRow(*row))
+        return found
 
     async def size(self) -> tuple[int, int]:
         """Count the stored files and their bytes, sidecars included."""

@@ -1,27 +1,34 @@
 """Run SQL for many tasks at once; let writes submitted together share one durable commit.
 
 SQL runs in threads: one that writes, two that read snapshots. While a commit is on its way to the
-disk, later writes gather and make the next one. Must not: know a table, retry a failure, or start
-anything but those threads. Reaches them only through the loop's `run_in_executor`, which a
-simulated loop runs in line.
+disk, later writes gather and make the next one. A transaction that failed in a way that passes is run
+again, whole. Must not: know a table or a dialect, or start anything but those threads. Reaches them only
+through the loop's `run_in_executor`, which a simulated loop runs in line; pauses are the loop's too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar, cast
 
-from sqlalchemy import Connection, Transaction
+from sqlalchemy import Connection, NestedTransaction, Transaction
 
 from clipledger.db import schema
-from clipledger.db.engine import CONNECTIONS, WRITES, database_url, open_engine, storage_error, storage_errors
+from clipledger.db.backend import CONNECTIONS, Passing
+from clipledger.db.commits import CommitNotes
+from clipledger.db.engine import backend_of, storage_error, storage_errors
+from clipledger.db.patience import PATIENCE_S, Patience, Tries
+
+OPENING_S = 5.0
+"""How long an unreachable database is waited for at the start: long enough for a restart, short for a typing error."""
 
 BATCH_MAX = 256
 """Writes in one commit, at most: bounds how long one transaction holds the lock."""
@@ -48,19 +55,31 @@ class _Done:
     error: Exception | None = None
 
 
+@dataclass(slots=True, eq=False)
+class _Effort:
+    """The writes of one transaction, however often it is run. `done`: what they come to, if the commit stands."""
+
+    batch: Sequence[_Ask]
+    done: list[_Done] | None = None
+    tries: Tries = field(default_factory=Tries)
+
+
 class Database:
     """The archive's database. Made by `Database.open`, which also closes it.
 
-    Every method raises `StorageUnavailable` (locked for longer than 10 s), `StorageFull` (no
-    space, read-only, failing disk) or `Misconfigured` (the file is damaged). A work function runs
-    in another thread, must touch nothing but its connection, and may be run again after a
-    roll-back.
+    Every method raises `StorageUnavailable` (SQLite: locked for longer than 10 s; PostgreSQL: lost for
+    longer than `patience_s`), `StorageFull` (no space, read-only, failing disk) or `Misconfigured`
+    (damaged, refused). A work function runs in another thread, must touch nothing but its connection,
+    and may be run again after a roll-back.
     """
 
-    def __init__(self, where: str | Path) -> None:
-        self.url = database_url(where)
-        self._engine = open_engine(self.url)
-        self._writing = self._engine.execution_options(**WRITES)
+    def __init__(
+        self, where: str | Path, *, patience_s: float = PATIENCE_S, jitter: Callable[[], float] = lambda: 0.5
+    ) -> None:
+        self.backend = backend_of(where)
+        self._engines = self.backend.engines()
+        self._notes = CommitNotes(uuid.uuid4().hex) if self.backend.is_server else None
+        self._patience = Patience(patience_s, jitter)
         self._writer = ThreadPoolExecutor(1, "clipledger-writer")
         self._readers = ThreadPoolExecutor(CONNECTIONS - 1, "clipledger-reader")
         self._asks: deque[_Ask] = deque()
@@ -70,25 +89,31 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, where: str | Path) -> AsyncIterator[Database]:
-        """Open an existing archive's database; Misconfigured when it is none, or of another schema."""
-        db = cls(where)
+    async def open(
+        cls, where: str | Path, *, patience_s: float = PATIENCE_S, jitter: Callable[[], float] = lambda: 0.5
+    ) -> AsyncIterator[Database]:
+        """Open an existing archive's database; Misconfigured when it is none, or of another schema.
+
+        A server that cannot be reached is waited for `OPENING_S`, then StorageUnavailable; later on for `patience_s`.
+        `jitter` (0 to 1) spreads the pauses of several processes.
+        """
+        db = cls(where, patience_s=patience_s, jitter=jitter)
         try:
-            schema.check_file(db.url)
-            await db.read(schema.check)
+            db.backend.check_there()
+            await db._run(schema.check, Patience(min(OPENING_S, patience_s), jitter))
             yield db
         finally:
             await db._close()
 
     async def read(self, fn: Callable[[Connection], Result]) -> Result:
         """Run `fn` on one snapshot of the database."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, fn)
+        return await self._run(fn, self._patience)
 
     async def write(self, fn: Callable[[Connection], Result]) -> Result:
         """Run `fn` in a transaction shared with others; return once it is durable.
 
         What `fn` raises is rolled back alone and raised here. A cancelled caller's write is left
-        out if its transaction has not begun, else it stands.
+        out if its transaction has not begun; else it stands, unless the database is lost meanwhile.
         """
         return cast(Result, await self._submit(lambda connection, _rows: (fn(connection),), None))
 
@@ -106,6 +131,21 @@ class Database:
             return cast(Result, await self._submit(work, row))
 
         return submit
+
+    async def _run(self, fn: Callable[[Connection], Result], patience: Patience) -> Result:
+        loop, tries = asyncio.get_running_loop(), Tries()
+        while True:
+            try:
+                result = await loop.run_in_executor(self._readers, self._read, fn)
+            except Passing as error:
+                self._leave(error)
+                pause_s = patience.pause_s(tries, loop.time())
+                if pause_s is None:
+                    raise
+            else:
+                patience.succeeded()
+                return result
+            await asyncio.sleep(pause_s)
 
     async def _submit(self, work: _Work, row: object) -> object:
         if self._closed:
@@ -127,14 +167,26 @@ class Database:
         if not batch:
             self._idle.set()
             return
-        committed = loop.run_in_executor(self._writer, self._commit, batch)
-        committed.add_done_callback(lambda future: self._answer(loop, batch, future))
+        self._try(loop, _Effort(batch))
 
-    def _answer(
-        self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Ask], committed: asyncio.Future[list[_Done]]
-    ) -> None:
+    def _try(self, loop: asyncio.AbstractEventLoop, effort: _Effort) -> None:
+        committed = loop.run_in_executor(self._writer, self._commit, effort)
+        committed.add_done_callback(lambda future: self._settle(loop, effort, future))
+
+    def _settle(self, loop: asyncio.AbstractEventLoop, effort: _Effort, committed: asyncio.Future[list[_Done]]) -> None:
         lost = committed.exception()
-        done = [_Done(error=cast(Exception, lost))] * len(batch) if lost else committed.result()
+        if isinstance(lost, Passing):
+            self._leave(lost)
+            pause_s = self._patience.pause_s(effort.tries, loop.time())
+            if pause_s is not None and not all(ask.answer.done() for ask in effort.batch):
+                loop.call_later(pause_s, self._try, loop, effort)
+                return
+        elif lost is None:
+            self._patience.succeeded()
+        done = [_Done(error=cast(Exception, lost))] * len(effort.batch) if lost else committed.result()
+        self._answer(loop, effort.batch, done)
+
+    def _answer(self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Ask], done: Sequence[_Done]) -> None:
         for ask, outcome in zip(batch, done, strict=True):
             if ask.answer.done():
                 continue
@@ -146,15 +198,34 @@ class Database:
         loop.call_soon(self._commit_next, loop)
 
     def _read(self, fn: Callable[[Connection], Result]) -> Result:
-        with storage_errors(), self._engine.connect() as connection, connection.begin():
+        with storage_errors(), self._engines.reading.connect() as connection, connection.begin():
             return fn(connection)
 
-    def _commit(self, batch: Sequence[_Ask]) -> list[_Done]:
-        with storage_errors(), self._writing.connect() as connection:
-            if len(batch) == 1:
-                return _attempt(connection, batch[0].work, batch, connection.begin)
-            with connection.begin():
-                return _share(connection, batch)
+    def _commit(self, effort: _Effort) -> list[_Done]:
+        batch = effort.batch
+        with storage_errors(), self._engines.writing.connect() as connection:
+            if effort.done is not None and self._stands(connection):
+                return effort.done
+            effort.done = None
+            with connection.begin() as whole:
+                if self._notes is not None:
+                    self._notes.note(connection)
+                if len(batch) == 1:
+                    done = _attempt(connection, batch[0].work, batch, lambda: whole)
+                else:
+                    done = _share(connection, batch)
+                effort.done = done if whole.is_active else None  # kept, should only the answer to COMMIT be lost
+            return done
+
+    def _stands(self, connection: Connection) -> bool:
+        assert self._notes is not None
+        with connection.begin():
+            return self._notes.stands(connection)
+
+    def _leave(self, error: Passing) -> None:
+        """Drop the connections that led to a database that is gone, or to one that takes no writes."""
+        if error.reconnect:
+            self._engines.dispose()
 
     async def _close(self) -> None:
         self._closed = True
@@ -163,7 +234,7 @@ class Database:
         finally:
             self._writer.shutdown()
             self._readers.shutdown()
-            self._engine.dispose()
+            self._engines.dispose()
 
 
 def _share(connection: Connection, batch: Sequence[_Ask]) -> list[_Done]:
@@ -190,7 +261,7 @@ def _attempt(
 
 
 class _Isolated:
-    """A savepoint, or a transaction of one write alone, that undoes what raised and keeps the error for who asked.
+    """A savepoint, or the transaction of one write alone, that undoes what raised and keeps the error for who asked.
 
     A failure of the database itself is not one caller's: it passes, and ends the transaction.
     """
@@ -200,16 +271,17 @@ class _Isolated:
         self.error: Exception | None = None
 
     def __enter__(self) -> None:
-        self._savepoint = self._begin()
+        self._scope = self._begin()
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
     ) -> bool:
         if error is None:
-            self._savepoint.commit()
+            if isinstance(self._scope, NestedTransaction):
+                self._scope.commit()
             return False
         if not isinstance(error, Exception) or storage_error(error) is not None:
             return False
-        self._savepoint.rollback()
+        self._scope.rollback()
         self.error = error
         return True

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Row,
@@ -29,7 +30,7 @@ from clipledger.core.model import AwemeId, Job, ObjectKey, Quality, State
 from clipledger.core.times import iso_time
 from clipledger.db.credits import CallOutcome
 from clipledger.db.settling import Burial, bury
-from clipledger.db.tables import UtcTime, archive_queue, sources
+from clipledger.db.tables import UtcTime, archive_queue, sources, sweep_ranges
 from clipledger.db.tables import credits as paid_calls
 
 CHUNK = 500
@@ -62,26 +63,27 @@ _due = archive_queue.alias("due")
 
 _NEXT_PRIORITY = (
     select(_q.c.priority)
-    .where(claimable(_q), _q.c.priority <= bindparam("most"))
+    .where(claimable(_q), _q.c.priority <= bindparam("most", type_=BigInteger))  # may be one below the least
     .order_by(_q.c.priority.desc())
     .limit(1)
 )
+# A CTE, since PostgreSQL may run a subquery once for every row, and lock, and claim, others each time.
+_chosen = (
+    select(_due.c.aweme_id)
+    .where(
+        claimable(_due),
+        _due.c.priority == bindparam("at"),
+        _due.c.due_at <= bindparam("now", type_=UtcTime),
+        _due.c.crashes.between(bindparam("crashes_from"), bindparam("crashes_to")),
+    )
+    .order_by(_due.c.due_at.desc(), _due.c.aweme_id.desc())
+    .limit(bindparam("n"))
+    .with_for_update(skip_locked=True)
+    .cte("chosen")
+)
 _CLAIM = (
     update(_q)
-    .where(
-        _q.c.aweme_id.in_(
-            select(_due.c.aweme_id)
-            .where(
-                claimable(_due),
-                _due.c.priority == bindparam("at"),
-                _due.c.due_at <= bindparam("now", type_=UtcTime),
-                _due.c.crashes.between(bindparam("crashes_from"), bindparam("crashes_to")),
-            )
-            .order_by(_due.c.due_at.desc(), _due.c.aweme_id.desc())
-            .limit(bindparam("n"))
-            .with_for_update(skip_locked=True)
-        )
-    )
+    .where(_q.c.aweme_id.in_(select(_chosen.c.aweme_id)))
     .values(
         state=State.RUNNING,
         attempts=_q.c.attempts + 1,
@@ -221,6 +223,9 @@ _UNKNOWN = (
 )
 _UNKNOWN_OF_ATTEMPT = _UNKNOWN.where(paid_calls.c.aweme_id == bindparam("id"), paid_calls.c.token == bindparam("t"))
 _UNKNOWN_OF_WORKER = _UNKNOWN.where(paid_calls.c.worker == bindparam("by"))
+_FREE_RANGES = (
+    update(sweep_ranges).where(sweep_ranges.c.worker == bindparam("by")).values(worker=null(), lease_until=null())
+)
 _FREE_SOURCES = update(sources).where(sources.c.worker == bindparam("by")).values(worker=null(), lease_until=null())
 
 
@@ -233,7 +238,7 @@ def release_expired(
 
 
 def release_worker(connection: Connection, worker: str, now: float, crashes_max: int, limit: int) -> Released:
-    """Take back at most `limit` videos, every source and every open call of a worker known to be dead."""
+    """Take back at most `limit` videos, every source, range and open call of a worker known to be dead."""
     released = _crashed(connection, _held_by(connection, worker, limit), now, crashes_max)
     _close_accounts(connection, worker, now)
     return released
@@ -255,6 +260,7 @@ def _held_by(connection: Connection, worker: str, limit: int) -> Sequence[Row[tu
 def _close_accounts(connection: Connection, worker: str, now: float) -> None:
     connection.execute(_UNKNOWN_OF_WORKER, {"by": worker, "now": now})
     connection.execute(_FREE_SOURCES, {"by": worker})
+    connection.execute(_FREE_RANGES, {"by": worker})
 
 
 def _crashed(connection: Connection, rows: Sequence[Row[tuple[object, ...]]], now: float, crashes_max: int) -> Released:

@@ -10,56 +10,58 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Text, column, inspect, select, table
+from sqlalchemy import Connection, Text, column, inspect, select, table
 
 from clipledger.core.errors import Misconfigured
 from clipledger.core.times import iso_time
-from clipledger.db.engine import WRITES, database_url, open_engine, per_dialect, storage_errors
+from clipledger.db.backend import Backend
+from clipledger.db.engine import backend_of, per_dialect, storage_errors
 from clipledger.db.tables import SCHEMA_VERSION, meta, metadata
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
+_OURS = {"meta", "archive_queue"}
 _VERSION = select(column("version_num", Text)).select_from(table("alembic_version"))
 _REMEMBER = per_dialect(lambda insert: insert(meta).on_conflict_do_nothing())
 
 
 def create(where: str | Path, *, now: float, archive_uuid: str) -> str:
-    """Create the schema in a new database file; a database that has one is left alone, a foreign one refused.
+    """Create the schema in a new database; one that has it, of whatever version, is left alone, a foreign one refused.
 
-    One transaction: a crash leaves an empty file, which the next call fills. Returns the archive's
+    One transaction: a crash leaves an empty database, which the next call fills. Returns the archive's
     UUID: the one given, or the one that stood there before.
     """
-    with _writing(database_url(where)) as connection:
+    with _changing(backend_of(where)) as connection:
         present = inspect(connection).get_table_names()
         if present and not {"alembic_version", "archive_queue"} <= set(present):
-            raise Misconfigured(f"{where} is a database of another program (table {present[0]}): name another folder")
+            raise Misconfigured(f"the database is another program's (table {present[0]}): name another one")
         if not present:
             _upgrade(connection)
             facts = {"archive_uuid": archive_uuid, "created_at": iso_time(now)}
             connection.execute(_REMEMBER(connection), [{"key": key, "value": value} for key, value in facts.items()])
-        known: str = connection.execute(select(meta.c.value).where(meta.c.key == "archive_uuid")).scalar_one()
-        return known
+        return identity(connection)
 
 
 def migrate(where: str | Path) -> None:
     """Bring an existing archive's schema up to date, in one transaction; idempotent."""
-    url = database_url(where)
-    check_file(url)
-    with _writing(url) as connection:
+    backend = backend_of(where)
+    backend.check_there()
+    with _changing(backend) as connection:
+        identity(connection)
         _upgrade(connection)
 
 
-def check_file(url: URL) -> None:
-    """Raise Misconfigured when there is no database file; connecting would make an empty one."""
-    if not Path(url.database or "").is_file():
-        raise Misconfigured(f"the archive's database {url.database} is not there: restore it from a backup")
+def identity(connection: Connection) -> str:
+    """Give the archive's UUID; Misconfigured where the database is no archive."""
+    _check_ours(set(inspect(connection).get_table_names()))
+    known: str = connection.execute(select(meta.c.value).where(meta.c.key == "archive_uuid")).scalar_one()
+    return known
 
 
 def check(connection: Connection) -> None:
     """Raise Misconfigured when the database is not an archive of this program's schema."""
     present = set(inspect(connection).get_table_names())
-    if "alembic_version" not in present:
-        raise Misconfigured("not a clipledger archive: its database holds no schema version")
+    _check_ours(present)
     version = connection.execute(_VERSION).scalar() or "0000"
     if version > SCHEMA_VERSION:
         raise Misconfigured(f"made by a newer clipledger: schema {version}, this program knows {SCHEMA_VERSION}")
@@ -69,14 +71,22 @@ def check(connection: Connection) -> None:
         raise Misconfigured(f"not a clipledger archive: table {missing[0]} is missing from its database")
 
 
+def _check_ours(present: set[str]) -> None:
+    if "alembic_version" not in present:
+        raise Misconfigured("not a clipledger archive: its database holds no schema version")
+    if not present >= _OURS:
+        raise Misconfigured("not a clipledger archive: its database is another program's")
+
+
 @contextmanager
-def _writing(url: URL) -> Iterator[Connection]:
-    engine = open_engine(url)
+def _changing(backend: Backend) -> Iterator[Connection]:
+    engines = backend.engines()
     try:
-        with storage_errors(), engine.execution_options(**WRITES).begin() as connection:
+        with storage_errors(), engines.writing.begin() as connection:
+            backend.lock_schema(connection)
             yield connection
     finally:
-        engine.dispose()
+        engines.dispose()
 
 
 def _upgrade(connection: Connection) -> None:

@@ -205,6 +205,12 @@ _RENEW = (
     .values(lease_until=bindparam("until", type_=UtcTime))
     .returning(_s.c.source)
 )
+_PAUSE = (
+    update(_s)
+    .where(_s.c.source.in_(bindparam("names", expanding=True)), _s.c.kind.not_in(NEVER_LISTED))
+    .values(paused_at=bindparam("at", type_=UtcTime))
+    .returning(_s.c.source)
+)
 _NEXT = select(
     func.min(case((_s.c.lease_until > _s.c.next_at, _s.c.lease_until), else_=_s.c.next_at), type_=UtcTime)
 ).where(*_LISTED)
@@ -266,6 +272,11 @@ class Sources:
     async def release(self, job: SourceJob) -> bool:
         """Free the source as it stands."""
         return await self._db.write(lambda connection: connection.execute(_RELEASE, _fence(job)).rowcount == 1)
+
+    async def pause(self, names: Sequence[str], at: float | None) -> set[str]:
+        """Pause sources since `at`, or let them be read again (None); return the names that are known."""
+        told = {"names": list(names), "at": at}
+        return set(await self._db.write(lambda connection: connection.execute(_PAUSE, told).scalars().all()))
 
     async def next_due_at(self) -> float | None:
         """Tell when the earliest source may be claimed: due, and its lease over; None when there is none to list."""

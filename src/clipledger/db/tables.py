@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from clipledger.core.times import iso_time, read_iso_time
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0004"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _iso_time = lru_cache(maxsize=256)(iso_time)  # the rows of one batch hold the same few moments
@@ -305,10 +305,18 @@ limits = Table(
 switches = Table(
     "switches",
     metadata,
-    Column("name", Text, primary_key=True),  # breaker
-    Column("state", Text, nullable=False),  # closed, open
+    Column("name", Text, primary_key=True),  # breaker, pause
+    Column("state", Text, nullable=False),  # closed, open:api, open:cdn; paused, resumed
     Column("since", UtcTime, nullable=False),
     Column("evidence", Text, nullable=False, server_default=""),
+)
+
+commits = Table(
+    "commits",
+    metadata,
+    Column("writer", Text, primary_key=True),  # one opened database of one process
+    Column("number", BigInteger, nullable=False),  # of its last committed transaction; PostgreSQL only
+    Column("at", UtcTime, nullable=False),  # by the server's clock
 )
 
 reply_samples = Table(
@@ -333,4 +341,60 @@ events = Table(
     Column("source", Text),
     Column("worker", Text),
     Column("detail", JSON, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("worker", Text, primary_key=True),  # the name in every lease that it holds
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),  # on that host
+    Column("roles", Text, nullable=False),  # capture,listing
+    Column("began_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),  # for display: who is dead is for leases and locks to say
+    Column("in_flight", Integer, nullable=False, server_default="0"),
+    Column("captured", BigInteger, nullable=False, server_default="0"),
+    Column("bytes", BigInteger, nullable=False, server_default="0"),
+    Column("spent", BigInteger, nullable=False, server_default="0"),  # credits, as far as known
+    Column("videos_per_min", Double, nullable=False, server_default="0"),  # over the last minute
+    Column("credits_per_min", Double, nullable=False, server_default="0"),
+    Column("stop", Integer, nullable=False, server_default="0"),  # 1 asked to finish, 2 to drop what is under way
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("sweep", _Serial, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),  # verify_media
+    Column("began_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),  # None while ranges are left
+    Column("planned_ids", BigInteger, nullable=False),
+)
+
+sweep_ranges = Table(
+    "sweep_ranges",
+    metadata,
+    Column("sweep", BigInteger, ForeignKey("sweeps.sweep", ondelete="CASCADE"), primary_key=True),
+    Column("nth", Integer, primary_key=True),
+    Column("cursor", Text, nullable=False),  # ids up to this one are done
+    Column("last_id", Text, nullable=False),  # the range ends with it
+    Column("planned_ids", Integer, nullable=False),
+    Column("ids", BigInteger, nullable=False, server_default="0"),  # looked at
+    Column("files", BigInteger, nullable=False, server_default="0"),
+    Column("bytes", BigInteger, nullable=False, server_default="0"),
+    Column("findings", BigInteger, nullable=False, server_default="0"),
+    Column("done_at", UtcTime),
+    Column("lease_until", UtcTime),
+    Column("worker", Text),
+    Column("token", BigInteger, nullable=False, server_default="0"),
+)
+
+sweep_findings = Table(
+    "sweep_findings",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("sweep", BigInteger, ForeignKey("sweeps.sweep", ondelete="CASCADE"), nullable=False),
+    Column("aweme_id", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Index("sweep_findings_sweep", "sweep", "aweme_id"),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, quote, urljoin, urlsplit, urlunsplit
 
 from clipledger.core.errors import (
@@ -107,9 +107,10 @@ class Cdn:
             raise UrlExpired("the link's own date has passed")
         url = self._media.checked(link.reveal(), self._base_url)
         for _ in range(REDIRECTS_MAX + 1):
-            response = await self._get(url, _Gate(part), self._limits)
+            gate = _Gate(part, self._clock)
+            response = await self._get(url, gate, self._limits)
             if response.status not in _REDIRECTS:
-                return self._judged(url, response)
+                return replace(self._judged(url, response), first_byte_at=gate.first_byte_at)
             url = self._media.redirected(url, response)
         raise CdnUnavailable(f"{_host(url)}: more than {REDIRECTS_MAX} redirects")
 
@@ -120,7 +121,7 @@ class Cdn:
         CdnUnavailable.
         """
         url = self._short.checked(url)
-        response = await self._get(url, _Gate(None), SHORT_LINK_LIMITS)
+        response = await self._get(url, _Gate(None, self._clock), SHORT_LINK_LIMITS)
         if response.status == 429 or response.status >= 500:
             raise self._refusal(url, response)
         return _target(url, response) if response.status in _REDIRECTS else None
@@ -174,11 +175,12 @@ class _EnoughError(Exception):
 class _Gate:
     """Let the body of a 200 through into the part; drop any other, up to a bound."""
 
-    __slots__ = ("_dropped", "_part", "refused")
+    __slots__ = ("_clock", "_dropped", "_part", "first_byte_at", "refused")
 
-    def __init__(self, part: Part | None) -> None:
-        self._part = part
+    def __init__(self, part: Part | None, clock: Clock) -> None:
+        self._part, self._clock = part, clock
         self._dropped = 0
+        self.first_byte_at: float | None = None
         self.refused: Response | None = None
 
     def open(self, response: Response) -> None:
@@ -189,6 +191,8 @@ class _Gate:
     def write(self, chunk: bytes) -> None:
         """Pass a chunk on, or drop it."""
         if self._part is not None and self.refused is None:
+            if self.first_byte_at is None:
+                self.first_byte_at = self._clock.now()
             self._part.write(chunk)
             return
         self._dropped += len(chunk)

@@ -1,7 +1,7 @@
 """The judge: holds an archive's folder and tables against what the world knows, and names every lie.
 
-Reads the SQLite file and the bytes on disk by itself, with nothing of the client's: generator, client
-and judge are strangers. Must not: change anything, or forgive.
+Reads the database (`asking`) and the bytes on disk by itself, with nothing of the client's: generator,
+client and judge are strangers. Must not: change anything, or forgive.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from clipledger.sim.asking import Ask, Row, asking, everything_written
+from clipledger.sim.kept import Kept, KeptInFolder
 
 _STATES = {"pending", "running", "stored", "archived", "dead", "withheld"}
 _GONE = {"not_found", "unavailable:private", "unavailable:region"}
 _RESOLVES = ("/post-detail/", "/download-video/")
 _CANARY = "canary"
-_MEDIA_FOLDERS = ("videos", "photos", "covers")
 
 _SIGNED = re.compile(rb"/[0-9a-f]{32}/[0-9a-f]{8}/|[?&](?:x-)?signature=|VSignature=|x-expires=\d|VExpiration=\d", re.I)
 
@@ -56,12 +57,22 @@ class Report:
         return self.resolve_calls - self.ids_resolved
 
 
-def audit(folder: Path, evidence: Evidence, *, finished: bool = True) -> Report:
-    """Judge an archive at rest. `finished`: nothing may be left waiting that the world would still give."""
+def audit(
+    folder: Path,
+    evidence: Evidence,
+    *,
+    finished: bool = True,
+    database: str | None = None,
+    kept: Kept | None = None,
+) -> Report:
+    """Judge an archive at rest. `finished`: nothing may be left waiting that the world would still give.
+
+    `database` is a server's URL; None for the file in the folder. `kept`: where the files are, when that is
+    not the folder.
+    """
     report = Report()
-    with closing(sqlite3.connect(f"file:{folder / 'clipledger.db'}?mode=ro", uri=True)) as db:
-        db.row_factory = sqlite3.Row
-        judge = _Judge(folder, evidence, db, report)
+    with asking(folder, database) as ask:
+        judge = _Judge(folder, evidence, ask, report, database, kept or KeptInFolder(folder))
         for law in (judge.ids, judge.dead, judge.archived, judge.credits, judge.leaks, judge.strays):
             report.findings.extend(law())
         if finished:
@@ -70,13 +81,13 @@ def audit(folder: Path, evidence: Evidence, *, finished: bool = True) -> Report:
 
 
 class _Judge:
-    def __init__(self, folder: Path, evidence: Evidence, db: sqlite3.Connection, report: Report) -> None:
-        self._folder, self._evidence, self._db, self._report = folder, evidence, db, report
+    def __init__(
+        self, folder: Path, evidence: Evidence, ask: Ask, report: Report, database: str | None, kept: Kept
+    ) -> None:
+        self._folder, self._evidence, self._rows, self._report = folder, evidence, ask, report
+        self._database, self._kept = database, kept
         self._truth: dict[str, Any] = {post["id"]: post for post in evidence.world["posts"]}
         self._queue = {row["aweme_id"]: row for row in self._rows("SELECT * FROM archive_queue")}
-
-    def _rows(self, sql: str) -> list[sqlite3.Row]:
-        return self._db.execute(sql).fetchall()
 
     def ids(self) -> Iterator[str]:
         """Every id that was ever shown is in exactly one known state."""
@@ -112,7 +123,7 @@ class _Judge:
     def archived(self) -> Iterator[str]:
         """Archived ids have their row, their sidecar, and files that are what the world serves."""
         posts = {row["aweme_id"]: row for row in self._rows("SELECT * FROM posts")}
-        files: dict[str, list[sqlite3.Row]] = defaultdict(list)
+        files: dict[str, list[Row]] = defaultdict(list)
         for row in self._rows("SELECT * FROM files"):
             files[row["aweme_id"]].append(row)
         done = {aweme_id for aweme_id, row in self._queue.items() if row["state"] == "archived"}
@@ -123,11 +134,9 @@ class _Judge:
                 yield from self._file(aweme_id, row)
             yield from self._whole(aweme_id, posts[aweme_id], files[aweme_id])
 
-    def _file(self, aweme_id: str, row: sqlite3.Row) -> Iterator[str]:
-        path = self._folder / row["storage_key"]
-        try:
-            body = path.read_bytes()
-        except OSError:
+    def _file(self, aweme_id: str, row: Row) -> Iterator[str]:
+        body = self._kept.read(row["storage_key"])
+        if body is None:
             yield f"{aweme_id}: {row['storage_key']} is not there"
             return
         self._report.files += 1
@@ -135,8 +144,8 @@ class _Judge:
         sha256 = hashlib.sha256(body).hexdigest()
         if (sha256, len(body)) != (row["sha256"], row["bytes"]):
             yield f"{aweme_id}: {row['storage_key']} is not what the index says"
-        if path.stat().st_mode & 0o777 != 0o640:
-            yield f"{aweme_id}: {row['storage_key']} has mode {path.stat().st_mode & 0o777:o}"
+        if (odd := self._kept.oddity(row["storage_key"])) is not None:
+            yield f"{aweme_id}: {row['storage_key']} {odd}"
         if row["kind"] == "sidecar":
             yield from self._sidecar(aweme_id, body)
         elif not any(_same(row, true, sha256) for true in self._files_of(aweme_id)):
@@ -148,14 +157,16 @@ class _Judge:
 
     def _sidecar(self, aweme_id: str, body: bytes) -> Iterator[str]:
         told = json.loads(body)
+        if self._evidence.api_key.encode() in body or _SIGNED.search(body):
+            yield f"{aweme_id}: its sidecar holds a signed link or the API key"
         if told["aweme_id"] != aweme_id or not told["url"].endswith(aweme_id):
             yield f"{aweme_id}: its sidecar is another post's"
-        rows = self._db.execute("SELECT * FROM files WHERE aweme_id = ? AND kind <> 'sidecar'", (aweme_id,))
+        rows = self._rows("SELECT * FROM files WHERE aweme_id = ? AND kind <> 'sidecar'", aweme_id)
         index = {(row["storage_key"], row["bytes"], row["sha256"]) for row in rows}
         if {(file["key"], file["bytes"], file["sha256"]) for file in told["files"]} != index:
             yield f"{aweme_id}: its sidecar lists other files than the index"
 
-    def _whole(self, aweme_id: str, post: sqlite3.Row, rows: list[sqlite3.Row]) -> Iterator[str]:
+    def _whole(self, aweme_id: str, post: Row, rows: list[Row]) -> Iterator[str]:
         truth = self._truth.get(aweme_id)
         kinds = Counter(row["kind"] for row in rows)
         if not kinds["sidecar"]:
@@ -195,27 +206,21 @@ class _Judge:
         if self._evidence.ledger["key_leaks"]:
             yield f"the key was sent to the CDN {self._evidence.ledger['key_leaks']} times"
         key = self._evidence.api_key.encode()
-        for path in _texts(self._folder):
-            body = path.read_bytes()
+        files = ((str(path.relative_to(self._folder)), path.read_bytes()) for path in _texts(self._folder))
+        for name, body in chain(files, everything_written(self._folder, self._database)):
             if key in body:
-                yield f"{path.relative_to(self._folder)} holds the API key"
+                yield f"{name} holds the API key"
             if found := _SIGNED.search(body):
-                yield f"{path.relative_to(self._folder)} holds a signed link: {found[0]!r}"
+                yield f"{name} holds a signed link: {found[0]!r}"
 
     def strays(self) -> Iterator[str]:
         """No file lies where files of posts lie without being some post's."""
         known = {row[0] for row in self._rows("SELECT storage_key FROM files")}
         # A post under way, and one whose first bytes were kept beside later ones, may have files of its own.
         open_ids = {i for i, row in self._queue.items() if row["state"] not in ("archived", "withheld")}
-        for folder in _MEDIA_FOLDERS:
-            for path in (self._folder / folder).rglob("*"):
-                key = path.relative_to(self._folder).as_posix()
-                if (
-                    path.is_file()
-                    and key not in known
-                    and not any(part.split(".")[0] in open_ids for part in path.parts)
-                ):
-                    yield f"{key}: belongs to no post"
+        for key in self._kept.listed():
+            if key not in known and not any(part.split(".")[0] in open_ids for part in key.split("/")):
+                yield f"{key}: belongs to no post"
 
     def unfinished(self) -> Iterator[str]:
         """Nothing waits that the world would give."""
@@ -226,7 +231,7 @@ class _Judge:
                 yield f"{aweme_id}: still {row['state']} ({row['last_reason']}), the world says {why}"
 
 
-def _same(row: sqlite3.Row, true: Mapping[str, Any], sha256: str) -> bool:
+def _same(row: Row, true: Mapping[str, Any], sha256: str) -> bool:
     kind = {"live": "video"}.get(true["kind"], true["kind"])
     if row["position"]:  # a slide: whatever its bytes are, it must be the slide of that number
         return bool(sha256 == true["sha256"] and row["position"] == true["position"])

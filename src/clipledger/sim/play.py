@@ -1,6 +1,6 @@
 """One world and one archive on a jumping clock: the product whole, run after run, in one folder.
 
-Everything above the ports is the real thing: SQLite, the local store, the spool, the locks. The wire is
+Everything above the ports is the real thing: the database, the local store, the spool, the locks. The wire is
 the world's and the clock jumps. A run may be several workers at once, may be told to stop, may crash.
 Must not: judge (`audit`), or know a scenario.
 """
@@ -11,10 +11,9 @@ import asyncio
 import json
 import os
 import random
-import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,14 +21,16 @@ from typing import Any, TypeVar
 from clipledger import presence, settings, sources
 from clipledger.core.links import WantedPost, WantedShortLink, WantedSource, understand
 from clipledger.core.model import ApiKey
-from clipledger.core.ports import Wire
+from clipledger.core.ports import ObjectStore, Wire
 from clipledger.core.times import parse_duration, read_iso_time
 from clipledger.crew import Crew, Plan
 from clipledger.db.sources import SourceIn
 from clipledger.events import Events, Listener
 from clipledger.sim import timeloop
+from clipledger.sim.asking import asking
 from clipledger.sim.audit import Evidence, Report, audit
 from clipledger.sim.faults import FaultPlan
+from clipledger.sim.kept import Kept
 from clipledger.sim.timeloop import SimClock, SimulatedCrash, TimeLoop
 from clipledger.sim.wire import SimWire
 from clipledger.sim.world import World
@@ -110,8 +111,15 @@ class Play:
     """A world of `posts` posts and an archive of it in `folder`, which is made.
 
     `faults` is a plan as `FaultPlan.parse` reads it; `settings` go into the archive's own file, by dotted
-    name. `wire` builds the way into the world. Time stands still between runs; `wait` moves it.
+    name; `database` is a server's URL, None for what `database_of` says. `wire` builds the way into the
+    world. `store` stands for the folder (a `BridgedStore` when it is real), `kept` is how the judge looks into
+    it; `storage.url` should name it. Time stands still between runs; `wait` moves it.
     """
+
+    @staticmethod
+    def database_of(_folder: Path) -> str | None:
+        """Say where the database of an archive is whose play names none: a server's URL, or None for its folder."""
+        return None
 
     def __init__(
         self,
@@ -125,9 +133,14 @@ class Play:
         photo_share: float = 0.1,
         wire: Callable[[World], Wire] = SimWire,
         listener: Listener | None = None,
+        database: str | None = None,
+        store: ObjectStore | None = None,
+        kept: Kept | None = None,
     ) -> None:
+        self.database = database if database is not None else self.database_of(folder)
         self.folder, self.seed, self.runs = folder, seed, list[Run]()
         self._wire, self._listeners = wire, [listener] if listener is not None else []
+        self._store, self._kept = store, kept
         self._epoch: float = START
         self._loop: TimeLoop | None = None
         self._clock: SimClock | None = None
@@ -144,7 +157,8 @@ class Play:
             real_hosts=True,
             photo_share=photo_share,
         )
-        _write_settings(folder, settings or {})
+        where = {"database.url": self.database} if self.database is not None else {}
+        _write_settings(folder, where | dict(settings or {}))
         create_archive(folder, _Standing(START))
 
     def now(self) -> float:
@@ -245,8 +259,8 @@ class Play:
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask the archive's database, as an operator with `sqlite3` would."""
-        with closing(sqlite3.connect(f"file:{self.folder / 'clipledger.db'}?mode=ro", uri=True)) as db:
-            return db.execute(sql, values).fetchall()
+        with asking(self.folder, self.database) as ask:
+            return [row.values for row in ask(sql, *values)]
 
     def states(self) -> dict[str, int]:
         """Count the ids in each state."""
@@ -255,12 +269,13 @@ class Play:
     def audit(self, *, finished: bool = True, requests_per_minute: int | None = 200) -> Report:
         """Hold the archive against the world."""
         ledger, truth = self.world.control.ledger(calls=True), self.world.control.world(with_files=True)
-        return audit(self.folder, Evidence(ledger, truth, KEY, requests_per_minute), finished=finished)
+        evidence = Evidence(ledger, truth, KEY, requests_per_minute)
+        return audit(self.folder, evidence, finished=finished, database=self.database, kept=self._kept)
 
     async def _process(self, clock: SimClock, name: str, plan: Plan, limits: Limits, cast: _Cast) -> None:
         """Be one process of the archive, from opening to closing it."""
         jitter, events = random.Random(f"{self.seed}/{name}"), Events(clock, *self._listeners)
-        async with open_archive(self.folder, clock) as archive:
+        async with open_archive(self.folder, clock, self._store, jitter.random) as archive:
             wire = self._wire(self.world)
             hands = crew(
                 archive,

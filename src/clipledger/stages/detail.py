@@ -26,12 +26,13 @@ class Attempt:
     """One claimed job under way.
 
     `paid` turns true before the first call that may cost a credit; `resolved` says whether its links are
-    there: what fails then speaks against those who deliver.
+    there: what fails then speaks against those who deliver. `answered_at` is when they came.
     """
 
     job: Job
     paid: bool = False
     resolved: bool = False
+    answered_at: float = 0.0
 
     def mark_paid(self) -> None:
         """Note that a call for this attempt is in the ledger."""
@@ -62,7 +63,7 @@ class Detail:
             self._guard.resolved(job.aweme_id, Answer.FAILED)
             raise
         self._guard.resolved(job.aweme_id, Answer.ALIVE)
-        attempt.resolved = True
+        attempt.resolved, attempt.answered_at = True, self._clock.now()
         return post
 
     def _is_lean(self, job: Job) -> bool:

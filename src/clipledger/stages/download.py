@@ -10,8 +10,9 @@ fetched twice or replaced.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from clipledger import __version__
 from clipledger.core import layout, media, sidecar
@@ -20,13 +21,15 @@ from clipledger.core.errors import (
     Halt,
     LeaseLost,
     NotMedia,
+    StorageThrottled,
     StorageUnavailable,
     Throttled,
     UrlExpired,
 )
 from clipledger.core.lifecycle import CallReason, Candidate, CaptureChoice, Want, choose_files
-from clipledger.core.model import AwemeId, FileKind, Job, MediaType, ObjectKey, Post, Quality, StoredFile
+from clipledger.core.model import FileKind, Job, MediaType, ObjectKey, Post, Quality, StoredFile
 from clipledger.core.ports import Clock, KeyTaken, ObjectStore, Part
+from clipledger.core.times import since
 from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.net.cdn import Cdn
@@ -44,8 +47,13 @@ _HARD = (Halt, LeaseLost, StorageUnavailable)
 
 @dataclass(slots=True)
 class _Capture:
-    """One post under way: what is stored so far survives a second resolve of the same attempt."""
+    """One post under way: what is stored so far survives a second resolve of the same attempt.
 
+    `arrived` is how many bytes of the latest file came, whole or not; `first_byte_s` how long after the
+    resolve the first byte of any came.
+    """
+
+    attempt: Attempt
     job: Job
     author_part: str
     key: ObjectKey
@@ -53,6 +61,8 @@ class _Capture:
     rendition: Quality | None = None
     missing: set[str] = field(default_factory=set)
     parts: int = 0
+    arrived: int = 0
+    first_byte_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,7 @@ class Captured:
     bytes: int
     files: int
     adopted: bool = False
+    first_byte_s: float | None = None
 
 
 class Download:
@@ -92,7 +103,7 @@ class Download:
             return adopted
         standing = await standing_files(self._store, attempt.job)
         post = await self._detail.resolve(attempt, CallReason(attempt.job.call_reason))
-        capture = await self._fix_place(attempt.job, post, standing)
+        capture = await self._fix_place(attempt, post, standing)
         for resolves_left in reversed(range(EXPIRED_RESOLVES + 1)):
             try:
                 await self._fetch_missing(capture, post)
@@ -127,15 +138,25 @@ class Download:
         await self._store.delete(key)
         self._events.emit("sidecar_lost", aweme_id=job.aweme_id, key=key, why=why)
 
-    async def _fix_place(self, job: Job, post: Post, standing: dict[tuple[FileKind, int], StoredFile]) -> _Capture:
+    async def _fix_place(
+        self, attempt: Attempt, post: Post, standing: dict[tuple[FileKind, int], StoredFile]
+    ) -> _Capture:
         """Fix the keys in the row before the first byte is stored: a retry or a renamed handle meets them again."""
+        job = attempt.job
         author = job.author_part or layout.author_part(post.author.handle, post.author.id)
         key = _main_key(job.first_seen_day, author, post)
         moved = job.storage_key not in (None, key)
         if moved:
             await self._may_move(job, post)
-        capture = _Capture(job, author, key, standing)
+        capture = _Capture(attempt, job, author, key, standing)
         await self._note(capture, post, None, anew=moved)
+        if job.author_part is None:
+            self._events.emit(
+                "resolved",
+                aweme_id=job.aweme_id,
+                source=job.source,
+                since_added_s=since(job.added_at, attempt.answered_at),
+            )
         return capture
 
     async def _may_move(self, job: Job, post: Post) -> None:
@@ -173,41 +194,76 @@ class Download:
                 raise
             except ClipledgerError as error:
                 failures.append(error)
-                self._told_failed(post.aweme_id, want, error)
+                self._told_failed(capture, want, error)
         if want.required:
             raise _worst(failures)
         capture.missing.add(_called(want))
 
-    def _told_failed(self, aweme_id: AwemeId, want: Want, error: ClipledgerError) -> None:
-        self._events.emit("file_failed", aweme_id=aweme_id, kind=want.kind, reason=error.reason, why=error.detail)
+    def _told_failed(self, capture: _Capture, want: Want, error: ClipledgerError) -> None:
+        self._events.emit(
+            "file_failed",
+            aweme_id=capture.job.aweme_id,
+            kind=want.kind,
+            bytes=capture.arrived,
+            reason=error.reason,
+            why=error.detail,
+        )
 
     async def _fetch_and_put(self, capture: _Capture, want: Want, candidate: Candidate, post: Post) -> StoredFile:
         capture.parts += 1
         async with self._spool.open(post.aweme_id, capture.job.token, capture.parts) as part:
             async with self._slots:
-                await self._cdn.fetch(candidate.link, part)
+                seconds = await self._fetch(capture, candidate, part)
+            received_at = self._clock.now()
             duration_s = post.duration_s if want.kind is FileKind.VIDEO else None
             whole = media.check(want.kind, part.read_at, part.size_bytes, duration_s=duration_s)
             await part.seal()
             if candidate.rendition is not capture.rendition:
                 await self._note(capture, post, candidate.rendition)
             key = await self._publish(capture, _key(capture, want, whole.media_type), part, whole.media_type)
+            self._events.emit(
+                "fetched",
+                aweme_id=post.aweme_id,
+                kind=want.kind,
+                bytes=part.size_bytes,
+                seconds=seconds,
+                publish_s=since(received_at, self._clock.now()),
+            )
             return _stored(want, candidate, key, part, whole.media_type)
+
+    async def _fetch(self, capture: _Capture, candidate: Candidate, part: Part) -> float:
+        """Download one link; give how long it took in seconds."""
+        began = self._clock.now()
+        try:
+            response = await self._cdn.fetch(candidate.link, part)
+        finally:
+            capture.arrived = part.size_bytes
+        if capture.first_byte_s is None and response.first_byte_at is not None:
+            capture.first_byte_s = since(capture.attempt.answered_at, response.first_byte_at)
+        return since(began, self._clock.now())
 
     async def _publish(self, capture: _Capture, key: ObjectKey, part: Part, media_type: MediaType) -> ObjectKey:
         """Put a sealed part under its key, or beside it when other bytes stand there: both are kept."""
-        for tries_left in reversed(range(UPLOAD_TRIES)):
+        for _ in range(2):
             try:
-                await self._store.put_part(key, part, media_type)
+                await self._persist(partial(self._store.put_part, key, part, media_type))
                 return key
             except KeyTaken:
                 self._events.emit("key_taken", aweme_id=capture.job.aweme_id, key=key)
                 key = layout.second_key(key, capture.job.token)
-            except StorageUnavailable:
-                if not tries_left:
-                    raise
-                await self._clock.sleep(1.0)
         raise StorageUnavailable(f"{key}: taken twice by other bytes")
+
+    async def _persist(self, put: Callable[[], Awaitable[bool]]) -> None:
+        """Upload, in place again when the store fails: the credit is spent by now, and the bytes are here."""
+        for _ in range(UPLOAD_TRIES - 1):
+            try:
+                await put()
+                return
+            except StorageThrottled:
+                raise  # its patience was used up below
+            except StorageUnavailable:
+                await self._clock.sleep(1.0)
+        await put()
 
     async def _complete(self, capture: _Capture, post: Post) -> Captured:
         files = tuple(capture.files.values())
@@ -216,12 +272,12 @@ class Download:
         )
         key = layout.sidecar_of(capture.key)
         try:
-            await self._store.put_bytes(key, body, MediaType.JSON)
+            await self._persist(partial(self._store.put_bytes, key, body, MediaType.JSON))
         except KeyTaken:
             # Another worker completed this very post first: its sidecar is as good as ours.
             self._events.emit("key_taken", aweme_id=post.aweme_id, key=key)
         await self._mark_stored(capture.job)
-        return Captured(sum(file.bytes for file in files), len(files))
+        return Captured(sum(file.bytes for file in files), len(files), first_byte_s=capture.first_byte_s)
 
     async def _mark_stored(self, job: Job) -> None:
         if not await self._queue.mark_stored(job, self._clock.now()):

@@ -23,7 +23,7 @@ from clipledger.core.breaker import (
     Window,
     is_vouched_for,
 )
-from clipledger.core.errors import ClipledgerError, Gone, MalformedReply, Outage, Reason, Throttled, Transient
+from clipledger.core.errors import ClipledgerError, Gone, Held, MalformedReply, Outage, Reason, Throttled, Transient
 from clipledger.core.lifecycle import LAST_IN_LINE_S, CallReason, Policy
 from clipledger.core.links import post_url
 from clipledger.core.model import ApiCall, AwemeId
@@ -183,9 +183,10 @@ class Guard:
             rechecked = await self._recheck(suspects) if self._unvouched else 0
             self._unvouched = False
             confirmed = await self._queue.confirm_suspects(suspects[-1].suspect_at, self._clock.now())
-            for name, ids in (("asked_again", rechecked), ("confirmed_gone", confirmed)):
-                if ids:
-                    self._events.emit(name, ids=ids)
+            if rechecked:
+                self._events.emit("asked_again", ids=rechecked)
+            if confirmed:
+                self._events.emit("confirmed_gone", ids=confirmed)
         self._suspects = await self._queue.suspect_count() > 0
 
     async def _recheck(self, suspects: Sequence[Suspect]) -> int:
@@ -300,7 +301,7 @@ class Guard:
             await self._paid.buy(call, purpose, lambda body: parse.detail(body, asked=aweme_id, now=now))
         except Gone:
             return False
-        except (MalformedReply, Throttled, Transient):
+        except (Held, MalformedReply, Throttled, Transient):
             return None
         return True
 

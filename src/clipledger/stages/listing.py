@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from clipledger import sources
 from clipledger.core import links, pace, parse
-from clipledger.core.errors import ApiUnavailable, ClipledgerError, Gone, Halt, LeaseLost, Reason, Stopped
+from clipledger.core.errors import ApiUnavailable, ClipledgerError, Gone, Halt, Held, LeaseLost, Reason, Stopped
 from clipledger.core.lifecycle import CallReason, Policy, retry_delay_s
 from clipledger.core.model import ApiCall, Page, Post
 from clipledger.core.passes import PageSeen, PassState, SourceProgress, after_page, cursor_is_stale
@@ -76,6 +76,8 @@ class Listing:
         except (Halt, LeaseLost):
             await self._sources.release(job)
             raise
+        except Held:
+            await self._sources.release(job)
         except ClipledgerError as error:
             await self._failed(job, error, jitter)
 

@@ -19,6 +19,7 @@ from clipledger.core.errors import (
     ClipledgerError,
     Gone,
     Halt,
+    Held,
     MalformedReply,
     Reason,
     Stopped,
@@ -27,6 +28,7 @@ from clipledger.core.errors import (
 from clipledger.core.lifecycle import CallReason
 from clipledger.core.model import ApiCall, AwemeId, Reply
 from clipledger.core.ports import Clock
+from clipledger.core.times import since
 from clipledger.db.credits import CallIn, CallOutcome, Credits
 from clipledger.db.samples import Sample, Samples
 from clipledger.events import Events
@@ -63,6 +65,17 @@ class Purpose:
             self.on_sent()
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A call on its way: its row in the ledger, when it was wanted, and when it was sent."""
+
+    seq: int
+    call: ApiCall
+    purpose: Purpose
+    asked_at: float
+    sent_at: float
+
+
 class PaidCalls:
     """Spend credits on the record. `day_cap` is credits a UTC day, `run_cap` credits of this process."""
 
@@ -89,28 +102,35 @@ class PaidCalls:
         self._halted: Halt | None = None
         self._company = Company()
         self.spent = 0
+        self.held = False  # the operator's pause: what stands in line is not sent
 
     async def buy(self, call: ApiCall, purpose: Purpose, read: Callable[[Reply], T]) -> T:
         """Make one call and read its answer with `read`; the answer's errors are the row's outcome.
 
-        Raises CapReached or Stopped before anything is sent, else what the API adapter or `read` raises. Once the key
-        was refused or the balance was gone, every later call raises the same and nothing more is sent.
+        Raises CapReached, Held or Stopped before anything is sent, else what the API adapter or `read` raises.
+        Once the key was refused or the balance was gone, every later call raises the same and nothing is sent.
         """
         urgent = purpose.reason is CallReason.CANARY  # the outage that it is to notice may be over in seconds
+        asked_at = self._clock.now()
         async with nullcontext() if urgent else self._slots:
+            if self.held:
+                raise Held("paused by the operator")
             await self._limiter.permit(urgent=urgent)
+            if self.held:
+                raise Held("paused by the operator")
             if self._halted is not None:
                 raise type(self._halted)(self._halted.detail)
             purpose.check()
             seq = await self._intend(call, purpose)
             purpose.sent()
+            sent = _Sent(seq, call, purpose, asked_at, self._clock.now())
             try:
                 answer = read(await self._api.call(call))
             except ClipledgerError as error:
-                await self._settle(seq, *_outcome(error))
+                await self._settle(sent, *_outcome(error))
                 await self._tell(call, purpose, error)
                 raise
-            await self._settle(seq, CallOutcome.OK, 1)
+            await self._settle(sent, CallOutcome.OK, 1)
             self._company.succeeded()
             await self._limiter.succeeded()
             return answer
@@ -155,10 +175,22 @@ class PaidCalls:
             now, body = self._clock.now(), error.sample
             await self._samples.keep(Sample(now, call.path, error.detail, body, purpose.aweme_id, purpose.source))
 
-    async def _settle(self, seq: int, outcome: CallOutcome, credits: int) -> None:
+    async def _settle(self, sent: _Sent, outcome: CallOutcome, credits: int) -> None:
+        now = self._clock.now()
         self._open -= 1
         self.spent += credits
-        await self._credits.settle(seq, outcome, credits, self._clock.now())
+        await self._credits.settle(sent.seq, outcome, credits, now)
+        self._events.emit(
+            "call",
+            endpoint=sent.call.path,
+            reason=sent.purpose.reason,
+            outcome=outcome,
+            credits=credits,
+            seconds=since(sent.sent_at, now),
+            waited_s=since(sent.asked_at, sent.sent_at),
+            aweme_id=sent.purpose.aweme_id,
+            source=sent.purpose.source,
+        )
 
 
 def _outcome(error: ClipledgerError) -> tuple[CallOutcome, int]:

@@ -68,5 +68,7 @@ async def _standing(store: ObjectStore, job: Job, key: ObjectKey, parts: KeyPart
         kind, rendition = FileKind.VIDEO, Quality.STANDARD
     elif kind is FileKind.VIDEO and (rendition := job.rendition) is None:
         return None  # nobody wrote down which rendition it is: not to be labelled by guessing
+    if await store.stat(key) is None:
+        return None  # listed, but torn or gone
     size, sha256 = await store.digest(key)
     return StoredFile(kind, key, size, sha256, parts.media_type, rendition, parts.position)

@@ -1,0 +1,68 @@
+"""What every database has to answer, whichever it is: how it is opened, and which of its failures pass.
+
+`sqlite.py` and `postgres.py` answer it; `engine.py` picks. Must not: know a dialect or a table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine
+
+from clipledger.core.errors import StorageUnavailable
+
+WRITES = {"clipledger_writes": True}
+"""Execution options that mark the engine whose transactions write."""
+
+CONNECTIONS = 3
+"""One writer and two readers."""
+
+BUSY_TIMEOUT_S = 10.0
+"""How long another process's lock is waited for; ours hold theirs for milliseconds."""
+
+
+class Passing(StorageUnavailable):
+    """A failure that may be over when the whole transaction is run again. `reconnect`: on other connections."""
+
+    def __init__(self, detail: str, *, reconnect: bool = False) -> None:
+        super().__init__(detail)
+        self.reconnect = reconnect
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """One pool, twice: transactions that read one snapshot, and transactions that write."""
+
+    reading: Engine
+    writing: Engine
+
+    def dispose(self) -> None:
+        """Close the connections; the next use opens new ones."""
+        self.reading.dispose()
+
+
+class Backend(Protocol):
+    """One archive's database, not yet opened. `shown` is for people: no password, no secret."""
+
+    @property
+    def shown(self) -> str:
+        """Say where the database is."""
+        ...
+
+    @property
+    def is_server(self) -> bool:
+        """Say whether it is a process of its own, far away: answers to COMMIT get lost, clocks differ."""
+        ...
+
+    def engines(self) -> Engines:
+        """Make the engines; connects to nothing yet."""
+        ...
+
+    def check_there(self) -> None:
+        """Raise Misconfigured where connecting would make an empty database."""
+        ...
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Keep every other process from changing the schema until the transaction ends."""
+        ...

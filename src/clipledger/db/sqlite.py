@@ -1,0 +1,88 @@
+"""SQLite: pragmas, `BEGIN IMMEDIATE`, and what its driver's errors mean. Must not: know a table."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, create_engine, event
+
+from clipledger.core.errors import ClipledgerError, Misconfigured, StorageFull, StorageUnavailable
+from clipledger.db.backend import BUSY_TIMEOUT_S, CONNECTIONS, WRITES, Engines
+
+_PRAGMAS = (
+    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+)
+
+_NOT_OURS = "the database file is damaged or not a database: restore it from a backup"
+_FAILURES: dict[int, tuple[type[ClipledgerError], str]] = {
+    sqlite3.SQLITE_FULL: (StorageFull, "the disk that holds the database is full"),
+    sqlite3.SQLITE_READONLY: (StorageFull, "the database cannot be written: it is read-only"),
+    sqlite3.SQLITE_IOERR: (StorageFull, "the disk that holds the database fails"),
+    sqlite3.SQLITE_CANTOPEN: (StorageFull, "the database cannot be opened: check the folder's rights and free space"),
+    sqlite3.SQLITE_BUSY: (StorageUnavailable, "another process keeps the database locked"),
+    sqlite3.SQLITE_LOCKED: (StorageUnavailable, "another process keeps the database locked"),
+    sqlite3.SQLITE_NOTADB: (Misconfigured, _NOT_OURS),
+    sqlite3.SQLITE_CORRUPT: (Misconfigured, _NOT_OURS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sqlite:
+    """A database file."""
+
+    file: str
+
+    @property
+    def shown(self) -> str:
+        """Name the file."""
+        return self.file
+
+    @property
+    def is_server(self) -> bool:
+        """Say no: the library is in this process."""
+        return False
+
+    def engines(self) -> Engines:
+        """Make the engines. Transactions that write take the write lock at once."""
+        engine = create_engine(
+            URL.create("sqlite", database=self.file),  # never by way of text: a path may hold ?, # and %
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            connect_args={"check_same_thread": False},  # the pool hands a connection to one thread at a time
+        )
+        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "begin", _begin)
+        return Engines(engine, engine.execution_options(**WRITES))
+
+    def check_there(self) -> None:
+        """Raise Misconfigured when there is no file; connecting would make an empty one."""
+        if not Path(self.file).is_file():
+            raise Misconfigured(f"the archive's database {self.file} is not there: restore it from a backup")
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Do nothing: the transaction began with the only write lock there is."""
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # `_begin` opens transactions; the driver must not
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("clipledger_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def failure(cause: sqlite3.Error) -> ClipledgerError | None:
+    """Name a failure of disk, lock or file; None for one of the statement's own."""
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the low byte: extended codes refine it
+    if code not in _FAILURES:
+        return None
+    kind, detail = _FAILURES[code]
+    return kind(detail)
