@@ -2,23 +2,31 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help env demo test check check-static fast docs lock lock-deploy clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-$(READY): requirements.lock pyproject.toml
+# What the program itself needs; the demo needs no more.
+$(RUNS): requirements-run.lock requirements-build.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clipledger needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(PIP) --require-hashes -r requirements-run.lock -r requirements-build.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $(RUNS)
+
+# All extras, the test servers and the tools.
+$(READY): $(RUNS) requirements.lock
+	$(PIP) --require-hashes -r requirements.lock
 	@touch $(READY)
 
 env: $(READY)  ## make the environment
 
-demo: $(READY)  ## play a whole archive against the simulator and audit it
+demo: $(RUNS)  ## play a whole archive against the simulator and audit it
 	$(BIN)/clipledger demo clipledger-demo
 
 test: $(READY) check-static  ## the whole suite
@@ -45,15 +53,18 @@ COMPILE = $(BIN)/python -m piptools compile --quiet --strip-extras --allow-unsaf
 
 lock:  ## pin every dependency anew, with hashes
 	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
-	$(MAKE) lock-deploy
+	$(MAKE) --always-make lock-deploy
 
-lock-deploy: requirements-deploy.lock requirements-build.lock  ## pin what the container image holds and is built with
+lock-deploy: requirements-run.lock requirements-deploy.lock requirements-build.lock  ## pin what runs and the container image, at the same versions
+
+requirements-run.lock: pyproject.toml
+	$(COMPILE) --constraint requirements.lock --output-file $@ pyproject.toml
 
 requirements-deploy.lock: pyproject.toml
-	$(COMPILE) $(addprefix --extra=,$(DEPLOY_EXTRAS)) --output-file $@ pyproject.toml
+	$(COMPILE) --constraint requirements.lock $(addprefix --extra=,$(DEPLOY_EXTRAS)) --output-file $@ pyproject.toml
 
 requirements-build.lock: pyproject.toml
-	$(COMPILE) --build-deps-for wheel --only-build-deps --output-file $@ pyproject.toml
+	$(COMPILE) --constraint requirements.lock --build-deps-for wheel --build-deps-for editable --only-build-deps --output-file $@ pyproject.toml
 
 clean:  ## remove what make made
 	rm -rf $(VENV) clipledger-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

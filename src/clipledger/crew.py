@@ -32,7 +32,7 @@ from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
-from clipledger.worker import GRACE_S, Cut, Tally, Worker, wait_for
+from clipledger.worker import GRACE_S, LOOK_S, Cut, Tally, Worker, wait_for
 
 _SPENDING = frozenset({"listing", "capture"})
 """The roles that a pause holds back."""
@@ -210,7 +210,7 @@ class Crew:
         while True:
             renewed_at = self._clock.now()
             while self._clock.now() - renewed_at < lease_s / 3:
-                await self._clock.sleep(min(lease_s / 3, BEAT_S))
+                await self._clock.sleep(min(lease_s / 3, LOOK_S))
             if self._reading:
                 await self._sources.renew(list(self._reading.values()), self._clock.now(), lease_s)
 

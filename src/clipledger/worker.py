@@ -33,7 +33,7 @@ from clipledger.stages.guard import Guard
 GRACE_S = 20.0
 """How long work under way may go on after the first stop request."""
 
-BEAT_S = 5.0
+LOOK_S = 5.0
 """How often the clock is looked at for a beat: after a sleep of the machine every lease has run out."""
 
 _TICK_S = 30.0
@@ -163,12 +163,12 @@ class Worker:
     async def beat(self) -> None:
         """Renew the leases of what is under way, three times a lease, for ever.
 
-        By the wall clock: a machine that slept for hours renews within `BEAT_S` of waking.
+        By the wall clock: a machine that slept for hours renews within `LOOK_S` of waking.
         """
         while True:
             renewed_at = self._clock.now()
             while self._clock.now() - renewed_at < self._lease_s / 3:
-                await self._clock.sleep(min(self._lease_s / 3, BEAT_S))
+                await self._clock.sleep(min(self._lease_s / 3, LOOK_S))
             await self.renew()
 
     async def renew(self) -> None:

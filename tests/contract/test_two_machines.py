@@ -16,6 +16,7 @@ from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.settings import Settings
 from clipledger.stages.janitor import Janitor
+from clipledger.storage.memory import MemoryStore
 from clipledger.storage.spool import Spool
 from contract.archives import NOW, in_archive, vid
 
@@ -38,7 +39,19 @@ class _At:
 def _janitor(folder: Path, db: Database, at: float) -> Janitor:
     spool = Spool(presence.private_folder(folder) / "spool")
     clock = _At(at)
-    return Janitor(folder, db, Queue(db), Credits(db), Members(db), spool, clock, Events(clock), Settings(), Policy())
+    return Janitor(
+        folder,
+        db,
+        Queue(db),
+        Credits(db),
+        Members(db),
+        spool,
+        clock,
+        Events(clock),
+        Settings(),
+        Policy(),
+        MemoryStore(),
+    )
 
 
 def test_a_worker_elsewhere_is_taken_over_by_its_lease_only(tmp_path: Path) -> None:
