@@ -11,11 +11,11 @@ from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context, one_line, size, table
 from clipledger.core.errors import Reason, UsageError
 from clipledger.core.links import WantedPost, post_url, understand
-from clipledger.core.model import AwemeId
+from clipledger.core.model import AwemeId, State
 from clipledger.core.times import iso_time, utc_day
 from clipledger.db.books import Balance
-from clipledger.db.figures import figures as look
-from clipledger.db.figures import rates
+from clipledger.db.figures import pauses, rates
+from clipledger.db.sums import sums
 from clipledger.wiring import Archive, open_archive
 
 T = TypeVar("T")
@@ -24,9 +24,9 @@ _TIMES = ("at", "_until")
 _SPANS = (("minute", 60.0), ("hour", 3600.0))
 
 
-def status(context: Context) -> None:
+def status(context: Context, fresh: bool = False) -> None:
     """Show where everything stands."""
-    body = _with(context, _status)
+    body = _with(context, lambda archive: _status(archive, fresh))
     if context.json:
         context.document(body)
         return
@@ -44,6 +44,8 @@ def status(context: Context) -> None:
         + (f" since {body['breaker']['since']}: {body['breaker']['evidence']}" if body["breaker"]["since"] else ""),
         *_pace_lines(body),
     ]
+    if body["kept"]:
+        lines.append(f"summed at {body['as_of']}: `clipledger status --fresh` sums anew")
     lines += [f"lately: {event['at']} {event['name']} {_inline(event['detail'])}" for event in body["events"][:5]]
     context.tell("\n".join(lines))
     if body["sources"]:
@@ -64,7 +66,7 @@ def _pace_lines(body: dict[str, Any]) -> list[str]:
 
 def list_sources(context: Context) -> None:
     """Show each source."""
-    rows = _with(context, _sources)
+    rows = _with(context, _all_sources)
     if context.json:
         context.document(rows)
     elif rows:
@@ -145,32 +147,32 @@ def _reason(text: str | None) -> Reason | None:
         raise UsageError(f"--reason {text!r}: use one of {', '.join(Reason)}") from None
 
 
-async def _status(archive: Archive) -> dict[str, Any]:
+async def _status(archive: Archive, fresh: bool) -> dict[str, Any]:
     now = archive.clock.now()
-    everything, switch = await archive.books.everything(), await archive.switches.get("breaker")
+    summed, switch = await sums(archive.db, now, fresh=fresh), await archive.switches.get("breaker")
     latencies = sorted(await archive.queue.latencies())
-    files, stored = await archive.catalog.size()
-    totals = await archive.credits.totals()
     is_open = switch is not None and switch.state != "closed"
-    figures = await look(archive.db, now)
+    oldest_due_at = await archive.queue.next_due_at()
     spans = {name: asdict(await rates(archive.db, now, span_s)) for name, span_s in _SPANS}
     return {
         "archive": str(archive.folder.resolve()),
         "uuid": archive.uuid,
-        "ids": _balance(everything),
-        "states": {state.value: count for state, count in (await archive.queue.counts()).items()},
-        "oldest_due_age_s": round(now - figures.oldest_due_at, 3)
-        if figures.oldest_due_at is not None and figures.oldest_due_at <= now
+        "as_of": iso_time(summed.as_of),
+        "kept": summed.as_of < now,
+        "ids": _balance(summed.everything),
+        "states": {state.value: summed.states.get(state, 0) for state in State},
+        "oldest_due_age_s": round(now - oldest_due_at, 3)
+        if oldest_due_at is not None and oldest_due_at <= now
         else None,
         "due_now": await archive.queue.due_count(now, 1 << 62),
         "suspects": await archive.queue.suspect_count(),
-        "files": files,
-        "bytes": stored,
+        "files": summed.files,
+        "bytes": summed.bytes,
         "credits": {
             "today": await archive.credits.spent(utc_day(now)),
-            "all": sum(total.credits for total in totals),
+            "all": sum(total.credits for total in summed.totals),
             "cap": archive.settings.budget.credits_per_day,
-            "by": [asdict(total) for total in totals],
+            "by": [asdict(total) for total in summed.totals],
         },
         "discovery_to_resolve_s": {
             "p50": _quantile(latencies, 0.50),
@@ -181,7 +183,7 @@ async def _status(archive: Archive) -> dict[str, Any]:
         "rates": spans,
         "pauses": {
             name: {"until": iso_time(pause.until), "throttles": pause.throttles}
-            for name, pause in figures.pauses.items()
+            for name, pause in (await pauses(archive.db)).items()
             if pause.until > now
         },
         "breaker": {
@@ -190,14 +192,18 @@ async def _status(archive: Archive) -> dict[str, Any]:
             "evidence": switch.evidence if switch is not None and is_open else None,
         },
         "events": [_timed(asdict(event)) for event in await archive.samples.events(20)],
-        "sources": await _sources(archive),
+        "sources": await _sources(archive, summed.per_source),
     }
 
 
-async def _sources(archive: Archive) -> list[dict[str, Any]]:
+async def _all_sources(archive: Archive) -> list[dict[str, Any]]:
+    return await _sources(archive, await archive.books.per_source())
+
+
+async def _sources(archive: Archive, balances: Sequence[Balance]) -> list[dict[str, Any]]:
     rows = {row.source: row for row in await archive.sources.all()}
     told = []
-    for balance in await archive.books.per_source():
+    for balance in balances:
         row = rows.get(balance.source)
         told.append(_balance(balance) | (_timed(asdict(row)) if row is not None else {"source": balance.source}))
     return told
