@@ -123,7 +123,7 @@ _ENDINGS: Mapping[str, str] = {
     "bug": "A defect in clipledger. A traceback is printed; nothing of the archive is lost. Please report it.",
     "usage": "A command, option, source or line of a batch file that cannot be understood; the message names it. "
     "The good lines of a batch file were taken.",
-    "unfinished": "The run ended, but some ids are dead or still wait, or a source could not be read. "
+    "unfinished": "The run ended, but some ids are dead and not acknowledged, or still wait, or a source cannot be read. "
     "`clipledger failures` lists the ids.",
     "misconfigured": "The key is missing or refused, a setting is wrong, there is no archive, or its tables are of "
     "another version. Nothing was counted against any post.",
@@ -132,9 +132,11 @@ _ENDINGS: Mapping[str, str] = {
     "storage": "The disk is full, read-only or not the one it was. Work under way was given back.",
     "damaged": "`verify` found damage or books that do not balance; each finding names its id.",
     "outage": "The breaker is open: the answers of the API or the CDN cannot be believed now. On such answers nothing "
-    "was declared dead. Run again later; the first calls are probes.",
+    "was declared dead. Run again later; the first calls are probes. Or the operator paused the archive: "
+    "`clipledger resume`.",
     "in_use": "Another process holds the archive in a way that excludes this command.",
-    "interrupted": "Stopped by Ctrl-C, SIGINT or SIGTERM. What was not finished was given back, uncounted.",
+    "interrupted": "Stopped by Ctrl-C, SIGINT, SIGTERM or `clipledger stop`. What was not finished was given back, "
+    "uncounted; a sweep goes on where it was with the next `verify --media`.",
 }
 
 
@@ -221,7 +223,7 @@ _TABLES: Mapping[str, str] = {
     "credit_days": "Credits per UTC day: the sum of `credits`, which `verify --ledger` recomputes.",
     "limits": "The rate limit that all processes of the archive share.",
     "commits": "PostgreSQL: which commit of each process was its last, asked when the answer to one was lost.",
-    "switches": "The breaker: open or closed, since when, on what evidence.",
+    "switches": "The breaker and the operator's pause: how each stands, since when, and why.",
     "reply_samples": "Replies of a shape we do not know, scrubbed; the newest 200.",
     "events": "Rare events that an operator asks about later.",
     "authors": "Who posted, by author id: the handle and nickname seen last.",
@@ -229,6 +231,11 @@ _TABLES: Mapping[str, str] = {
     "hashtags": "The tags in the titles of archived posts.",
     "availability": "Whether an archived post was still there: one row for each time that it came or went.",
     "refreshes": "When an archived post is asked again on purpose, and whether it is doubted.",
+    "workers": "Every process at work on the archive, on any machine; it writes its row every 5 s and removes it when it "
+    "leaves. For display: nobody is taken for dead by it.",
+    "sweeps": "Sweeps over the whole archive (`verify --media`), the last 10.",
+    "sweep_ranges": "The ranges of ids of a sweep: leased like posts, each with its cursor and its tallies.",
+    "sweep_findings": "What a sweep found.",
 }
 
 
@@ -244,6 +251,7 @@ _REASONS: Mapping[str, str] = {
     "too_large": "more bytes than `cdn.max_bytes`",
     "refused_url": "a link outside `cdn.allowed_hosts`, or to an address that is not public",
     "storage_unavailable": "the store failed in a way that may pass",
+    "storage_throttled": "the store asked to slow down for longer than we wait",
     "url_expired": "the link died, and new ones too",
     "throttled": "status 429",
     "malformed_reply": "a reply of a shape that we do not know; see `reply_samples`",
@@ -256,6 +264,7 @@ _REASONS: Mapping[str, str] = {
     "worker_killed": "its worker died while it was under way",
     "shutdown": "given back when the run stopped",
     "outage": "given back when the breaker opened",
+    "paused": "given back when the operator paused the archive",
 }
 _CALL_REASONS: Mapping[str, str] = {
     "first": "the ordinary first resolve of an id",
@@ -282,10 +291,12 @@ def tables() -> str:
     from clipledger.core.lifecycle import CallReason
     from clipledger.core.model import FileKind, State
     from clipledger.db import index_tables
+    from clipledger.db.credits import CallOutcome
     from clipledger.db import tables as module
 
     sources = (Path(each.__file__).read_text(encoding="utf-8") for each in (module, index_tables))
     spelt = {"core.model.State": words(State), "core.model.FileKind": words(FileKind)}
+    spelt["db.credits.CallOutcome"] = words(CallOutcome)
     spelt["core.errors.Reason"] = "a [reason](#reasons)"
     notes = {
         place: next((note.replace(name, told) for name, told in spelt.items() if name in note), note)
@@ -412,6 +423,7 @@ _DOORS: Mapping[str, str] = {
     "list": "rolled at every page of a list",
     "shape": "rolled for every post object that is written",
     "link": "rolled for every reply that holds links",
+    "post": "decided once per post, for ever",
     "hd": "decided once per post, for ever",
     "cdn": "rolled at every fetch of a file",
 }

@@ -1,11 +1,32 @@
-"""How much Hypothesis tries: little by default, a lot with CLIPLEDGER_TEST_PROFILE=thorough."""
+"""How much Hypothesis tries (little by default, a lot with CLIPLEDGER_TEST_PROFILE=thorough), and the S3 servers."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
+import pytest
 from hypothesis import settings
+
+from s3_servers import S3Server, credentials, s3_server
 
 settings.register_profile("fast", deadline=None, max_examples=60)
 settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("CLIPLEDGER_TEST_PROFILE", "fast"))
+
+
+@pytest.fixture(scope="session")
+def s3_servers() -> Iterator[Callable[[str], S3Server]]:
+    """Give real S3 servers by name, each started once for this process; their credentials are in the environment."""
+    running: dict[str, S3Server] = {}
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        for name, value in credentials().items():
+            patch.setenv(name, value)
+
+        def get(name: str) -> S3Server:
+            if name not in running:
+                running[name] = stack.enter_context(s3_server(name))
+            return running[name]
+
+        yield get

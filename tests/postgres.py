@@ -68,6 +68,7 @@ class Server:
             return
         _run("initdb", "-D", f"{self.folder}/data", "-U", "tester", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
         rules = self.folder / "data" / "pg_hba.conf"
+        # For the tests of passwords: the one user that needs one.
         rules.write_text("host all guarded 127.0.0.1/32 scram-sha-256\n" + rules.read_text())
 
     def start(self) -> None:
@@ -84,6 +85,11 @@ class Server:
                 **as_user(),
             )
         assert self.pid is not None and _alive(self.pid), (self.folder / "log").read_text()[-2000:]
+
+    def cpu_s(self) -> float:
+        """Tell the processor time that the server's processes used, those that live."""
+        assert self.pid is not None
+        return sum(_cpu_s(each) for each in (self.pid, *_children(self.pid)))
 
     def promote(self) -> None:
         """Make a standby take writes; returns when it does."""
@@ -116,17 +122,17 @@ class Server:
 
 
 @contextmanager
-def server_of_my_own(copy_of: Server | None = None) -> Iterator[Server]:
-    """Run a server that is nobody else's; stop it and remove its folder afterwards."""
-    place = Path(tempfile.mkdtemp(prefix="clipledger-pg-"))
-    server = Server(place, free_port())
+def server_of_my_own(*settings: str, copy_of: Server | None = None, place: Path | None = None) -> Iterator[Server]:
+    """Run a server that is nobody else's, in a folder below `place`; stop it and remove its folder afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="clipledger-pg-", dir=place))
+    server = Server(folder, free_port(), settings)
     try:
         server.create(copy_of)
         server.start()
         yield server
     finally:
         server.stop()
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @functools.cache
@@ -149,6 +155,7 @@ def shared_server() -> Server:
         server.create()
         server.start()
         subprocess.run([sys.executable, __file__, place, str(server.pid)], stdin=subprocess.DEVNULL, check=True)
+        execute(server.url(), "CREATE ROLE guarded LOGIN PASSWORD 's3cr@t'")
         (place / "port").write_text(str(server.port))
         return server
 
@@ -224,6 +231,14 @@ def _children(pid: int) -> list[int]:
                 continue
             found += [int(entry.name)] if int(parent) == pid else []
     return found
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()
+    except OSError:
+        return 0.0
+    return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from clipledger.core.breaker import probe_delay_s
-from clipledger.core.errors import Halt, LeaseLost, Outage, Reason, StorageFull, StorageUnavailable
+from clipledger.core.errors import Halt, LeaseLost, Outage, Paused, Reason, StorageFull, StorageUnavailable
 from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock
-from clipledger.core.times import parse_duration
+from clipledger.core.times import iso_time, parse_duration
+from clipledger.db.members import Orders
 from clipledger.db.queue import Queue
 from clipledger.db.samples import Event as Kept
 from clipledger.db.samples import Samples
 from clipledger.db.sources import SourceJob, Sources
+from clipledger.db.switches import Switch
 from clipledger.events import Events
+from clipledger.membership import BEAT_S, Doing, Membership
 from clipledger.settings import Settings
 from clipledger.stages.guard import Guard
 from clipledger.stages.history import History
@@ -28,7 +32,10 @@ from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
-from clipledger.worker import Tally, Worker, wait_for
+from clipledger.worker import GRACE_S, Cut, Tally, Worker, wait_for
+
+_SPENDING = frozenset({"listing", "capture"})
+"""The roles that a pause holds back."""
 
 ROLES = ("listing", "capture", "metadata", "janitor", "history")
 
@@ -44,6 +51,7 @@ SUSPECTED_S = 600.0
 _IDLE_S = 5.0
 _BEHIND_S = 15.0
 _KEEP_S = 10.0
+_LOOK_S = 1.0
 _SETTLE_S = 0.05
 
 
@@ -72,6 +80,7 @@ class Crew:
         metadata: Metadata,
         janitor: Janitor,
         history: History,
+        enrol: Callable[[Callable[[], Doing]], Membership],
         clock: Clock,
         events: Events,
         settings: Settings,
@@ -79,7 +88,7 @@ class Crew:
         jitter: Callable[[], float],
         beats: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
-        self._beats = (worker.beat, self._beat, self._keep_events, *beats)
+        self._beats = (worker.beat, self._beat, self._attend, self._take_over, self._keep_events, *beats)
         self.worker, self._plan = worker, plan
         self._queue, self._sources, self._guard = queue, sources, guard
         self._listing, self._metadata, self._janitor = listing, metadata, janitor
@@ -87,8 +96,11 @@ class Crew:
         self._policy, self._jitter = policy, jitter
         self._paid, self._samples, self._history = paid, samples, history
         self._reading: dict[str, SourceJob] = {}
+        self._freed = asyncio.Event()  # a source was freed: another lister may find it due
         self._listers = LISTERS if "listing" in plan.roles else 0
         self._capturing = "capture" in plan.roles
+        self._membership = enrol(self._doing)
+        self._paused_sources: frozenset[str] = frozenset()
 
     @property
     def spent(self) -> int:
@@ -98,7 +110,10 @@ class Crew:
     async def run(self) -> Tally:
         """Do the due work of all roles; what halted the run, if anything, is in the tally."""
         await self._janitor.recover()
+        if self._capturing:
+            await self._janitor.revive()
         await self._guard.load()
+        await self._hear()
         in_order = False
         try:
             async with asyncio.TaskGroup() as group:
@@ -119,8 +134,42 @@ class Crew:
         name, now = self.worker.name, self._clock.now()
         if in_order:
             await self._queue.give_back(name, now)
+            await self._membership.leave()
         else:
             await self._queue.release_worker(name, now, self._policy.crashes_max)
+
+    def _doing(self) -> Doing:
+        tally = self.worker.tally
+        return Doing(self.worker.in_flight, tally.captured, tally.bytes, self.spent)
+
+    async def _attend(self) -> None:
+        while True:
+            await self._clock.sleep(BEAT_S)
+            await self._hear()
+
+    async def _hear(self) -> None:
+        """Sign the roll and obey. A database that is away meets whoever works, not who only tells of it."""
+        with suppress(StorageUnavailable, StorageFull):
+            self._obey(await self._membership.sign(list(self._reading)))
+
+    def _obey(self, orders: Orders) -> None:
+        while self.worker.stop.steps < orders.stop:
+            self._events.emit("stopping", signal="clipledger stop", how="cutting" if self.worker.stop else "finishing")
+            self.worker.stop.step()
+        self._paused_sources = orders.paused_sources
+        if self._plan.roles & _SPENDING:
+            self._hold(orders.pause)
+
+    def _hold(self, pause: Switch | None) -> None:
+        """Follow the operator's switch: wait it out when following, else end. Calls that stand in line are not made."""
+        self._paid.held = pause is not None
+        if pause is not None and not self._plan.follow:
+            if not self.worker.stop:
+                self.worker.halt(Paused(_told(pause)))
+        elif self.worker.held != (pause is not None):
+            self.worker.held = pause is not None
+            self._events.emit("paused", why=_told(pause)) if pause is not None else self._events.emit("resumed")
+            self.worker.stop.wake.set()
 
     async def _keep_events(self) -> None:
         while True:
@@ -159,17 +208,54 @@ class Crew:
         """Renew the leases of the sources being read: a pause after a 429 can outlast them."""
         lease_s = self._settings.queue.lease_s
         while True:
-            await self._clock.sleep(lease_s / 3)
+            renewed_at = self._clock.now()
+            while self._clock.now() - renewed_at < lease_s / 3:
+                await self._clock.sleep(min(lease_s / 3, BEAT_S))
             if self._reading:
                 await self._sources.renew(list(self._reading.values()), self._clock.now(), lease_s)
 
+    async def _take_over(self) -> None:
+        """Take back what a worker on another machine held when it died, as soon as its lease has run out."""
+        lease_s = self._settings.queue.lease_s
+        while True:
+            ends_at = await self._queue.next_lease_end()
+            left_s = lease_s if ends_at is None else ends_at - self._clock.now()
+            if left_s < 0 and any(await self._janitor.recover()):
+                self.worker.stop.wake.set()
+            # What is claimed or renewed while this sleeps ends after it wakes.
+            await self._clock.sleep(min(max(left_s, _LOOK_S), lease_s))
+
     async def _list(self) -> None:
+        """Read sources until none is due; cut at the second stop request, or when the grace after the first is over."""
         try:
-            while not self.worker.stop:
-                if not await self._list_one() and not await self._soon(await self._sources.next_due_at()):
-                    return
+            async with asyncio.TaskGroup() as group:
+                cutter = group.create_task(self._cutter())
+                await self._list_all()
+                cutter.cancel()
+        except* Cut:
+            pass  # what was being read is freed when the crew leaves
         finally:
             self._listers -= 1
+
+    async def _cutter(self) -> None:
+        await self.worker.stop.asked.wait()
+        await wait_for(self.worker.stop.cut, GRACE_S)
+        raise Cut
+
+    async def _list_all(self) -> None:
+        while not self.worker.stop:
+            self._freed.clear()
+            if self.worker.held:
+                await self._pause(_IDLE_S)
+            elif not await self._list_one() and not await self._list_soon():
+                return
+
+    async def _list_soon(self) -> bool:
+        """Wait for a source to fall due or to be freed; False when this run waits for none."""
+        if not self._reading:
+            return await self._soon(await self._sources.next_due_at())
+        await wait_for(self._freed, _IDLE_S)
+        return True
 
     async def _list_one(self) -> bool:
         """Read one due source; False when none is due."""
@@ -178,14 +264,18 @@ class Crew:
             return False
         self._reading[job.source] = job
         try:
-            await self._listing.act(job, lambda: bool(self.worker.stop), self._jitter())
+            await self._listing.act(job, lambda: self._is_unwanted(job), self._jitter())
         except LeaseLost:
             self.worker.tally.lost += 1
             self._events.emit("lease_lost", source=job.source)
         finally:
             del self._reading[job.source]
+            self._freed.set()
         self.worker.stop.wake.set()
         return True
+
+    def _is_unwanted(self, job: SourceJob) -> bool:
+        return bool(self.worker.stop) or self.worker.held or job.source in self._paused_sources
 
     async def _capture(self) -> None:
         probes = 0
@@ -210,7 +300,7 @@ class Crew:
         due_at = await self._queue.next_due_at()
         if not self._plan.follow and not self._listers:
             return await self._soon(due_at)
-        if self._plan.follow:
+        if self._plan.follow and not self.worker.held:
             await self._guard.close(older_than_s=SUSPECTED_S)
         wait_s = _IDLE_S if due_at is None else due_at - self._clock.now()
         await wait_for(self.worker.stop.wake, min(max(wait_s, _SETTLE_S), _IDLE_S))
@@ -220,7 +310,7 @@ class Crew:
         while True:
             ended = not self._capturing and (not self._plan.follow or bool(self.worker.stop))
             done = await self._metadata.act()
-            self.worker.tally.archived += done
+            self.worker.tally.archived = self._metadata.archived
             if not done and ended:
                 return
             if not done and await wait_for(self.worker.stored, _IDLE_S):
@@ -248,21 +338,25 @@ class Crew:
         await self._janitor.act()
         while self._plan.follow and not self.worker.stop:
             await self._pause(parse_duration(self._settings.janitor.every))
+            await self.worker.renew()  # before anybody's lease is called over: this machine may have slept
             await self._janitor.act()
+            await self._janitor.revive()
 
     async def _soon(self, due_at: float | None) -> bool:
         """Sleep towards the next due moment; False when it is too far off for this run, or there is none."""
         wait_s = _IDLE_S if due_at is None else max(due_at - self._clock.now(), 0.0)
-        if self._plan.follow:
-            await self._pause(min(max(wait_s, _SETTLE_S), _IDLE_S))
-            return not self.worker.stop
-        if due_at is None or wait_s > PATIENCE_S:
+        if not self._plan.follow and (due_at is None or wait_s > PATIENCE_S):
             return False
-        await self._pause(max(wait_s, _SETTLE_S))
-        return True
+        await self._pause(min(max(wait_s, _SETTLE_S), _IDLE_S))
+        return not self.worker.stop
 
     async def _pause(self, seconds: float) -> None:
         await wait_for(self.worker.stop.asked, seconds)
+
+
+def _told(pause: Switch) -> str:
+    why = f" ({pause.evidence})" if pause.evidence else ""
+    return f"paused by the operator since {iso_time(pause.since)}{why}: `clipledger resume` ends it"
 
 
 def _first(group: BaseExceptionGroup[Halt]) -> Halt:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from clipledger.core.model import Secret
-from clipledger.core.parse import scrub_text
+from clipledger.core.scrub import scrub_text
 from clipledger.core.told import EVENTS
 
 Plain = str | int | float | bool | None

@@ -12,7 +12,7 @@ from collections import deque
 from contextlib import nullcontext
 from typing import Protocol
 
-from clipledger.core.pace import Reservation, permit_is_late, permits_per_reservation
+from clipledger.core.pace import PAUSE_CAP_S, Reservation, permit_is_late, permits_per_reservation
 from clipledger.core.ports import Clock
 
 
@@ -30,6 +30,58 @@ class SharedRow(Protocol):
     async def recover(self) -> None:
         """Start the count of throttles anew."""
         ...
+
+
+class SharedPause(Protocol):
+    """The part of a shared row that a pause needs; `db.paces.PaceRow` again."""
+
+    async def paused(self) -> tuple[float, int]:
+        """Tell until when everybody waits, and the throttles in a row."""
+        ...
+
+    async def throttle(self, now: float, retry_after_s: float | None, jitter: float) -> tuple[float, int]:
+        """Pause everybody; return until when, and the throttles in a row."""
+        ...
+
+    async def recover(self) -> None:
+        """Start the count of throttles anew."""
+        ...
+
+
+LOOK_S = 1.0
+"""How old the last look at a shared pause may be: so long the others may go on after one was throttled."""
+
+
+class Pause:
+    """One process's part in a pause that everybody keeps, where there is no pace: nothing is paid per call."""
+
+    def __init__(self, row: SharedPause, clock: Clock) -> None:
+        self._row, self._clock = row, clock
+        self._until, self._throttles, self._looked_at = 0.0, 0, float("-inf")
+
+    async def over(self) -> None:
+        """Return when nobody is asked to wait."""
+        while True:
+            now = self._clock.now()
+            if not 0 <= now - self._looked_at < LOOK_S:
+                self._looked_at = now
+                self._until, self._throttles = await self._row.paused()
+            if (left_s := min(self._until, now + PAUSE_CAP_S) - now) <= 0:
+                return
+            await self._clock.sleep(left_s)
+
+    async def throttled(self, retry_after_s: float | None, jitter: float) -> float | None:
+        """Pause everybody: doubling from 5 s to 300 s. Gives the seconds when this began the pause, else None."""
+        now = self._clock.now()
+        lasted = self._until > now
+        self._until, self._throttles = await self._row.throttle(now, retry_after_s, jitter)
+        return None if lasted else self._until - now
+
+    async def succeeded(self) -> None:
+        """End the doubling, once the pause is over; costs a write only after a throttle."""
+        if self._throttles and self._clock.now() >= self._until:
+            self._throttles = 0
+            await self._row.recover()
 
 
 class Limiter:

@@ -66,6 +66,11 @@ def dead_workers(archive: Path) -> list[str]:
     return [path.stem for path in sorted(_workers(archive).glob("*.lock")) if _is_free(path)]
 
 
+def live_workers(archive: Path) -> list[str]:
+    """List the workers of this machine whose process runs."""
+    return [path.stem for path in sorted(_workers(archive).glob("*.lock")) if not _is_free(path)]
+
+
 def forget(archive: Path, worker: str) -> None:
     """Remove the file of a dead or stopped worker; one that lives after all keeps it."""
     path = _workers(archive) / f"{worker}.lock"

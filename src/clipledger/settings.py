@@ -13,7 +13,7 @@ import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -103,8 +103,17 @@ class Database(_Section):
 class Storage(_Section):
     """Where the files go."""
 
-    url: str = Field("", description="empty: the archive folder itself")
-    endpoint_url: str = Field("", description="for S3-compatible stores that are not AWS")
+    # Out of the repr: somebody may have written a key into it, which is refused without showing it.
+    url: str = Field(
+        "", repr=False, description="empty: the archive folder itself; or a folder, s3://bucket/prefix, gs://, az://"
+    )
+    endpoint_url: str = Field("", repr=False, description="for S3-compatible stores that are not AWS")
+    region: str = Field(
+        "", pattern="^[a-z0-9-]*$", description="region of the bucket; empty: as AWS's own tools are set"
+    )
+    addressing: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="bucket in the path or in the host name (virtual); auto: path where endpoint_url is set"
+    )
 
 
 class Capture(_Section):
@@ -121,6 +130,9 @@ class Queue(_Section):
 
     lease_s: float = Field(60.0, ge=5, le=3600, description="a worker silent this long has lost its videos, seconds")
     attempts_max: int = Field(5, ge=1, le=100, description="failed attempts before an id is dead")
+    recheck_gone: list[Duration] = Field(
+        [], description='ask for a gone post again so long after it died, such as ["24h", "7d", "30d"]; empty: never'
+    )
     retry_base_s: float = Field(
         5.0, gt=0, le=3600, description="wait after the first failed attempt, seconds; quadruples with each further one"
     )
@@ -159,6 +171,7 @@ class Janitor(_Section):
     """What is swept, and when."""
 
     parts_after: Duration = Field("1h", description="age at which an abandoned .part file is removed")
+    uploads_after: Duration = Field("24h", description="age at which an unfinished upload to a bucket is aborted")
     dead_letters_keep: Duration = Field("365d", description="age at which a dead letter's detail is summarised away")
     every: Duration = Field("10m", description="how often --follow sweeps")
 
@@ -227,8 +240,8 @@ def origins(archive: Path) -> dict[str, str]:
     told: dict[str, str] = {}
     for dotted in _names():
         section, name = dotted.split(".")
-        if _env_name(dotted) in names:
-            told[dotted] = names[_env_name(dotted)]
+        if env_name(dotted) in names:
+            told[dotted] = names[env_name(dotted)]
         elif name in content.get(section, {}):
             told[dotted] = FILE_NAME
     return told
@@ -307,18 +320,19 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 def _check_env(environ: Mapping[str, str]) -> None:
     """Refuse what is meant for us and no setting: the environment must not be wrong in silence."""
-    known = {_env_name(name): default for name, default, _ in keys()}
-    misspelt = {name.replace("__", "_") for name in known} | {_env_name(name) for name in Settings.model_fields}
+    known = {env_name(name): default for name, default, _ in keys()}
+    misspelt = {name.replace("__", "_") for name in known} | {env_name(name) for name in Settings.model_fields}
     for name, value in environ.items():
         upper = name.upper()
         if upper in misspelt or (upper.startswith(_ENV_PREFIX) and "__" in upper and upper not in known):
             dotted = upper.removeprefix(_ENV_PREFIX).lower().replace("__", ".")
-            raise Misconfigured(f"environment: {shown(name)} is not a setting{_meant(dotted, _names(), _env_name)}")
+            raise Misconfigured(f"environment: {shown(name)} is not a setting{_meant(dotted, _names(), env_name)}")
         if isinstance(known.get(upper), list) and not _is_json(value):
             raise Misconfigured(f'environment: {name} = {shown(value)}: write a list as JSON, such as ["a", "b"]')
 
 
-def _env_name(dotted: str) -> str:
+def env_name(dotted: str) -> str:
+    """Name the variable that stands for a setting."""
     return _ENV_PREFIX + dotted.replace(".", "__").upper()
 
 
@@ -337,7 +351,7 @@ def _first_problem(error: ValidationError, environ: Mapping[str, str]) -> str:
         known = _names() if "." in dotted else [*Settings.model_fields, *_names()]
         return f"{FILE_NAME}: {shown(dotted)} is not a setting{_meant(dotted, known)}"
     setting = ".".join(str(part) for part in problem["loc"][:2])
-    where = "environment" if _env_name(setting) in {name.upper() for name in environ} else FILE_NAME
+    where = "environment" if env_name(setting) in {name.upper() for name in environ} else FILE_NAME
     given = repr(problem.get("input"))
     return f"{where}: {dotted} = {given[:60]}: {problem['msg'].removeprefix('Value error, ')}"
 

@@ -11,18 +11,30 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from clipledger.core.errors import CapReached, ClipledgerError, Halt, LeaseLost, StorageUnavailable
+from clipledger.core.errors import (
+    CapReached,
+    ClipledgerError,
+    Halt,
+    Held,
+    LeaseLost,
+    StorageUnavailable,
+    Throttled,
+)
 from clipledger.core.lifecycle import Policy, after_failure, given_back
 from clipledger.core.model import AwemeId, Job, State
 from clipledger.core.ports import Clock
 from clipledger.db.queue import Queue
 from clipledger.events import Events
+from clipledger.stages.company import Company
 from clipledger.stages.detail import Attempt
 from clipledger.stages.download import Captured, Download
 from clipledger.stages.guard import Guard
 
 GRACE_S = 20.0
 """How long work under way may go on after the first stop request."""
+
+BEAT_S = 5.0
+"""How often the clock is looked at for a beat: after a sleep of the machine every lease has run out."""
 
 _TICK_S = 30.0
 
@@ -52,6 +64,11 @@ class Stop:
     def __bool__(self) -> bool:
         return self.asked.is_set()
 
+    @property
+    def steps(self) -> int:
+        """Count the steps taken: 0, 1 or 2."""
+        return self.asked.is_set() + self.cut.is_set()
+
     def step(self) -> None:
         """Ask to stop; when that was asked before, cut."""
         if self.asked.is_set():
@@ -60,8 +77,8 @@ class Stop:
         self.wake.set()
 
 
-class _Cut(Exception):
-    """Leave the jobs' TaskGroup by cancelling what is in it."""
+class Cut(Exception):
+    """Leave a TaskGroup by cancelling what is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +109,14 @@ class Worker:
     ) -> None:
         self.name, self.tally, self.stop = name, Tally(), Stop()
         self.stored = asyncio.Event()  # something waits for the index
+        self.held = False  # claim nothing for now; what is under way goes on
         self._queue, self._guard, self._download = queue, guard, download
         self._clock, self._events, self._policy = clock, events, policy
         self._slots, self._lease_s, self._caps, self._jitter = slots, lease_s, caps, jitter
         self._largest_bytes = 0
         self._open: dict[AwemeId, Attempt] = {}
         self._dropped: list[Attempt] = []
+        self._company = Company()
 
     @property
     def in_flight(self) -> int:
@@ -136,22 +155,31 @@ class Worker:
                     await self._let_finish()
                     if not self.stop.cut.is_set():
                         cutter.cancel()
-        except* _Cut:
+        except* Cut:
             pass
         finally:
             await self._give_back_dropped()
 
     async def beat(self) -> None:
-        """Renew the leases of what is under way, three times a lease, for ever."""
+        """Renew the leases of what is under way, three times a lease, for ever.
+
+        By the wall clock: a machine that slept for hours renews within `BEAT_S` of waking.
+        """
         while True:
-            await self._clock.sleep(self._lease_s / 3)
-            if jobs := [attempt.job for attempt in self._open.values()]:
-                await self._queue.renew(jobs, self._clock.now(), self._lease_s)
+            renewed_at = self._clock.now()
+            while self._clock.now() - renewed_at < self._lease_s / 3:
+                await self._clock.sleep(min(self._lease_s / 3, BEAT_S))
+            await self.renew()
+
+    async def renew(self) -> None:
+        """Renew the leases of what is under way, now."""
+        if jobs := [attempt.job for attempt in self._open.values()]:
+            await self._queue.renew(jobs, self._clock.now(), self._lease_s)
 
     async def _claim_all(self, jobs: asyncio.TaskGroup, more: Callable[[], Awaitable[bool]]) -> None:
         while not self.stop:
             self.stop.wake.clear()
-            room = await self._room()
+            room = 0 if self.held else await self._room()
             claimed = await self._claim(room) if room else []
             for job in claimed:
                 self._open[job.aweme_id] = attempt = Attempt(job)
@@ -212,6 +240,7 @@ class Worker:
         self.tally.bytes += captured.bytes
         self._largest_bytes = max(self._largest_bytes, captured.bytes)
         self.stored.set()
+        self._company.succeeded()
         self._guard.delivered(job.aweme_id, whole=True)
         self._events.emit(
             "stored",
@@ -228,8 +257,10 @@ class Worker:
 
     async def _settle(self, attempt: Attempt, error: ClipledgerError) -> None:
         now = self._clock.now()
-        if isinstance(error, StorageUnavailable) or (attempt.resolved and not isinstance(error, Halt)):
+        if isinstance(error, StorageUnavailable) or (attempt.resolved and not isinstance(error, Halt | Held)):
             self._guard.delivered(attempt.job.aweme_id, whole=False)
+        if isinstance(error, Throttled) and error.costly:
+            error.alone = self._company.is_alone(attempt.job.aweme_id)
         settlement = after_failure(
             attempt.job,
             error,
@@ -237,7 +268,7 @@ class Worker:
             now=now,
             policy=self._policy,
             jitter=self._jitter(),
-            outage=self._guard.is_open,
+            outage=self._guard.excuses(error),
         )
         if isinstance(error, Halt):
             self.halt(error)
@@ -268,7 +299,7 @@ class Worker:
 
     async def _cutter(self) -> None:
         await self.stop.cut.wait()
-        raise _Cut
+        raise Cut
 
     async def _give_back_dropped(self) -> None:
         """Return what was cut. The video that met a bug is not among it: its lease is the evidence."""

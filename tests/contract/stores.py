@@ -4,31 +4,80 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import obstore.store
+
 from clipledger.core.model import AwemeId, MediaType, ObjectKey
 from clipledger.core.ports import KeyTaken, ObjectStore
+from clipledger.storage.aws import Address, Aws
+from clipledger.storage.cloud import CloudStore
 from clipledger.storage.local import LocalStore
 from clipledger.storage.memory import MemoryStore
+from clipledger.storage.place import read_place
+from clipledger.storage.probe import Mode
+from clipledger.storage.s3 import S3Store
 from clipledger.storage.spool import Spool, SpoolPart
+from s3_servers import BUCKET, S3Server
 
 T = TypeVar("T")
 
-MAKERS: dict[str, Callable[[Path], ObjectStore]] = {
-    "local": lambda folder: LocalStore(folder / "archive"),
-    "memory": lambda folder: MemoryStore(),
+Servers = Callable[[str], S3Server]
+"""Gives a running server by its name."""
+
+
+def s3(name: str, mode: Mode = Mode.CONDITIONAL, **sizes: int) -> Callable[[Path, Servers], ObjectStore]:
+    """Make a store on a server, in a place of its own."""
+
+    def make(folder: Path, servers: Servers) -> ObjectStore:
+        server = servers(name)
+        store = S3Store(read_place(server.url()), Aws(Address(server.endpoint_url)), **sizes)
+        store.mode = mode
+        return store
+
+    return make
+
+
+def cloud_on_s3(folder: Path, servers: Servers) -> ObjectStore:
+    """Make the store of gs: and az: on obstore's own way into S3: what can be had without their clouds."""
+    server = servers("ministack")
+    bucket = obstore.store.S3Store(
+        BUCKET,
+        config={"endpoint": server.endpoint_url, "region": "us-east-1", "copy_if_not_exists": "multipart"},
+        client_options={"allow_http": True},
+    )
+    return CloudStore(read_place(server.url()), bucket, small_bytes_max=20_000)
+
+
+MAKERS: dict[str, Callable[[Path, Servers], ObjectStore]] = {
+    "local": lambda folder, _: LocalStore(folder / "archive"),
+    "memory": lambda folder, _: MemoryStore(),
+    "ministack": s3("ministack"),
+    "ministack-in-pieces": s3("ministack", single_bytes_max=1),
+    "ministack-looking": s3("ministack", Mode.HEAD_THEN_PUT, single_bytes_max=20_000),
+    "moto": s3("moto"),
+    "moto-looking-at-the-end": s3("moto", Mode.CONDITIONAL_SINGLE, single_bytes_max=1),
+    "cloud-memory": lambda folder, _: CloudStore(read_place("gs://clips/a"), obstore.store.MemoryStore()),
+    "cloud-s3": cloud_on_s3,
 }
+if os.environ.get("CLIPLEDGER_CEPH"):  # the whole suite takes a minute more there
+    MAKERS["ceph"] = s3("ceph")
+    MAKERS["ceph-looking-at-the-end"] = s3("ceph", Mode.CONDITIONAL_SINGLE, single_bytes_max=1)
 VIDEO = ObjectKey("videos/dt=2026-05-29/author=alice123/7387261234567890123.mp4")
 SIDECAR = ObjectKey("videos/dt=2026-05-29/author=alice123/7387261234567890123.json")
 _numbers = itertools.count()
 
 
+_runner = asyncio.Runner()
+
+
 def run(scenario: Coroutine[Any, Any, T]) -> T:
-    """Play a scenario on a loop of its own."""
-    return asyncio.run(scenario)
+    """Play a scenario on the loop of this process: a store's connections live on one loop."""
+    return _runner.run(scenario)
 
 
 @asynccontextmanager

@@ -168,7 +168,8 @@ def test_canaries_are_the_posts_archived_last(tmp_path: Path) -> None:
     async def act(catalog: Catalog, queue: Queue) -> None:
         await _store(queue, 1, 2, 3)
         await catalog.record([record_of(n, NOW + at) for n, at in ((1, 5), (2, 30), (3, 10))], NOW)
-        assert await catalog.canaries(2) == [vid(2), vid(3)]
+        assert await catalog.canaries(2, NOW + 1e6) == [vid(2), vid(3)]
+        assert await catalog.canaries(9, NOW - 1e6) == [], "only what was archived before that moment"
 
     with_catalog(tmp_path, act)
 

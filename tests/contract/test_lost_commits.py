@@ -104,7 +104,7 @@ def test_a_serialization_failure_is_run_again_whole(tmp_path: Path) -> None:
     async def main() -> None:
         async with Database.open(url) as one, Database.open(url) as other:
             await other.write(_add_one)
-            event.listen(one._engines.writing, "begin", _strictly, insert=True)
+            event.listen(one._engines.writing, "before_cursor_execute", _strictly, retval=True)
             async with asyncio.TaskGroup() as group:
                 writing = group.create_task(one.write(slow))
                 await asyncio.get_running_loop().run_in_executor(None, read.wait, 10)
@@ -117,8 +117,8 @@ def test_a_serialization_failure_is_run_again_whole(tmp_path: Path) -> None:
     assert raw(tmp_path, _READ) == [(12,)]
 
 
-def _strictly(connection: Connection) -> None:
-    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+def _strictly(_connection: object, _cursor: object, sql: str, values: object, *_more: object) -> tuple[str, object]:
+    return sql.replace("READ COMMITTED", "SERIALIZABLE"), values
 
 
 def test_a_deadlock_is_broken_and_both_go_through(tmp_path: Path) -> None:

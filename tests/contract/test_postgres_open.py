@@ -13,11 +13,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from alembic import command
+from alembic.config import Config
 
 from clipledger.core.errors import ClipledgerError, Misconfigured, StorageUnavailable
 from clipledger.db import postgres, schema
 from clipledger.db.clock import SharedClock
 from clipledger.db.database import Database
+from clipledger.db.engine import backend_of
 from contract.archives import NOW, LoopClock, drop_database, new_archive, new_database, on
 from postgres import execute, free_port, shared_server
 
@@ -57,13 +60,6 @@ def _as_guarded(url: str, password: str) -> str:
     return url.replace("tester@", f"guarded:{password}@")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _guarded() -> None:
-    """Have a user that needs a password."""
-    there = "DO $$ BEGIN CREATE ROLE guarded LOGIN PASSWORD 's3cr@t'; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
-    execute(shared_server().url(), there)
-
-
 def test_two_machines_join_one_archive(url: str) -> None:
     """Of machines that run `init` at the same moment one makes the archive and the others join it."""
     with ThreadPoolExecutor(4) as machines:
@@ -100,12 +96,21 @@ def test_another_schema_is_refused(archive: str, version: str, words: str) -> No
     assert words in _refused(archive)
 
 
+def _made_by_the_first_release(url: str) -> None:
+    engines = backend_of(url).engines()
+    with engines.writing.begin() as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(schema.MIGRATIONS))
+        config.set_main_option("path_separator", "os")
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql("INSERT INTO meta VALUES ('archive_uuid', 'kept')")
+    engines.dispose()
+
+
 def test_an_archive_of_the_first_schema_is_brought_up(url: str) -> None:
     """`db migrate` takes an archive of the schema before to this one, and leaves its rows alone."""
-    schema.create(url, now=NOW, archive_uuid="kept")
-    execute(url, "DROP TABLE commits")
-    execute(url, "ALTER TABLE archive_queue RESET (fillfactor)")
-    execute(url, "UPDATE alembic_version SET version_num = '0001'")
+    _made_by_the_first_release(url)
+    assert "run clipledger db migrate" in _refused(url)
     schema.migrate(url)
     asyncio.run(_open(url))
     told = execute(url, "SELECT reloptions::text FROM pg_class WHERE relname = 'archive_queue'")

@@ -88,6 +88,9 @@ def test_key_and_author_are_fixed_by_the_first_resolve(tmp_path: Path) -> None:
         row = await queue.row(vid(1))
         assert row is not None
         assert (row.resolved_at, row.author_part, row.storage_key, row.thin) == (NOW + 1, "author=old", "old", False)
+        await queue.mark_resolved(job, NOW + 9, "author=new", ObjectKey("new"), anew=True)
+        row = await queue.row(vid(1))
+        assert row is not None and (row.author_part, row.storage_key) == ("author=old", "new"), "nothing stood there"
 
     with_queue(tmp_path, act)
 

@@ -71,6 +71,62 @@ def test_the_longest_due_source_is_read_first(tmp_path: Path) -> None:
     with_sources(tmp_path, act)
 
 
+def test_nobody_waits_at_a_source_that_is_being_read(tmp_path: Path) -> None:
+    """A source that another worker reads falls due when that lease ends, not now: an idle lister does not spin."""
+
+    async def act(sources: Sources, _db: Database) -> None:
+        await sources.register(SourceIn("@a", "user", "a", NOW))
+        job = await _claim(sources, NOW + 5)
+        assert await sources.next_due_at() == NOW + 65
+        await sources.register(SourceIn("@b", "user", "b", NOW + 30))
+        assert await sources.next_due_at() == NOW + 30
+        await sources.release(job)
+        assert await sources.next_due_at() == NOW
+
+    with_sources(tmp_path, act)
+
+
+def test_a_handle_is_one_source_however_it_is_spelt(tmp_path: Path) -> None:
+    """`@Alice` and `@alice` are one source, shown as it was first written; a tag's spelling may matter and is kept."""
+
+    async def act(sources: Sources, _db: Database) -> None:
+        given = [SourceIn("@Alice", "user", "Alice", NOW), SourceIn("@alice", "user", "alice", NOW, priority=4)]
+        assert await sources.register_all(given) == [True, False]
+        assert not await sources.register(SourceIn("@ALICE", "user", "ALICE", NOW, every_s=60))
+        assert await sources.register(SourceIn("liked:@alice", "liked", "alice", NOW))
+        assert not await sources.register(SourceIn("liked:@ALICE", "liked", "ALICE", NOW))
+        tags = [SourceIn("#Dance", "tag", "Dance", NOW), SourceIn("#dance", "tag", "dance", NOW)]
+        assert await sources.register_all(tags) == [True, True]
+        rows = {row.source: row for row in await sources.all()}
+        assert list(rows) == ["#Dance", "#dance", "@Alice", "liked:@alice"]
+        assert (rows["@Alice"].priority, rows["@Alice"].every_s) == (4, 60)
+        await sources.save_entity("@Alice", "77", None, NOW)
+        assert {(await _claim(sources)).entity_id for _ in range(4)} == {None, "77"}
+        assert {row.entity_id for row in await sources.all() if row.kind == "liked"} == {"77"}
+
+    with_sources(tmp_path, act)
+
+
+def test_another_interval_counts_from_the_last_pass(tmp_path: Path) -> None:
+    """`add --every` on a known source moves its next read; one that failed keeps its back-off."""
+
+    async def act(sources: Sources, db: Database) -> None:
+        await sources.register_all([SourceIn(f"@{name}", "user", name, NOW) for name in "ab"])
+        done = {"pass_started_at": NOW, "pass_end": "end", "next_at": NOW + 9000}
+        await db.write(lambda connection: connection.execute(update(table).values(done)))
+        failed = update(table).where(table.c.source == "@b").values(failures=1)
+        await db.write(lambda connection: connection.execute(failed))
+        for name in "ab":
+            await sources.register(SourceIn(f"@{name}", "user", name, NOW + 60, every_s=600))
+        assert [row.next_at for row in await sources.all()] == [NOW + 600, NOW + 9000]
+        await sources.register(SourceIn("@a", "user", "a", NOW + 60, every_s=30))
+        assert (await sources.all())[0].next_at == NOW + 60
+        await sources.register(SourceIn("@a", "user", "a", NOW + 60, every_s=86400))
+        assert (await sources.all())[0].next_at == NOW + 86400
+
+    with_sources(tmp_path, act)
+
+
 def test_posts_added_by_hand_are_never_listed(tmp_path: Path) -> None:
     """The source of hand-added posts costs no call: there is no list behind it."""
 

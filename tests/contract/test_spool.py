@@ -176,8 +176,8 @@ def test_short_writes_lose_nothing(spool: Spool, monkeypatch: pytest.MonkeyPatch
     [
         ("write", errno.ENOSPC, StorageFull),
         ("write", errno.EDQUOT, StorageFull),
-        ("write", errno.EIO, StorageUnavailable),
-        ("fsync", errno.EIO, StorageUnavailable),
+        ("write", errno.EIO, StorageFull),
+        ("fsync", errno.EIO, StorageFull),
         ("fsync", errno.ENOSPC, StorageFull),
     ],
 )
@@ -251,7 +251,7 @@ def test_a_link_in_place_of_a_part_is_not_followed(spool: Spool, tmp_path: Path)
         async with spool.open(ID, 1, 0):
             raise AssertionError
 
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StorageFull):
         run(scenario())
     assert (tmp_path / "mine").read_bytes() == b"mine"
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-from clipledger.core.errors import StorageUnavailable
+from clipledger.core.errors import StorageFull
 from clipledger.core.model import MediaType, ObjectKey
 from clipledger.core.ports import KeyTaken, ObjectStore
 from clipledger.storage.local import LocalStore
@@ -46,9 +46,9 @@ def test_a_link_among_the_folders_is_not_followed(archive: Path, spool: Spool, t
 
     async def scenario() -> None:
         for key in ("videos/dt=1/author=a/1.mp4", "covers/author=a/1.mp4"):
-            with pytest.raises(StorageUnavailable, match="not followed"):
+            with pytest.raises(StorageFull, match="not followed"):
                 await put_part(store, spool, key.replace("1.mp4", "2.mp4"), b"x")
-            with pytest.raises(StorageUnavailable, match="not followed"):
+            with pytest.raises(StorageFull, match="not followed"):
                 await put(store, key, b"x")
             with pytest.raises(KeyError):
                 await store.read(ObjectKey(key), 100)
@@ -260,3 +260,51 @@ def test_what_killed_workers_left_is_cleared(archive: Path) -> None:
     assert files_below(archive) == sorted(
         [VIDEO, *(str(p.relative_to(archive)) for p in (alive, folder / ".part-link"))]
     )
+
+
+def test_a_name_with_control_characters_is_kept(archive: Path, spool: Spool) -> None:
+    """A folder keeps names that no bucket could list: what stood in an archive before is found again."""
+    key = "videos/author=a b\n\t'\"\\$;|/1.mp4"
+
+    async def scenario() -> None:
+        store = LocalStore(archive)
+        await put_part(store, spool, key, b"odd")
+        assert await keys(store) == [key]
+        assert await store.read(ObjectKey(key), 10) == b"odd"
+
+    run(scenario())
+
+
+def test_a_sweep_removes_what_killed_workers_left(archive: Path) -> None:
+    """Private files of dead writers go from every folder, the latest day's first; a bound is kept to."""
+    for day in ("dt=2026-05-28", "dt=2026-05-29"):
+        (archive / "videos" / day).mkdir(parents=True)
+        (archive / "videos" / day / ".part-1-1").write_bytes(b"dead")
+    store = LocalStore(archive)
+    assert run(store.sweep(0.0, 0.0, 3)) == 1
+    assert files_below(archive) == ["videos/dt=2026-05-28/.part-1-1"]
+    assert run(store.sweep(0.0, 0.0, 1000)) == 1
+    assert files_below(archive) == []
+
+
+@pytest.mark.parametrize("name", ["videos", "photos", "covers"])
+@pytest.mark.parametrize("made", ["a link", "a file"])
+def test_a_topmost_folder_that_is_none_is_told_before_a_credit_is_spent(name: str, made: str, tmp_path: Path) -> None:
+    """A link or a file where videos, photos or covers belong is named in one line before anything is spent."""
+    root, elsewhere = tmp_path / "archive", tmp_path / "elsewhere"
+    root.mkdir()
+    elsewhere.mkdir()
+    if made == "a link":
+        (root / name).symlink_to(elsewhere)
+    else:
+        (root / name).write_text("x")
+    store = LocalStore(root)
+
+    async def act() -> None:
+        with pytest.raises(StorageFull, match=rf"{root}/{name} must be a folder of its own: .*not followed"):
+            await store.check()
+        with pytest.raises(StorageFull):
+            await store.put_bytes(ObjectKey(f"{name}/a/1.json"), b"{}", MediaType.JSON)
+
+    asyncio.run(act())
+    assert list(elsewhere.iterdir()) == []

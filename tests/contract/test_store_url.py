@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from clipledger.core.errors import Misconfigured
-from clipledger.storage import open_store
+from clipledger.storage import Options, open_store
 from contract.stores import VIDEO, keys, put, run
 
 
@@ -39,3 +41,63 @@ def test_an_unknown_store_is_refused_with_what_is_known(url: str) -> None:
     with pytest.raises(Misconfigured, match="file") as refused:
         open_store(url, archive=Path("/a"))
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://AKIA:hunter2@bucket/x",
+        "gs://me:hunter2@bucket",
+        "az://hunter2@container",
+        "s3://bucket/x?AWSSecretKey=hunter2",
+        "s3://",
+        "s3:bucket",
+        "s3://b",
+        "s3://bu cket/x",
+        "s3://bucket/../x",
+        "s3://bucket/.clipledger",
+        "s3://bucket//x",
+        "gs://UPPER",
+        "az://dou--ble",
+        "s3://bucket/" + "p" * 600,
+    ],
+)
+def test_a_place_that_cannot_be_is_refused(url: str) -> None:
+    """A bucket's URL with credentials, a wrong name or a prefix out of bounds is refused; no password is repeated."""
+    with pytest.raises(Misconfigured, match=r"storage\.url") as refused:
+        open_store(url, archive=Path("/a"))
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://bucket", "s3://bucket"),
+        ("S3://bucket/", "s3://bucket"),
+        ("s3://bucket/a/b/", "s3://bucket/a/b"),
+        ("s3://bucket/a%20b", "s3://bucket/a b"),
+        ("gs://bucket/x", "gs://bucket/x"),
+    ],
+)
+def test_a_bucket_can_be_named(url: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bucket with or without a prefix opens without a connection, and always shows the same URL."""
+    monkeypatch.setenv("GOOGLE_SKIP_SIGNATURE", "true")
+    assert open_store(url, archive=Path("/a")).url == shown
+
+
+@pytest.mark.parametrize("endpoint", ["host:9000", "ftp://host", "https://", "http://k:hunter2@host", "http://h:x"])
+def test_an_endpoint_is_a_web_address(endpoint: str) -> None:
+    """An endpoint that is none is refused before anything is opened."""
+    with pytest.raises(Misconfigured, match="endpoint_url") as refused:
+        open_store("s3://bucket", archive=Path("/a"), options=Options(endpoint))
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "extra"), [("s3://bucket", "aiobotocore", "s3"), ("gs://bucket", "obstore", "cloud")]
+)
+def test_a_missing_extra_is_named(url: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the library of a cloud the archive says which extra to install, in one line."""
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(Misconfigured, match=re.escape(f"pip install 'clipledger[{extra}]'")):
+        open_store(url, archive=Path("/a"))

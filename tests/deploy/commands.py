@@ -19,9 +19,6 @@ from clipledger.settings import Settings, keys
 METRICS_PORT = 9464
 """The port that all deployments serve metrics on."""
 
-_COMING = ("--metrics-port", "--metrics-host")
-"""Options with a value that are left out of the check for as long as the program has none of that name."""
-
 _OTHERS = ("AWS_", "PG", "POSTGRES_", "SSL_CERT_")
 _OURS = {"CLIPLEDGER_ARCHIVE", "TIKLIVEAPI_KEY_FILE"}
 
@@ -29,18 +26,9 @@ _OURS = {"CLIPLEDGER_ARCHIVE", "TIKLIVEAPI_KEY_FILE"}
 def check_command(words: Sequence[str]) -> None:
     """Fail unless the program's parser takes `words` (all that follows `clipledger`)."""
     try:
-        _parse(typer.main.get_command(app), without_coming(globals_first(words)))
+        _parse(typer.main.get_command(app), list(globals_first(words)))
     except Exception as error:  # whatever the parser raises is a refusal
         raise AssertionError(f"clipledger {' '.join(words)}: {error}") from error
-
-
-def without_coming(words: Sequence[str]) -> list[str]:
-    """Leave out the options of `_COMING` that the program does not have."""
-    run = typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
-    known = {option for parameter in run.params for option in parameter.opts}
-    missing = [option for option in _COMING if option not in known]
-    left_out = {at + step for at, word in enumerate(words) if word in missing for step in (0, 1)}
-    return [word for at, word in enumerate(words) if at not in left_out]
 
 
 def _parse(command: Any, words: list[str]) -> None:

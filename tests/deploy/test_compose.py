@@ -130,6 +130,8 @@ def test_prometheus_asks_every_role() -> None:
     scraped = yaml.safe_load((COMPOSE / "watch" / "prometheus.yml").read_text(encoding="utf-8"))
     ((sd,),) = ([config for job in scraped["scrape_configs"] for config in job["dns_sd_configs"]],)
     assert sd["names"] == [name for name, _ in workers()] and sd["port"] == METRICS_PORT
+    rules = [ROOT / "deploy" / "prometheus" / Path(name).name for name in scraped["rule_files"]]
+    assert all(path.is_file() for path in rules) and (ROOT / "deploy" / "grafana" / "clipledger.json").is_file()
 
 
 def test_the_example_names_every_variable() -> None:

@@ -20,10 +20,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from clipledger.archive import SystemClock, create_archive
 from clipledger.core.times import parse_duration
 from clipledger.crew import ROLES
 from clipledger.settings import Queue, Settings
-from clipledger.wiring import SystemClock, create_archive
 from clipledger.worker import GRACE_S
 from deploy.commands import METRICS_PORT, check_command, check_settings
 from deploy.kustomize import Document, read, render

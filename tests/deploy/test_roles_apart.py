@@ -7,7 +7,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from clipledger.worker import GRACE_S
-from deploy.commands import METRICS_PORT, without_coming
+from deploy.commands import METRICS_PORT
 from postgres import execute, shared_server
-from process.harness import Archive, archive_for, simulator, stop, wait_until
+from process.harness import PATIENCE_S, Archive, archive_for, simulator, stop
 from tidy.house import ROOT
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def commands() -> list[list[str]]:
     """Read the workers' command lines out of the compose file; each gets a free port, since they share one machine."""
     services = yaml.safe_load((ROOT / "deploy" / "compose" / "compose.yaml").read_text(encoding="utf-8"))["services"]
     found = [service["command"] for service in services.values() if "--follow" in service.get("command", ())]
-    return [without_coming(["0" if word == str(METRICS_PORT) else word for word in words]) for words in found]
+    return [["0" if word == str(METRICS_PORT) else word for word in words] for words in found]
 
 
 def work_off(archives: list[Archive], is_done: Callable[[], bool]) -> None:
@@ -44,7 +44,11 @@ def work_off(archives: list[Archive], is_done: Callable[[], bool]) -> None:
             stack.callback(process.wait)
             stack.callback(process.kill)
             workers.append(process)
-        wait_until(is_done, 90)
+        deadline = time.monotonic() + PATIENCE_S
+        while not is_done():
+            assert time.monotonic() < deadline, "waited in vain"
+            with suppress(subprocess.TimeoutExpired):
+                workers[0].wait(timeout=0.5)  # looking more often would take the processor from them
         assert [process.poll() for process in workers] == [None] * 4, "a role ended by itself"
         began = time.monotonic()
         for process in workers:

@@ -96,7 +96,7 @@ def test_a_server_killed_again_and_again_loses_nothing(tmp_path: Path) -> None:
 
             async def disturb() -> None:
                 for _ in range(RESTARTS):
-                    for _ in range(20):
+                    for _ in range(8):
                         await load.progress()
                     await _in_thread(server.kill)
                     await _in_thread(server.start)
@@ -180,7 +180,7 @@ def test_a_pooler_by_transaction_is_no_obstacle(tmp_path: Path) -> None:
 
             async def main() -> None:
                 async def disturb() -> None:
-                    for _ in range(50):
+                    for _ in range(20):
                         await load.progress()
                         await db.read(lambda connection: _several(connection))
 
@@ -188,7 +188,7 @@ def test_a_pooler_by_transaction_is_no_obstacle(tmp_path: Path) -> None:
                     load = _Load(db)
                     async with asyncio.TaskGroup() as group:
                         group.create_task(load.run(disturb))
-                        for n in range(50):
+                        for n in range(20):
                             await Queue(other).row(vid(n))
                             await other.write(lambda connection: _several(connection))
                 _holds(load, url)

@@ -194,6 +194,32 @@ def test_an_hour_without_the_cdn_kills_nobody(fault: str, folder: Path) -> None:
     assert spent - needed <= 250, "a resolve is paid for each try, so there must be few"
 
 
+@pytest.mark.parametrize("posts", [40, 160])
+def test_a_cdn_that_refuses_every_link_costs_about_a_credit_a_post_under_way(posts: int, folder: Path) -> None:
+    """Where every link is refused, hardly a second link is bought, and nothing new is begun: few credits are lost."""
+    play = staged(folder, "cdn_403@0-7200", posts=posts)
+    assert play.run().ending == "outage"
+    assert detail_calls(play, 0, 7200) <= 24 + 2 * 3, "what is under way, and a second look for the first few"
+    play.wait(600)
+    before = detail_calls(play, 0, 7200)
+    assert play.run().ending == "outage"
+    assert detail_calls(play, 0, 7200) - before <= 3, "one for each probe"
+    play.wait(7200)
+    play.run_to_the_end(3)
+    assert set(play.states()) == {"archived"} and play.audit().findings == []
+
+
+def test_a_link_that_is_too_old_is_replaced_at_once(folder: Path) -> None:
+    """Now and then a link is dead on arrival: the post is resolved again in the same attempt, the reason recorded."""
+    play = staged(folder, "expired_at_birth=0.1")
+    play.run_to_the_end(2)
+    everything_is_saved(play)
+    again = play.rows("SELECT count(*) FROM credits WHERE reason = 'url_expired'")[0][0]
+    assert again >= 8
+    at_once = play.rows("SELECT count(*) FROM archive_queue WHERE attempts = 1")[0][0]
+    assert at_once >= play.states()["archived"] - 4, "nearly all within their first attempt"
+
+
 def test_a_run_that_follows_sits_a_dead_cdn_out(folder: Path) -> None:
     """A run that follows outlives an hour of a CDN that refuses every link, and no post is dead of it."""
     play = staged(folder, "cdn_403@20-3620")

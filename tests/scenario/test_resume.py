@@ -53,6 +53,7 @@ def test_a_stopped_listing_goes_on_at_its_cursor(folder: Path) -> None:
     assert pages(play) == needed and queued(play) == found
 
 
+@pytest.mark.usefixtures("backend")
 def test_a_crash_costs_a_page_for_each_list_that_was_being_read(folder: Path) -> None:
     """Killed between a page and its commit, a list is asked for that page again, and for no other."""
     needed, found = whole_listing(folder.with_name("whole"))
@@ -79,3 +80,21 @@ def test_a_list_that_never_ends_is_left_in_time(fault: str, folder: Path) -> Non
     expected = {"repeats": {"end"}, "missing_videos": {"malformed_reply"}, "empty_page": {"loop", "stale"}}
     assert ends <= expected.get(fault, {"loop"})
     assert queued(play) >= set(play.world.ledger.shown)
+
+
+def test_a_stopped_listing_buys_nothing_more(folder: Path) -> None:
+    """After the first stop request no page and no look-up is bought, wherever the listing stood."""
+    for nth, seconds in enumerate((0.05, 0.4, 1.0, 1.3, 1.7, 2.1, 2.6, 3.3)):
+        play = staged(folder.with_name(f"stop-{nth}"))
+        run = play.run(roles=["listing"], stop_after_s=seconds)
+        late = [call for call in play.world.ledger.calls if call.at > run.began_at + seconds]
+        assert late == [], f"stopped after {seconds} s"
+
+
+def test_a_stop_does_not_wait_for_a_long_pause(folder: Path) -> None:
+    """Told to stop while everybody waits after a 429, a listing ends within the grace, and its sources are free."""
+    play = staged(folder, "throttle_429=1:300")
+    run = play.run(roles=["listing"], stop_after_s=2.0)
+    assert run.ended_at - run.began_at <= 25.0
+    assert play.rows("SELECT count(*) FROM sources WHERE worker IS NOT NULL") == [(0,)]
+    assert play.rows("SELECT count(*) FROM credits WHERE outcome = 'sent'") == [(0,)]

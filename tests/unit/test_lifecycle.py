@@ -26,6 +26,7 @@ from clipledger.core.errors import (
     Outage,
     Reason,
     RefusedUrl,
+    Stopped,
     StorageFull,
     StorageUnavailable,
     Throttled,
@@ -80,6 +81,7 @@ NOBODYS_FAULT = (
     CapReached("--max-credits"),
     StorageFull("ENOSPC"),
     Outage("20 failed"),
+    Stopped("told to stop"),
     Throttled("HTTP 429"),
     MalformedReply("no `videos`"),
 )
@@ -327,6 +329,33 @@ def test_a_throttled_video_that_is_told_nothing_waits_seconds(jitter: float) -> 
     fresh, old = replace(JOB, added_at=NOW), replace(JOB, added_at=NOW - 600)
     waits = [verdict(job, Throttled("429"), jitter=jitter).due_at - NOW for job in (fresh, old)]
     assert waits == pytest.approx([5 * (1 + jitter), 150 * (1 + jitter)], abs=1e-3)
+
+
+def refused(throttles: int, attempts: int = 1, *, costly: bool = True, alone: bool = False) -> Settlement:
+    """Say what the next 429 does to a post that met so many."""
+    error = Throttled("429", costly=costly)
+    error.alone = alone
+    return verdict(replace(JOB, throttles=throttles, attempts=attempts), error, paid=True, jitter=0.0)
+
+
+def test_a_media_link_that_is_throttled_is_bought_ever_more_rarely() -> None:
+    """A 429 of the CDN costs a credit a look: the looks come after 5, 20, 80 s ... 6 h, and the twelfth is the last."""
+    waits = [refused(met).due_at - NOW for met in range(11)]
+    assert waits == pytest.approx([5, 20, 80, 320, 1280, 5120, 20480, 21600, 21600, 21600, 21600], abs=1e-3)
+    assert all(refused(met).state is State.PENDING and not refused(met).burn for met in range(11))
+    free = [refused(met, costly=False).due_at - NOW for met in (2, 3, 5)]
+    assert free[0] <= POLICY.throttle_cap_s and free[1:] == pytest.approx([320, 5120], abs=1e-3), "free looks at first"
+    assert refused(11).state is State.DEAD and refused(10_000, costly=False).state is State.PENDING
+
+
+@pytest.mark.parametrize("costly", [True, False])
+def test_a_post_refused_alone_has_attempts_like_any(costly: bool) -> None:
+    """While others get through, the first three 429s of a post are free; from then on each uses up an attempt."""
+    burnt = [refused(met, alone=True, costly=costly).burn for met in range(6)]
+    assert burnt == [False, False, False, True, True, True]
+    assert not any(refused(met, alone=False, costly=costly).burn for met in range(6))
+    assert refused(7, 5, alone=True, costly=costly).state is State.DEAD
+    assert all(refused(met, costly=costly).throttled for met in range(3))
 
 
 @given(jitters)

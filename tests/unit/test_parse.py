@@ -270,10 +270,34 @@ def test_missing_live_slides_are_no_matter(live: object) -> None:
 
 
 def test_photo_posts_of_a_new_shape_are_not_taken_for_video() -> None:
-    """Should `images` change its shape, no sound is stored as a film."""
-    assert links(read(images=[{"url": "https://a/1"}])) == []
-    with pytest.raises(MalformedReply):
-        read(images={"0": "https://a/1"})
+    """Should `images` change its shape, no sound is stored as a film, and the sample shows the new shape."""
+    for images in ({"0": "https://a/1"}, [{"url": "https://a/1?x-signature=S"}], [None, {"url_list": []}], [7], [""]):
+        with pytest.raises(MalformedReply) as caught:
+            read(images=images)
+        assert "images" in caught.value.sample and "S" not in caught.value.sample.split("images")[1][:60]
+
+
+@pytest.mark.parametrize("images", [None, [], "", 0])
+def test_a_video_may_say_that_it_has_no_slides(images: object) -> None:
+    """A video whose `images` is empty is a video."""
+    assert not read(images=images).is_photo and links(read(images=images))
+
+
+def test_what_people_write_is_kept_without_signatures() -> None:
+    """A signed link in a caption or a name is not written anywhere either; the rest of the words is."""
+    signed = "look https://v16.tiktokcdn.com/" + "0a" * 16 + "/66aabbcc/v/?a=1&signature=SECRET at 10/10, ok?"
+    post = read(title=signed, author={"id": "1", "unique_id": "a", "nickname": signed})
+    for text in (post.title, post.author.nickname):
+        assert "SECRET" not in text and "0a0a" not in text
+        assert text.startswith("look https://v16.tiktokcdn.com/") and text.endswith(" at 10/10, ok?")
+
+
+@pytest.mark.parametrize("where", ["images", "live_images"])
+def test_the_most_slides_that_a_post_may_have(where: str) -> None:
+    """A post of 9,999 slides is read, one of 10,000 is refused with a clear reason: their names have four digits."""
+    assert len(read(**{"images": ["https://a/1"], where: ["https://a/1"] * 9_999}).slides) == 9_999
+    with pytest.raises(MalformedReply, match="more than 9999 slides"):
+        read(**{"images": ["https://a/1"], where: ["https://a/1"] * 10_000})
 
 
 @pytest.mark.parametrize(

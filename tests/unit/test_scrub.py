@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipledger.core import parse
+from clipledger.core import scrub
 
 SIGNED = (
     "https://v16m-default.akamaized.net/" + "0a" * 16 + "/66aabbcc/video/tos/x/?mime_type=video_mp4&vl=&sig=SECRET1"
@@ -49,7 +49,7 @@ _json = st.recursive(
 )
 def test_every_form_of_link_tells_when_it_dies(url: str, at: float | None) -> None:
     """A link that has died is not opened; the shorter of two dates is believed."""
-    assert parse.expiry(url) == at
+    assert scrub.expiry(url) == at
 
 
 def test_a_reply_is_kept_without_its_signatures() -> None:
@@ -58,7 +58,7 @@ def test_a_reply_is_kept_without_its_signatures() -> None:
     hidden = {"user": "https://u:SECRET6@h/x#SECRET7", "rel": "/play/1.mp4?sign=SECRET8", "X-Api-Key": "SECRET9"}
     text = {"t": "see https://h/v?q=SECRET10, or ?a=1&x-signature=SECRET11 or x-api-key: SECRET12 thanks"}
     more = {"//h/p?SECRET13": "https%3A%2F%2Fh%2Fp%3Fx-signature%3DSECRET14", "e": "//h/p?t=SECRET15"}
-    kept = parse.scrub(
+    kept = scrub.scrub(
         {
             "play": SIGNED,
             "cover": IMAGE,
@@ -83,7 +83,7 @@ def test_a_reply_is_kept_without_its_signatures() -> None:
 def test_words_are_left_alone() -> None:
     """What people wrote is kept to the letter."""
     for text in ("50% off? #deal @you", "a/b//c", "who & what?", "key = value", "日本語 🐈", "", "1 / 2"):
-        assert parse.scrub(text) == parse.scrub_text(text) == text
+        assert scrub.scrub(text) == scrub.scrub_text(text) == text
 
 
 def test_scrubbing_keeps_the_shape_and_bounds_the_size() -> None:
@@ -91,21 +91,21 @@ def test_scrubbing_keeps_the_shape_and_bounds_the_size() -> None:
     deep: Any = "end"
     for _ in range(500):
         deep = [deep]
-    kept = parse.scrub({"deep": deep, "long": "x" * 20_000, "nan": float("nan"), "big": 10**5000, "odd": object()})
+    kept = scrub.scrub({"deep": deep, "long": "x" * 20_000, "nan": float("nan"), "big": 10**5000, "odd": object()})
     assert len(kept["long"]) == 10_000 and kept["nan"] is kept["big"] is kept["odd"] is None
     depth = 0
     while kept["deep"] is not None:
         kept["deep"], depth = kept["deep"][0], depth + 1
-    assert depth == parse.DEPTH_MAX - 1
-    assert parse.scrub({"a": [1, 2.5, True, None, "x"]}) == {"a": [1, 2.5, True, None, "x"]}
+    assert depth == scrub.DEPTH_MAX - 1
+    assert scrub.scrub({"a": [1, 2.5, True, None, "x"]}) == {"a": [1, 2.5, True, None, "x"]}
 
 
 @given(_json)
 def test_what_is_kept_can_always_be_stored(value: Any) -> None:
     """Any answer, scrubbed, is valid JSON in UTF-8 without NUL; scrubbing it again changes nothing."""
-    kept = parse.scrub(value)
+    kept = scrub.scrub(value)
     written = json.dumps(kept, allow_nan=False, ensure_ascii=False).encode()
-    assert b"\\u0000" not in written and parse.scrub(json.loads(written)) == json.loads(written)
+    assert b"\\u0000" not in written and scrub.scrub(json.loads(written)) == json.loads(written)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,6 @@ def test_what_is_kept_can_always_be_stored(value: Any) -> None:
 def test_hostile_text_is_scrubbed_quickly(text: str) -> None:
     """A megabyte made to hurt costs less than a second."""
     begun = time.perf_counter()
-    parse.scrub_text(text)
-    parse.scrub(text)
+    scrub.scrub_text(text)
+    scrub.scrub(text)
     assert time.perf_counter() - begun < 60.0  # it ends: no measure of speed

@@ -145,13 +145,19 @@ def other_than(name: str, default: object) -> tuple[str, object]:
         case int() | float():
             return str(default + 1), default + 1
         case list():
-            return '["x.example"]', ["x.example"]
+            return ('["90m"]', ["90m"]) if name == "queue.recheck_gone" else ('["x.example"]', ["x.example"])
+
         case None:
             return "7", 7
-    if name == "listing.region":
-        return "GB", "GB"
-    if name == "history.refresh":
-        return "1h,2d", "1h,2d"
+    if name in (
+        special := {
+            "listing.region": "GB",
+            "storage.region": "eu-west-1",
+            "storage.addressing": "path",
+            "history.refresh": "1h,2d",
+        }
+    ):
+        return special[name], special[name]
     text = "90m" if str(default)[:1].isdigit() else "https://x.example"
     return text, text
 

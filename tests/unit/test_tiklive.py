@@ -140,6 +140,8 @@ def test_a_404_of_a_list_is_an_outage() -> None:
         ("Something went wrong", ApiUnavailable),
         ("Creditworthy", ApiUnavailable),
         ("video unlimited", ApiUnavailable),
+        ("This post has an age limit", ApiUnavailable),
+        ("limited to mature audience", ApiUnavailable),
         ("Url parsing is failed! Please check url.", ApiUnavailable),
         ("", ApiUnavailable),
     ],

@@ -10,15 +10,23 @@ from pathlib import Path
 from typing import TextIO
 
 from clipledger import sources
+from clipledger.archive import Archive, SystemClock, create_archive, open_archive
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context
 from clipledger.core.errors import UsageError
-from clipledger.core.links import ListOptions, WantedPost, WantedShortLink, WantedSource, list_options, understand
+from clipledger.core.links import (
+    ListOptions,
+    WantedPost,
+    WantedShortLink,
+    WantedSource,
+    list_options,
+    shown,
+    understand,
+)
 from clipledger.core.model import AwemeId
 from clipledger.core.times import parse_duration
 from clipledger.db.sources import SourceIn
 from clipledger.stages.listing import known_regions
-from clipledger.wiring import Archive, SystemClock, create_archive, open_archive
 
 BY_HAND = "by-hand"
 """The source of every post that was added by id or URL."""
@@ -97,6 +105,7 @@ async def _add(folder: Path, what: Sequence[str], batch: str | None, options: Op
         for where, text in _lines(what, batch):
             try:
                 wanted = understand(text, now=archive.clock.now())
+                _check_taken(text, wanted, options)
                 if isinstance(wanted, WantedPost):
                     posts.append((wanted.aweme_id, wanted.asked_url))
                 else:
@@ -107,6 +116,23 @@ async def _add(folder: Path, what: Sequence[str], batch: str | None, options: Op
                 await _queue(archive, posts, options, added)
         await _queue(archive, posts, options, added)
     return added, problems
+
+
+def _check_taken(text: str, wanted: WantedPost | WantedShortLink | WantedSource, options: Options) -> None:
+    """Refuse options that a kind does not take: ignored in silence, they would be missed much later."""
+    kind = wanted.kind if isinstance(wanted, WantedSource) else "post"
+    listed = isinstance(wanted, WantedSource)
+    taken = sources.registry()[wanted.kind].options if isinstance(wanted, WantedSource) else frozenset[str]()
+    given = (
+        ("--region", options.region, "region" in taken),
+        ("--sort", options.sort, "sort" in taken),
+        ("--published-within", options.published_within, "within" in taken),
+        ("--every", options.every, listed),
+        ("--max-pages", options.max_pages, listed),
+    )
+    if wrong := [name for name, value, is_taken in given if value and not is_taken]:
+        what = "post" if kind == "post" else f"{kind} source"
+        raise UsageError(f"'{shown(text)}': a {what} takes no {' and no '.join(wrong)}; add it in a command of its own")
 
 
 def _lines(what: Sequence[str], batch: str | None) -> Iterator[tuple[str, str]]:

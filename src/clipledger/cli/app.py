@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from clipledger import __version__
-from clipledger.cli.output import Context
+from clipledger.cli import finding
+from clipledger.cli.typed import context
+from clipledger.core.errors import UsageError
 
 app = typer.Typer(
     name="clipledger",
@@ -20,14 +22,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Global options are accepted before and after the command. "
     "Exit codes: 0 all saved, 2 usage, 3 some ids dead or waiting, 4 misconfigured, 5 cap or credits, 6 storage, "
-    "7 damage found, 8 outage, 9 archive in use, 130 interrupted.",
+    "7 damage found, 8 outage or paused, 9 archive in use, 130 interrupted.",
 )
 sim = typer.Typer(help="The simulator of the API and the CDN.", no_args_is_help=True, rich_markup_mode=None)
 db = typer.Typer(help="The database of the archive.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(sim, name="sim")
 app.add_typer(db, name="db")
 
-context = Context()
+for _command in (finding.search, finding.gone, finding.authors, finding.history, finding.reindex):
+    app.command()(_command)
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Post ids or URLs.")]
 
@@ -126,13 +129,42 @@ def run(
         Path | None, typer.Option(metavar="FILE", help="Write one JSON line an event; rotates by size.")
     ] = None,
     log_format: Annotated[str, typer.Option(metavar="text|json", help="How stderr tells the events.")] = "text",
+    attended: Annotated[bool, typer.Option("--attended", hidden=True, help="Stop when stdin ends.")] = False,
 ) -> None:
-    """Do all due work, then exit."""
+    """Do all due work, then exit. Ctrl-C finishes what is under way within 20 s; a second Ctrl-C drops it at once."""
     from clipledger.cli.running import Wanted, run_archive
     from clipledger.cli.watching import watched
 
     seen = watched(metrics_port, metrics_host, log_file, log_format)
-    run_archive(context, Wanted(follow, only, max_videos, max_credits, max_bytes, dry_run, seen))
+    run_archive(context, Wanted(follow, only, max_videos, max_credits, max_bytes, dry_run, seen, attended))
+
+
+@app.command()
+def fleet(
+    workers: Annotated[int | None, typer.Option(min=1, max=10_000, metavar="N", help="So many processes.")] = None,
+    least: Annotated[
+        int | None, typer.Option("--min", min=0, max=10_000, metavar="A", help="At least so many; else 1.")
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option("--max", min=1, max=10_000, metavar="B", help="At most so many, as work needs them.")
+    ] = None,
+    address: Annotated[
+        str,
+        typer.Option(
+            metavar="WHERE",
+            help="local: Ray on this machine. auto, HOST:PORT or ray://HOST:PORT: a Ray cluster. "
+            "here: plain processes of this machine, without Ray.",
+        ),
+    ] = "local",
+    follow: Annotated[bool, typer.Option("--follow", help="Keep going until stopped.")] = False,
+    only: Annotated[
+        str | None, typer.Option(metavar="ROLES", help="listing,capture,metadata,janitor: only these.")
+    ] = None,
+) -> None:
+    """Run many processes on one machine or many: placed, watched, replaced when they die, as many as work needs."""
+    from clipledger.cli.fleets import Wanted, run_fleet
+
+    run_fleet(context, Wanted(workers, least, most, address, follow, only))
 
 
 @app.command()
@@ -141,7 +173,7 @@ def status(
         bool, typer.Option("--fresh", help="Sum anew; else a large archive's sums may be ten minutes old.")
     ] = False,
 ) -> None:
-    """Show what is wanted, saved, dead, waiting, owed; credits; latencies; each source."""
+    """Show what is wanted, saved, dead, waiting, owed; who is at work; credits; latencies; each source."""
     from clipledger.cli.looking import status as show_status
 
     show_status(context, fresh)
@@ -156,6 +188,65 @@ def sources() -> None:
 
 
 @app.command()
+def pause(
+    which: Annotated[
+        list[str] | None, typer.Argument(metavar="SOURCE...", help="Only these sources; else the whole archive.")
+    ] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for whoever asks `status`.")] = "",
+) -> None:
+    """Hold every process of the archive, or single sources; nothing is lost and nothing spent meanwhile."""
+    from clipledger.cli.pausing import pause as pause_archive
+
+    pause_archive(context, which or [], reason)
+
+
+@app.command()
+def resume(
+    which: Annotated[
+        list[str] | None, typer.Argument(metavar="SOURCE...", help="Only these sources; else the whole archive.")
+    ] = None,
+) -> None:
+    """End a pause."""
+    from clipledger.cli.pausing import resume as resume_archive
+
+    resume_archive(context, which or [])
+
+
+@app.command()
+def stop(
+    workers: Annotated[
+        list[str] | None, typer.Argument(metavar="WORKER...", help="Their names in `clipledger status`.")
+    ] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="Every process at work on the archive.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Drop what is under way instead of finishing it.")] = False,
+) -> None:
+    """Ask processes to stop in good order, on whatever machine they run."""
+    from clipledger.cli.pausing import stop as stop_workers
+
+    stop_workers(context, workers or [], everybody, now)
+
+
+@app.command()
+def read(
+    names: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="As `sources` shows them, or as added.")],
+) -> None:
+    """Make sources due now, whatever they wait for; the next run reads them."""
+    from clipledger.cli.naming import read_again
+
+    read_again(context, names)
+
+
+@app.command()
+def remove(
+    names: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="As `sources` shows them, or as added.")],
+) -> None:
+    """Stop reading sources. What they showed stays in the archive and in its books."""
+    from clipledger.cli.naming import remove as remove_sources
+
+    remove_sources(context, names)
+
+
+@app.command()
 def show(aweme_id: Annotated[str, typer.Argument(metavar="ID", help="A post id or URL.")]) -> None:
     """Show everything known of one id: state, why, files, attribution, credits, sightings."""
     from clipledger.cli.looking import show_post
@@ -164,91 +255,22 @@ def show(aweme_id: Annotated[str, typer.Argument(metavar="ID", help="A post id o
 
 
 @app.command()
-def search(
-    words: Annotated[
-        str, typer.Argument(metavar="WORDS", help='Words, "phrases", -not, prefix*, OR, from:@handle, tag:#x ...')
-    ] = "",
-    author: Annotated[str | None, typer.Option(metavar="@HANDLE", help="By this author, under any handle.")] = None,
-    tag: Annotated[str | None, typer.Option(metavar="TAG", help="With this hashtag.")] = None,
-    music: Annotated[str | None, typer.Option(metavar="ID", help="With this sound.")] = None,
-    region: Annotated[str | None, typer.Option(metavar="CC", help="From this region.")] = None,
-    since: Annotated[str | None, typer.Option(metavar="DAY", help="Made on this UTC day or later.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="DAY", help="Made on this UTC day or earlier.")] = None,
-    min_plays: Annotated[
-        str | None, typer.Option(metavar="N", help="Played so often or more; 2M is understood.")
-    ] = None,
-    gone: Annotated[bool, typer.Option("--gone", help="Only what disappeared.")] = False,
-    sort: Annotated[str, typer.Option(metavar="new|old|plays|growth|relevance", help="Order.")] = "new",
-    limit: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Posts on a page.")] = 20,
-    after: Annotated[str | None, typer.Option(metavar="KEY", help="Go on behind the page that gave this key.")] = None,
-    facets: Annotated[bool, typer.Option("--facets", help="Count by author, tag, region and month.")] = False,
-) -> None:
-    """Search the archived posts by words, author, tag and more."""
-    from clipledger.cli.searching import Asked
-    from clipledger.cli.searching import search as search_posts
-
-    given = {"from": author, "tag": tag, "music": music, "region": region, "since": since, "until": until}
-    search_posts(context, Asked(words, given | {"plays": min_plays}, gone, sort, limit, after, facets))
-
-
-@app.command()
-def gone(
-    since: Annotated[str | None, typer.Option(metavar="DURATION", help="Gone within this time, such as 7d.")] = None,
-    source: Annotated[str | None, typer.Option(metavar="SOURCE", help="Shown by this source.")] = None,
-    author: Annotated[str | None, typer.Option(metavar="@HANDLE", help="Of this author.")] = None,
-    tag: Annotated[str | None, typer.Option(metavar="TAG", help="With this hashtag.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="At most so many rows.")] = 100,
-) -> None:
-    """List what disappeared: when it was made, seen last, and found to be gone."""
-    from clipledger.cli.searching import list_gone
-
-    list_gone(context, since, source, author, tag, limit)
-
-
-@app.command()
-def authors(
-    who: Annotated[str | None, typer.Argument(metavar="@HANDLE", help="Only who has or had this handle.")] = None,
-    after: Annotated[str, typer.Option(metavar="ID", help="Go on behind this author id.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="At most so many.")] = 100,
-) -> None:
-    """List authors by id, with every handle each was seen with."""
-    from clipledger.cli.searching import list_authors
-
-    list_authors(context, who, after, limit)
-
-
-@app.command()
-def history(
-    source: Annotated[str | None, typer.Argument(metavar="SOURCE", help="The source whose posts are meant.")] = None,
-    refresh: Annotated[
-        str | None, typer.Option(metavar="STEPS", help="Such as 1h,1d,7d after capture; none; default.")
-    ] = None,
-) -> None:
-    """Show how far counters are followed and at what cost; set the steps of one source."""
-    from clipledger.cli.searching import history as show_history
-
-    show_history(context, source, refresh)
-
-
-@app.command()
-def reindex(
-    check: Annotated[bool, typer.Option("--check", help="Only prove it; change nothing.")] = False,
-) -> None:
-    """Make the search index anew where it is wrong, and prove that it equals the posts."""
-    from clipledger.cli.searching import reindex as make_anew
-
-    make_anew(context, check)
-
-
-@app.command()
 def failures(
+    ids: Ids = None,
     reason: Annotated[str | None, typer.Option(metavar="R", help="Only this reason.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="At most so many rows.")] = 100,
+    acknowledge: Annotated[
+        bool,
+        typer.Option("--acknowledge", help="Take note of the dead ids named, of one reason, or all: no more exit 3."),
+    ] = False,
 ) -> None:
-    """List dead and waiting ids, grouped by reason."""
-    from clipledger.cli.looking import list_failures
+    """List dead and waiting ids, and sources that fail; or take note of the dead."""
+    from clipledger.cli.looking import acknowledge_dead, list_failures
 
-    list_failures(context, reason, limit)
+    if acknowledge:
+        acknowledge_dead(context, ids or [], reason)
+    else:
+        list_failures(context, ids or [], reason, limit)
 
 
 @app.command()
@@ -266,9 +288,32 @@ def retry(
 @app.command()
 def verify(
     ledger: Annotated[bool, typer.Option("--ledger", help="Only the books.")] = False,
-    media: Annotated[bool, typer.Option("--media", help="Only the files.")] = False,
+    media: Annotated[
+        bool,
+        typer.Option("--media", help="Only the files: as a sweep, which goes on where one that was stopped left off."),
+    ] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="With --media: so many processes side by side.")
+    ] = 1,
+    resume_: Annotated[
+        bool, typer.Option("--resume", help="With --media: only go on with a sweep that was stopped.")
+    ] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="With --media: drop a sweep that was stopped, begin anew.")
+    ] = False,
+    address: Annotated[
+        str, typer.Option(metavar="WHERE", help="With --media: where the processes run; see `clipledger fleet`.")
+    ] = "here",
+    child: Annotated[bool, typer.Option("--child", hidden=True, help="Take part in the open sweep.")] = False,
 ) -> None:
     """Recompute the books and the files' sizes and sha256; exit 7 names every id that does not hold."""
+    if media and not ledger:
+        from clipledger.cli.sweeping import Asked, verify_media
+
+        verify_media(context, Asked(processes, resume_, anew, address, child))
+        return
+    if processes > 1 or resume_ or anew or address != "here" or child:
+        raise UsageError("--processes, --resume, --anew and --address go with --media")
     from clipledger.cli.verifying import verify as verify_archive
 
     verify_archive(context, books=ledger or not media, files=media or not ledger)
@@ -383,3 +428,14 @@ def db_check() -> None:
     from clipledger.cli.verifying import check
 
     check(context)
+
+
+@db.command("copy")
+def db_copy(
+    to: Annotated[str, typer.Option(metavar="URL", help="postgresql://USER@HOST/NAME, an empty database.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look at both sides and count; write nothing.")] = False,
+) -> None:
+    """Carry the archive's tables to another database, all or nothing, and prove that both hold the same."""
+    from clipledger.cli.copying import copy_database
+
+    copy_database(context, to, dry_run=dry_run)

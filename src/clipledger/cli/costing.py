@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from clipledger import settings as settings_file
+from clipledger.archive import Archive, open_archive
 from clipledger.cli.output import Context, size, table
 from clipledger.core.cost import MONTH_DAYS, Day, Month, Prices, Share, Sizes, Tier, Wish, day_of, months_of
 from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.core.times import iso_time, parse_duration, utc_day
 from clipledger.db.spending import Experience, Spending, Spent
-from clipledger.wiring import Archive, open_archive
 
 _DAY_S = 86_400.0
 _EXPERIENCED = 100

@@ -10,6 +10,7 @@ from clipledger.core.errors import (
     CreditsExhausted,
     Misconfigured,
     Outage,
+    Paused,
     StorageFull,
     StorageUnavailable,
     UsageError,
@@ -44,6 +45,7 @@ _OF_ERROR: tuple[tuple[type[ClipledgerError], Exit], ...] = (
     (StorageFull, Exit.STORAGE),
     (StorageUnavailable, Exit.STORAGE),
     (Outage, Exit.OUTAGE),
+    (Paused, Exit.OUTAGE),
     (ArchiveInUse, Exit.IN_USE),
 )
 

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
+from clipledger.archive import Archive, known_probe, open_archive
 from clipledger.cli.exits import Exit
+from clipledger.cli.members import fleet_lines, fleet_status, fleet_table
 from clipledger.cli.output import Context, one_line, size, table
 from clipledger.core.errors import Reason, UsageError
 from clipledger.core.links import WantedPost, post_url, understand
@@ -16,7 +18,6 @@ from clipledger.core.times import iso_time, utc_day
 from clipledger.db.books import Balance
 from clipledger.db.figures import pauses, rates
 from clipledger.db.sums import sums
-from clipledger.wiring import Archive, open_archive
 
 T = TypeVar("T")
 
@@ -40,14 +41,18 @@ def status(context: Context, fresh: bool = False) -> None:
         f"credits: {spent['today']} today, {spent['all']} in all"
         + (f", cap {spent['cap']} a day" if spent["cap"] is not None else ""),
         f"discovery to resolve: p50 {_seconds(late['p50'])}, p95 {_seconds(late['p95'])} (last {late['of']} posts)",
+        _store_line(body["store"]),
         f"breaker: {body['breaker']['state']}"
         + (f" since {body['breaker']['since']}: {body['breaker']['evidence']}" if body["breaker"]["since"] else ""),
         *_pace_lines(body),
     ]
+    lines[2:2] = fleet_lines(body)
     if body["kept"]:
         lines.append(f"summed at {body['as_of']}: `clipledger status --fresh` sums anew")
     lines += [f"lately: {event['at']} {event['name']} {_inline(event['detail'])}" for event in body["events"][:5]]
     context.tell("\n".join(lines))
+    if body["members"]:
+        context.tell("\n" + fleet_table(body["members"]))
     if body["sources"]:
         context.tell("\n" + _source_table(body["sources"]))
 
@@ -92,8 +97,10 @@ def show_post(context: Context, text: str) -> None:
         context.tell("\n".join(_flat(body)))
 
 
-def list_failures(context: Context, reason: str | None, limit: int) -> None:
-    """Show dead and waiting ids."""
+def list_failures(context: Context, ids: Sequence[str], reason: str | None, limit: int) -> None:
+    """Show dead and waiting ids, and the sources that fail."""
+    if ids:
+        raise UsageError("failures takes ids only with --acknowledge; `clipledger show ID` tells all of one")
     wanted = _reason(reason)
     body = _with(context, lambda archive: _failures(archive, wanted, limit))
     if context.json:
@@ -105,8 +112,30 @@ def list_failures(context: Context, reason: str | None, limit: int) -> None:
     ]
     if rows:
         context.tell(table(rows, ("id", "state", "reason", "attempts", "when", "detail")))
-    else:
+    elif not body["sources"]:
         context.tell("no failures")
+    if body["sources"]:
+        context.tell(table([tuple(row.values()) for row in body["sources"]], ("source", "problem", "again", "detail")))
+
+
+def acknowledge_dead(context: Context, ids: Sequence[str], reason: str | None) -> None:
+    """Take note of dead ids: the books still show them, the next run's exit code does not."""
+    if ids and reason is not None:
+        raise UsageError("name ids, or --reason R, or neither for all dead ids")
+    which = [_id(text) for text in ids] if ids else _reason(reason)
+
+    async def ask(archive: Archive) -> int:
+        if ids:
+            dead = [aweme_id for aweme_id in which or () if await archive.queue.letter(AwemeId(aweme_id)) is None]
+            if dead:
+                raise UsageError(f"{dead[0]}: is not dead; only dead ids are acknowledged")
+        return await archive.queue.acknowledge(which, archive.clock.now())
+
+    count = _with(context, ask)
+    if context.json:
+        context.document({"acknowledged": count, "exit": Exit.OK.word})
+    else:
+        context.tell(f"{count} dead ids acknowledged; they stay in the books and no longer lead to exit 3")
 
 
 def retry_ids(context: Context, ids: Sequence[str], reason: str | None, everything: bool) -> None:
@@ -114,7 +143,14 @@ def retry_ids(context: Context, ids: Sequence[str], reason: str | None, everythi
     if sum((bool(ids), reason is not None, everything)) != 1:
         raise UsageError("name the ids to retry, or --reason R, or --all")
     which = [_id(text) for text in ids] if ids else _reason(reason)
-    count = _with(context, lambda archive: archive.queue.retry(which, archive.clock.now()))
+
+    async def ask(archive: Archive) -> int:
+        for aweme_id in which if ids and which else ():
+            if await archive.queue.row(AwemeId(aweme_id)) is None:
+                raise UsageError(f"{aweme_id}: this archive has never seen it; `clipledger add {aweme_id}` queues it")
+        return await archive.queue.retry(which, archive.clock.now())
+
+    count = _with(context, ask)
     if context.json:
         context.document({"due_again": count, "exit": Exit.OK.word})
     else:
@@ -191,9 +227,26 @@ async def _status(archive: Archive, fresh: bool) -> dict[str, Any]:
             "since": iso_time(switch.since) if switch is not None and is_open else None,
             "evidence": switch.evidence if switch is not None and is_open else None,
         },
+        "store": await _store(archive),
         "events": [_timed(asdict(event)) for event in await archive.samples.events(20)],
         "sources": await _sources(archive, summed.per_source),
-    }
+    } | await fleet_status(archive)
+
+
+async def _store(archive: Archive) -> dict[str, Any]:
+    """Tell where the files are, and what was last found of that place; no mode: it was never probed."""
+    found = await known_probe(archive)
+    if found is None:
+        return {"url": archive.store.url, "mode": None, "probed_at": None, "warning": None, "problems": []}
+    told = found.as_json()
+    return {**told, "probed_at": iso_time(told.pop("at"))}
+
+
+def _store_line(store: dict[str, Any]) -> str:
+    if store["mode"] is None:
+        return f"store: {store['url']}, not probed yet"
+    problems = "".join(f"; {problem}" for problem in (store["warning"], *store["problems"]) if problem)
+    return f"store: {store['url']}, {store['mode']}{problems}"
 
 
 async def _all_sources(archive: Archive) -> list[dict[str, Any]]:
@@ -248,6 +301,7 @@ async def _failures(archive: Archive, reason: Reason | None, limit: int) -> dict
             "attempts": letter.attempts,
             "when": iso_time(letter.died_at),
             "source": letter.source,
+            "acknowledged_at": iso_time(letter.acknowledged_at) if letter.acknowledged_at is not None else None,
         }
         for letter in dead
     ]
@@ -263,7 +317,17 @@ async def _failures(archive: Archive, reason: Reason | None, limit: int) -> dict
         }
         for row in waiting
     ]
-    return {"reasons": dict(everything.reasons), "failures": rows[:limit]}
+    failing = [
+        {
+            "source": row.source,
+            "reason": row.last_reason,
+            "again": iso_time(row.next_at),
+            "detail": row.last_detail or "",
+        }
+        for row in await archive.sources.all()
+        if row.last_reason is not None and reason in (None, row.last_reason)
+    ]
+    return {"reasons": dict(everything.reasons), "failures": rows[:limit], "sources": failing}
 
 
 def _balance(balance: Balance) -> dict[str, Any]:
@@ -288,11 +352,20 @@ def _source_table(rows: Sequence[dict[str, Any]]) -> str:
             row["waiting"],
             row["declared"],
             row.get("pass_end") or (f"page {row['pass_pages']}" if row.get("pass_pages") else "-"),
-            row.get("last_reason") or "",
+            _next_read(row),
+            "paused" if row.get("paused_at") else row.get("last_reason") or "",
         )
         for row in rows
     ]
-    return table(shown, ("source", "seen", "archived", "dead", "waiting", "declared", "pass", "problem"))
+    return table(shown, ("source", "seen", "archived", "dead", "waiting", "declared", "pass", "next read", "problem"))
+
+
+def _next_read(row: dict[str, Any]) -> str | None:
+    """Say when a source is read next; None where there is no list, or it was read for the last time."""
+    at = row.get("next_at")
+    if at is None or row.get("kind") == "hand" or at.startswith("9999"):
+        return None
+    return "paused" if row.get("paused_at") else f"{at[:16]}Z"
 
 
 def _timed(row: dict[str, Any]) -> dict[str, Any]:

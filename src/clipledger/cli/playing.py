@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clipledger.archive import SystemClock
 from clipledger.cli.exits import Exit
 from clipledger.cli.gallery import write_gallery
 from clipledger.cli.output import Context, size
@@ -21,7 +22,6 @@ from clipledger.sim.audit import Evidence, Report, audit
 from clipledger.sim.faults import FaultPlan
 from clipledger.sim.server import SimServer
 from clipledger.sim.world import World
-from clipledger.wiring import SystemClock
 
 _MARK = "made by clipledger demo; made anew each time"
 _KEY = "sim-key"
@@ -73,7 +73,7 @@ class _Demo:
             await self._command(env, "init")
             await self._command(env, "add", *_sources(world))
             await self._crash(env)
-            await self._finish(env)
+            await self._finish(env, world)
             report = self._judge(world)
             calls = len(world.ledger.calls)
             await self._command(env, "run", "--json", "-q")
@@ -100,15 +100,14 @@ class _Demo:
         await process.communicate()
         self._say(f"run: killed with SIGKILL after {stored} posts, others under way")
 
-    async def _finish(self, env: Mapping[str, str]) -> None:
+    async def _finish(self, env: Mapping[str, str], world: World) -> None:
         for _ in range(_RUNS_MAX):
             _, body = await self._command(env, "run", "--json", "-q")
             states = body["states"]
             waiting = states["pending"] + states["running"] + states["stored"]
             self._say(
                 f"run: {states['archived']} archived, {states['dead']} dead, {waiting} waiting; "
-                f""
-                f"{body['credits']} credits after the kill, {body['adopted']} posts adopted from the killed run"
+                f"{body['adopted']} posts adopted from the killed run; {world.ledger.credits} credits in all runs"
             )
             if not waiting:
                 break

@@ -10,12 +10,12 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from clipledger.archive import Archive
 from clipledger.cli.logs import LogFormat, Speller
 from clipledger.cli.output import Context, printable, size
 from clipledger.core.times import iso_time
 from clipledger.core.told import EVENTS
 from clipledger.events import Event, Listener
-from clipledger.wiring import Archive
 
 _QUIET = frozenset(name for name, told in EVENTS.items() if told.each) | {"started"}
 """Told on plain lines only with -v: one a video would drown the rest."""

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clipledger import presence
+from clipledger.archive import Archive, SystemClock, open_archive, prove_store
 from clipledger.cli.exits import Exit, exit_of
 from clipledger.cli.output import Context, table
 from clipledger.cli.watching import Watched, Watchers, watching
 from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.core.model import State
 from clipledger.crew import ROLES, Crew, Plan
+from clipledger.db.sources import SourceRow
 from clipledger.events import Events
 from clipledger.net.wire import CurlWire
 from clipledger.settings import read_key
 from clipledger.sources import registry
 from clipledger.stages.listing import known_regions
-from clipledger.wiring import Archive, Limits, SystemClock, crew, new_worker_name, open_archive, paid_calls
+from clipledger.storage.probe import StoreProbe
+from clipledger.wiring import Limits, crew, new_worker_name, paid_calls
 from clipledger.worker import Tally
 
 _SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -40,16 +44,17 @@ class Wanted:
     max_bytes: str | None
     dry_run: bool
     watched: Watched
+    attended: bool = False
 
 
 def run_archive(context: Context, wanted: Wanted) -> None:
     """Work on the archive; the exit code says how it ended."""
-    roles = _roles(wanted.only)
+    roles = chosen_roles(wanted.only)
     limits = Limits(wanted.max_videos, wanted.max_credits, _size(wanted.max_bytes))
     if wanted.dry_run:
         asyncio.run(_foretell(context, roles))
     else:
-        asyncio.run(_run(context, Plan(roles, wanted.follow), limits, wanted.watched))
+        asyncio.run(_run(context, Plan(roles, wanted.follow), limits, wanted.watched, attended=wanted.attended))
 
 
 def sweep(context: Context) -> None:
@@ -66,32 +71,48 @@ def list_regions(context: Context) -> None:
         context.tell(table(sorted(regions.items()), ("code", "name")))
 
 
-async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched) -> None:
+async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched, *, attended: bool = False) -> None:
     async with open_archive(context.archive) as archive:
         worker = new_worker_name()
         with presence.hold_archive(archive.folder), presence.hold_worker(archive.folder, worker):
-            if "capture" in plan.roles:
-                await archive.store.check()  # before a credit is spent on what could not be kept
+            found = await prove_store(archive) if "capture" in plan.roles else None
             async with watching(context, archive, worker, plan, watched) as watchers:
-                hands, tally, interrupted = await _work(archive, plan, limits, worker, watchers)
-                code = await _ending(archive, tally, interrupted)
+                hands, tally, interrupted = await _work(
+                    archive, plan, limits, worker, watchers, found, attended=attended
+                )
+                code = await _ending(archive, tally, interrupted or bool(hands.worker.stop))
                 summary = await _summary(archive, tally, hands, code)
                 watchers.sum_up(summary)
         _report(context, summary, tally, code)
 
 
 async def _work(
-    archive: Archive, plan: Plan, limits: Limits, worker: str, watchers: Watchers
+    archive: Archive,
+    plan: Plan,
+    limits: Limits,
+    worker: str,
+    watchers: Watchers,
+    found: StoreProbe | None,
+    *,
+    attended: bool,
 ) -> tuple[Crew, Tally, bool]:
     wire, events = CurlWire(), Events(archive.clock, *watchers.listeners)
     try:
         hands = crew(archive, plan, wire=wire, key=_key(plan), events=events, worker=worker, limits=limits)
         watchers.begin(events, hands)
-        with _signals(hands.worker.stop.step, events) as interrupted:
+        _tell_mode(events, found)
+        with signals(hands.worker.stop.step, events, attended=attended) as interrupted:
             tally = await hands.run()
     finally:
         await wire.close()
     return hands, tally, interrupted()
+
+
+def _tell_mode(events: Events, found: StoreProbe | None) -> None:
+    """Say once a run what the operator should know of the store."""
+    if found is not None and (found.warning or found.problems):
+        why = "; ".join(filter(None, (found.warning, *found.problems)))
+        events.emit("store_mode", mode=found.mode.value, store=found.url, why=why)
 
 
 def _key(plan: Plan) -> Any:
@@ -102,8 +123,8 @@ def _key(plan: Plan) -> Any:
 
 
 @contextmanager
-def _signals(step: Callable[[], None], events: Events) -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT and SIGTERM into the two steps of a stop."""
+def signals(step: Callable[[], None], events: Events, *, attended: bool = False) -> Iterator[Callable[[], bool]]:
+    """Turn SIGINT and SIGTERM into the two steps of a stop; if `attended`, the end of standard input into the first."""
     loop, seen = asyncio.get_running_loop(), []
 
     def asked(name: str) -> None:
@@ -111,11 +132,20 @@ def _signals(step: Callable[[], None], events: Events) -> Iterator[Callable[[], 
         events.emit("stopping", signal=name, how="finishing what is under way" if len(seen) == 1 else "cutting")
         step()
 
+    def heard() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            if not seen:
+                asked("end of input")
+
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked, signal.Signals(number).name)
+    if attended:
+        loop.add_reader(0, heard)
     try:
         yield lambda: bool(seen)
     finally:
+        loop.remove_reader(0)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 
@@ -123,10 +153,14 @@ def _signals(step: Callable[[], None], events: Events) -> Iterator[Callable[[], 
 async def _ending(archive: Archive, tally: Tally, interrupted: bool) -> Exit:
     if tally.halted is not None:
         return exit_of(tally.halted)
-    if interrupted:
-        return Exit.INTERRUPTED
+    return Exit.INTERRUPTED if interrupted else await saved(archive)
+
+
+async def saved(archive: Archive) -> Exit:
+    """Say how a run ends that nothing stopped: is everything saved?"""
     counts = await archive.queue.counts()
-    open_ids = sum(counts[state] for state in (State.PENDING, State.RUNNING, State.STORED, State.DEAD))
+    open_ids = sum(counts[state] for state in (State.PENDING, State.RUNNING, State.STORED))
+    open_ids += await archive.queue.unacknowledged()
     failing = any(source.last_reason is not None for source in await archive.sources.all())
     return Exit.UNFINISHED if open_ids or failing else Exit.OK
 
@@ -172,7 +206,7 @@ async def _foretell(context: Context, roles: frozenset[str]) -> None:
         now = archive.clock.now()
         due = await archive.queue.due_count(now, 1 << 62) if "capture" in roles else 0
         kinds = registry() if "listing" in roles else {}
-        listing = [row for row in await archive.sources.all() if row.next_at <= now and row.kind in kinds]
+        listing = [row for row in await archive.sources.all() if _is_due(row, now, kinds)]
         lookups = sum(row.entity_id is None and kinds[row.kind].lookup(row.subject) is not None for row in listing)
         pages = len(listing)
         minutes = (due + lookups + pages) / archive.settings.api.requests_per_minute
@@ -194,6 +228,10 @@ async def _foretell(context: Context, roles: frozenset[str]) -> None:
         )
 
 
+def _is_due(row: SourceRow, now: float, kinds: Container[str]) -> bool:
+    return row.next_at <= now and row.paused_at is None and row.kind in kinds
+
+
 async def _regions(folder: Path) -> dict[str, str]:
     async with open_archive(folder) as archive:
         wire, worker = CurlWire(), new_worker_name()
@@ -204,7 +242,8 @@ async def _regions(folder: Path) -> dict[str, str]:
             await wire.close()
 
 
-def _roles(only: str | None) -> frozenset[str]:
+def chosen_roles(only: str | None) -> frozenset[str]:
+    """Read `--only`; all roles when it is not given."""
     if only is None:
         return frozenset(ROLES)
     roles = frozenset(word.strip() for word in only.split(",") if word.strip())

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from clipledger.archive import Archive, open_archive
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context, table
 from clipledger.core.errors import UsageError
@@ -21,7 +22,6 @@ from clipledger.db.gone import Gone, GonePost, Wanted
 from clipledger.db.search import COUNTED_MAX, Facets, Hit, Search, Sort
 from clipledger.db.search_index import Proof, SearchIndex
 from clipledger.sources import registry
-from clipledger.wiring import Archive, open_archive
 
 T = TypeVar("T")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from clipledger import presence
 from clipledger import settings as settings_file
+from clipledger.archive import SystemClock, database_url, identity_of, open_archive
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context, size, table
 from clipledger.db import schema
@@ -15,7 +16,6 @@ from clipledger.db.clock import REFUSE_S, WARN_S
 from clipledger.db.condition import Condition, examine
 from clipledger.db.tables import SCHEMA_VERSION
 from clipledger.stages.verify import Verify
-from clipledger.wiring import SystemClock, database_url, identity_of, open_archive
 
 SHOWN = 50
 """Findings told to people one by one; the rest is counted. JSON holds all, up to `KEPT`."""
@@ -28,6 +28,11 @@ def verify(context: Context, *, books: bool, files: bool) -> None:
     body = asyncio.run(_verify(context, books, files))
     context.exit = Exit.DAMAGED if body["findings"] else Exit.OK
     body["exit"] = context.exit.word
+    tell_findings(context, body, books, files)
+
+
+def tell_findings(context: Context, body: dict[str, Any], books: bool, files: bool) -> None:
+    """Print what was found: the document, or the first findings and a sentence."""
     if context.json:
         context.document(body)
         return

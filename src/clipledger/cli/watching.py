@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipledger import __version__
+from clipledger.archive import Archive
 from clipledger.cli.logs import LogFile, LogFormat, Speller, speller
 from clipledger.cli.output import Context
 from clipledger.cli.progress import watch
 from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.crew import Crew, Plan
 from clipledger.events import Event, Events, Listener
-from clipledger.wiring import Archive
 
 if TYPE_CHECKING:
     from clipledger.metrics.door import Served

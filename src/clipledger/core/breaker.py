@@ -8,6 +8,7 @@ nothing but failures in it stops the work instead of burning attempts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
@@ -30,6 +31,18 @@ CANARY_EVERY = 50
 MALFORMED_MAX = 3
 """So many distinct ids with a reply of unknown shape, within the window, mean a changed API."""
 
+
+REFUSED_MAX = 3
+"""Links of so many posts refused, no file delivered meanwhile: it is not their age, new ones would not help."""
+
+FEW_CANARIES = 10
+"""An archive of so few posts may have lost them all: that they are gone does not prove an outage."""
+
+SHARE_MIN, SHARE_WINDOW = 20, 200
+"""The share of the gone is judged over 20 resolves or more; once canaries answered, 200 later."""
+
+PRIOR_GONE, PRIOR_ASKED = 5, 50
+"""What a new archive takes for its usual share of the gone: a tenth, believed as much as fifty answers."""
 
 NEIGHBOURS = 2
 """A not-found is believed at one asking where so many resolves sent just before it, and just after it, found
@@ -147,6 +160,29 @@ def _ids(outcomes: Sequence[Outcome], answer: Answer) -> set[AwemeId]:
 def is_vouched_for(before: Sequence[Answer], after: Sequence[Answer]) -> bool:
     """Say whether the answers to the `NEIGHBOURS` resolves on either side of a not-found speak for believing it."""
     return all(sum(answer is Answer.ALIVE for answer in side) >= NEIGHBOURS for side in (before, after))
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many of some resolves were called gone."""
+
+    gone: int = 0
+    asked: int = 0
+
+    def plus(self, other: Share) -> Share:
+        """Add another count."""
+        return Share(self.gone + other.gone, self.asked + other.asked)
+
+    def is_unusual(self, usual: Share) -> bool:
+        """Say whether so many gone, given what is `usual` here, are more than chance: three deviations and one.
+
+        A block of a part of all posts shows in this alone: no window is ever full of it.
+        """
+        if self.asked < SHARE_MIN:
+            return False
+        rate = (usual.gone + PRIOR_GONE) / (usual.asked + PRIOR_ASKED)
+        expected = self.asked * rate
+        return self.gone > expected + 3.0 * math.sqrt(expected * (1.0 - rate)) + 1.0
 
 
 def probe_delay_s(probes: int) -> float:

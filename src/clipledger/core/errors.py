@@ -24,6 +24,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     REFUSED_URL = "refused_url"
     STORAGE_UNAVAILABLE = "storage_unavailable"
+    STORAGE_THROTTLED = "storage_throttled"
     URL_EXPIRED = "url_expired"
     THROTTLED = "throttled"
     MALFORMED = "malformed_reply"
@@ -36,6 +37,7 @@ class Reason(StrEnum):
     WORKER_KILLED = "worker_killed"
     SHUTDOWN = "shutdown"
     OUTAGE = "outage"
+    PAUSED = "paused"
 
 
 class ClipledgerError(Exception):
@@ -100,6 +102,16 @@ class StorageUnavailable(Transient):
     reason = Reason.STORAGE_UNAVAILABLE
 
 
+class StorageThrottled(StorageUnavailable):
+    """The store asks to slow down (503 SlowDown, 429). `retry_after_s` when the answer told one."""
+
+    reason = Reason.STORAGE_THROTTLED
+
+    def __init__(self, detail: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
 class UrlExpired(ClipledgerError):
     """CDN 403, 404 or 410, or a link whose own date has passed: resolve again."""
 
@@ -107,13 +119,17 @@ class UrlExpired(ClipledgerError):
 
 
 class Throttled(ClipledgerError):
-    """429, from the API or the CDN. `retry_after_s` when the answer told one."""
+    """429, from the API or the CDN. `retry_after_s` when the answer told one.
+
+    `costly`: the next look is paid, for it was a media link that was refused. `alone` is set by the
+    stage that knows who else got through meanwhile: then it is this post's own trouble.
+    """
 
     reason = Reason.THROTTLED
 
-    def __init__(self, detail: str = "", *, retry_after_s: float | None = None) -> None:
+    def __init__(self, detail: str = "", *, retry_after_s: float | None = None, costly: bool = False) -> None:
         super().__init__(detail)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.costly, self.alone = retry_after_s, costly, False
 
 
 class Gone(ClipledgerError):
@@ -160,6 +176,12 @@ class Outage(Halt):
     reason = Reason.OUTAGE
 
 
+class Paused(Halt):
+    """The operator paused the archive. `detail` says why and how to go on."""
+
+    reason = Reason.PAUSED
+
+
 class ArchiveInUse(ClipledgerError):
     """Another process holds the archive in a way that excludes this one."""
 
@@ -168,6 +190,18 @@ class StorageFull(Halt):
     """No space, no inodes, read-only."""
 
     reason = Reason.STORAGE_FULL
+
+
+class Held(ClipledgerError):
+    """The operator paused the archive while this call stood in line: it was not made. Nobody's failure."""
+
+    reason = Reason.PAUSED
+
+
+class Stopped(ClipledgerError):
+    """The run was told to stop before this was sent: nothing was bought."""
+
+    reason = Reason.SHUTDOWN
 
 
 class LeaseLost(ClipledgerError):

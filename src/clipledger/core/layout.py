@@ -17,6 +17,9 @@ from clipledger.core.model import AwemeId, FileKind, MediaType, ObjectKey
 SIDECAR: Final = "sidecar"
 """The kind of a sidecar's key, beside the kinds of `FileKind`."""
 
+FOLDERS: Final = ("videos", "photos", "covers")
+"""The topmost folders of every key."""
+
 PART_BYTES_MAX = 80
 """The longest author part, in bytes (contract.md, Files)."""
 

@@ -8,7 +8,7 @@ drawn from it and `verify` knows no other states. Nothing here reads a clock or 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from clipledger.core.errors import (
@@ -17,8 +17,10 @@ from clipledger.core.errors import (
     ClipledgerError,
     Gone,
     Halt,
+    Held,
     MalformedReply,
     Reason,
+    Stopped,
     StorageUnavailable,
     Throttled,
     Transient,
@@ -36,7 +38,7 @@ TRANSITIONS: frozenset[tuple[State | None, State, str]] = frozenset(
         (State.STORED, State.PENDING, "its sidecar is not there"),
         (State.RUNNING, State.DEAD, "attempts used up, said to be gone for days, or it killed three workers"),
         (State.PENDING, State.DEAD, "suspicion confirmed"),
-        (State.DEAD, State.PENDING, "put back by the operator"),
+        (State.DEAD, State.PENDING, "put back by the operator, or asked again later"),
         (State.PENDING, State.WITHHELD, "withheld by the operator"),
         (State.ARCHIVED, State.WITHHELD, "withdrawn"),
         (State.DEAD, State.WITHHELD, "withheld by the operator"),
@@ -76,6 +78,8 @@ class Policy:
     gone_rechecks: int = 3
     gone_span_s: float = 24 * 3600.0
     crashes_max: int = 3
+    throttles_free: int = 3
+    throttles_paid_max: int = 12
 
 
 LAST_IN_LINE_S = 24 * 3600.0
@@ -87,7 +91,7 @@ class Settlement:
     """One row of an attempt's end, as the queue writes it (fenced by `token`).
 
     `state` is PENDING or DEAD. `burn` False gives the attempt back. `call_reason` labels the next
-    paid resolve. `suspect` holds the reason of a `Gone` that is not believed yet.
+    paid resolve. `suspect` holds the reason of a `Gone` that is not believed yet. `throttled`: one more 429.
     """
 
     aweme_id: AwemeId
@@ -99,6 +103,7 @@ class Settlement:
     detail: str
     call_reason: CallReason
     suspect: bool = False
+    throttled: bool = False
 
 
 def after_failure(
@@ -121,13 +126,10 @@ def after_failure(
     match error:
         case Gone():
             return _suspect(job, error, now, policy)
-        case Halt():
+        case Halt() | Held() | Stopped():
             return _give_back(job, error, now, _again(job, paid, CallReason.INTERRUPTED))
         case Throttled():
-            # Grows with the video's age: who delivers may throttle one file for ever, and each look is paid.
-            grown = max((now - job.added_at) / 4, policy.throttle_base_s) * (1 + jitter)
-            due = now + min(max(error.retry_after_s or 0.0, grown), policy.throttle_cap_s)
-            return _give_back(job, error, due, _again(job, paid, CallReason.THROTTLED))
+            return replace(_throttled(job, error, paid, now, policy, jitter), throttled=True)
         case MalformedReply() if error.reason is not Reason.WRONG_ID:
             due = now + policy.retry_cap_s * (1 + jitter)
             return _give_back(job, error, due, _again(job, paid, CallReason.MALFORMED))
@@ -140,6 +142,24 @@ def after_failure(
         case Transient() | MalformedReply():
             return _retry(job, error, now, policy, jitter, _again(job, paid, CallReason.RETRY))
     raise TypeError(f"no verdict for {type(error).__name__}")
+
+
+def _throttled(job: Job, error: Throttled, paid: bool, now: float, policy: Policy, jitter: float) -> Settlement:
+    """Wait, uncounted; but a post that is refused again and again while others get through has attempts like any.
+
+    Where each look is paid and no others are there to tell, the twelfth look ends it: a day and a half of waiting.
+    """
+    why = _again(job, paid, CallReason.THROTTLED)
+    if error.costly and job.throttles + 1 >= policy.throttles_paid_max:
+        return _settle(job, State.DEAD, now, True, error, why)
+    if error.alone and job.throttles >= policy.throttles_free:
+        return _retry(job, error, now, policy, jitter, why)
+    told_s = min(error.retry_after_s or 0.0, policy.throttle_cap_s)
+    if error.costly or job.throttles >= policy.throttles_free:
+        # Paid looks become rare soon; free ones once a few told nothing new, for two such posts can keep a run open.
+        return _give_back(job, error, now + max(told_s, retry_delay_s(job.throttles + 1, policy, jitter)), why)
+    grown_s = max((now - job.added_at) / 4, policy.throttle_base_s) * (1 + jitter)
+    return _give_back(job, error, now + max(told_s, min(grown_s, policy.throttle_cap_s)), why)
 
 
 def given_back(job: Job, *, paid: bool, now: float, reason: Reason = Reason.SHUTDOWN) -> Settlement:

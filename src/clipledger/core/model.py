@@ -222,6 +222,7 @@ class Job:
     asked_url: str | None = None
     not_founds: int = 0
     first_not_found_at: float | None = None
+    throttles: int = 0
     hint: Reply | None = None
 
 

@@ -1,13 +1,12 @@
 """Decoded JSON -> model. Tolerant of the known oddities, `MalformedReply` for a shape we do not know.
 
 Must not: decode bytes, say what an error body is (net/tiklive does both), or let a signed link out
-by another way than `SignedUrl`: what is kept of a reply has been through `scrub`.
+by another way than `SignedUrl`: what is kept of a reply, and what people wrote in it, has been through `scrub`.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -28,37 +27,17 @@ from clipledger.core.model import (
     SignedUrl,
     Slide,
 )
-
-TEXT_MAX = 10_000
-"""The longest text kept, in characters; captions end at 4,000."""
+from clipledger.core.scrub import URL_MAX, expiry, plain, scrub, scrub_text
 
 SAMPLE_MAX = 4_096
 """How much of an unknown body is kept for people, in characters."""
 
-DEPTH_MAX = 32
-"""How deep a reply is kept; the deepest captured one has 7 levels."""
+SLIDES_MAX = 9_999
+"""The most slides of one post: their names have four digits at most (`layout`). TikTok itself takes 35."""
 
-_URL_MAX = 8_192
 _COUNT_MAX = 10**15  # nothing on the platform comes near; also far inside BIGINT
 _DURATION_MAX_S = 7 * 86_400.0
-_LATEST_EXPIRY_S = 4_102_444_800.0  # 2100
 
-_SLASH = r"\\{0,4}/"  # JSON inside JSON writes \/ or \\/
-_SIGNING_PATH = re.compile(rf"({_SLASH})[0-9a-f]{{32}}({_SLASH})([0-9a-f]{{8}})(?![0-9a-z])", re.I)
-_WEB_LINK = re.compile(rf"(https?:(?:{_SLASH}){{2}})((?:[^\s\"'<>\\]|\\{{1,4}}(?=/|u00[0-9a-f]))*)", re.I)
-_RELATIVE_LINK = re.compile(r"\s*(/[^\s?#]*)[?#]\S*\s*")
-_USERINFO = re.compile(r"\A[^\\/?#]*@")
-_QUERY = re.compile(r"[?#].*|%3f.*|\\{1,4}u003f.*", re.I | re.S)
-_KEY_LOOKING = re.compile(
-    r"((?:[?&]|%3f|%26|\\{1,4}u0026|&amp;)(?:[a-z]+-)*[a-z]*(?:signature|expires?|expiration|token|policy|api-?key|key-pair-id)"
-    r"(?:=|%3d))[^\s&\"'<>]*",
-    re.I,
-)
-_API_KEY = re.compile(r"(x-api-key[\\\"']*\s*[:=]\s*[\\\"']*)[^\s\\\"',;&}]+", re.I)
-_EXPIRY_QUERY = re.compile(r"[?&;](?:x-)?(?:v?expir(?:e|es|ation))=([0-9]{9,13})(?![0-9])", re.I)
-_LONE_SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
-_SUSPICIOUS = re.compile(r"[:=/%\\]")  # each of the patterns above needs one of these: most texts have none
-_SECRET_NAMES = frozenset({"x-api-key", "api-key", "api_key", "apikey", "authorization"})
 _ENVELOPE = frozenset({"code", "msg", "message", "status"})
 _LINK_KEYS = ("play", "hdplay", "wmplay", "images")
 
@@ -87,9 +66,23 @@ def detail(body: object, *, asked: AwemeId, now: float) -> Post:
     reply = unwrap(body)
     if not any(key in reply for key in _LINK_KEYS):
         raise _malformed("a detail body without any media key", body)
-    if reply.get("images") and not isinstance(reply["images"], list):
-        raise _malformed("a detail body whose `images` is not a list", body)
+    if (odd := _odd_images(reply)) is not None:
+        raise _malformed(odd, body)
     return item(reply, asked=asked, now=now, detail=True)
+
+
+def _odd_images(reply: Reply) -> str | None:
+    """Say what is wrong with `images`: a shape we do not know must never pass for a post without slides."""
+    images = reply.get("images")
+    if not images:
+        return None
+    if not isinstance(images, list):
+        return "a detail body whose `images` is not a list"
+    if len(images) > SLIDES_MAX or len(_list(reply.get("live_images"))) > SLIDES_MAX:
+        return f"a photo post of more than {SLIDES_MAX} slides"
+    if not _slides(reply):
+        return "a detail body whose `images` holds no link"
+    return None
 
 
 def page(body: object, *, now: float) -> Page:
@@ -185,83 +178,6 @@ def regions(body: object) -> dict[str, str]:
     return found
 
 
-def expiry(url: str) -> float | None:
-    """Read when a signed link dies (unix s); the earliest when it tells several, None when none."""
-    told = [float(int(found[3], 16)) for found in _SIGNING_PATH.finditer(url[:_URL_MAX])]
-    told += [float(digits) for digits in _EXPIRY_QUERY.findall(url[:_URL_MAX])]
-    seconds = [at / 1000 if at > 1e11 else at for at in told]
-    return min((at for at in seconds if EARLIEST_S <= at < _LATEST_EXPIRY_S), default=None)
-
-
-def scrub(value: Any) -> Any:
-    """Copy a decoded value without signatures and keys: safe to keep, to store and to encode again.
-
-    Also: nothing below 32 levels, no text above 10,000 characters, no NaN, no lone surrogates,
-    no NUL (PostgreSQL takes none), no whole number beyond 64 bits.
-    """
-    return _scrubbed(value, DEPTH_MAX)
-
-
-def scrub_text(text: str) -> str:
-    """Take signatures, userinfo and keys out of any text: a raw body, a message, a log line."""
-    if not _SUSPICIOUS.search(text):
-        return text
-    text = _WEB_LINK.sub(lambda found: found[1] + _bare_link(found[2]), text)
-    text = _SIGNING_PATH.sub(r"\1-\2-", text)
-    return _API_KEY.sub(r"\1-", _KEY_LOOKING.sub(r"\1-", text))
-
-
-_LINK_NAMES = frozenset(
-    {"play", "wmplay", "hdplay", "video", "video_hd", "cover", "origin_cover", "ai_dynamic_cover", "avatar"}
-    | {"images", "live_images", "music"}
-)
-
-
-def _bare_link(rest: str) -> str:
-    return _USERINFO.sub("", _QUERY.sub("", rest))
-
-
-def _scrubbed(value: Any, depth: int) -> Any:
-    match value:
-        case str():
-            return _scrubbed_text(value)
-        case bool() | None:
-            return value
-        case int():
-            return value if -(2**63) <= value < 2**64 else None
-        case float():
-            return value if math.isfinite(value) else None
-        case Mapping() if depth:
-            return {_scrubbed_text(str(key)): _kept(key, inner, depth - 1) for key, inner in value.items()}
-        case list() | tuple() if depth:
-            return [_scrubbed(inner, depth - 1) for inner in value]
-    return None
-
-
-def _kept(key: object, value: Any, depth: int) -> Any:
-    name = str(key).lower()
-    if name in _SECRET_NAMES:
-        return "-"
-    return _scrubbed(_unsigned(value) if name in _LINK_NAMES else value, depth)
-
-
-def _unsigned(value: Any) -> Any:
-    """Cut the query of what is a link by its name, however it is written."""
-    if isinstance(value, str):
-        return re.split("[?#]|%3[fF]", value, maxsplit=1)[0]
-    return [_unsigned(entry) for entry in value] if isinstance(value, list) else value
-
-
-def _scrubbed_text(text: str) -> str:
-    short = _plain(text)
-    relative = _RELATIVE_LINK.fullmatch(short)
-    return scrub_text(relative[1] if relative else short)
-
-
-def _plain(text: str) -> str:
-    return _LONE_SURROGATE_OR_NUL.sub("\ufffd", text[:TEXT_MAX])
-
-
 def _malformed(what: str, body: object, reason: Reason | None = None) -> MalformedReply:
     sample = json.dumps(scrub(body), ensure_ascii=False)[:SAMPLE_MAX]
     return MalformedReply(what, sample=sample, reason=reason)
@@ -319,8 +235,7 @@ def _renditions(obj: Reply, detail: bool) -> tuple[Rendition, ...]:
 
 
 def _slides(obj: Reply) -> tuple[Slide, ...]:
-    live = obj.get("live_images")
-    pairs = zip_longest(obj["images"], live if isinstance(live, list) else ())
+    pairs = zip_longest(obj["images"], _list(obj.get("live_images")))
     # An entry that is no link keeps its place: the others must not move up into it.
     slides = tuple(Slide(_link(image), _link(video)) for image, video in pairs)
     return slides if any(slide.image or slide.video for slide in slides) else ()
@@ -328,9 +243,9 @@ def _slides(obj: Reply) -> tuple[Slide, ...]:
 
 def _link(raw: object) -> SignedUrl | None:
     """Keep the raw text of a link, relative ones too; None for anything that is no link at all."""
-    if not isinstance(raw, str) or not raw.strip() or len(raw) > _URL_MAX:
+    if not isinstance(raw, str) or not raw.strip() or len(raw) > URL_MAX:
         return None
-    text = _plain(raw.strip())
+    text = plain(raw.strip())
     return SignedUrl(text, expiry(text))
 
 
@@ -346,10 +261,15 @@ def _mapping(raw: object) -> Reply:
     return raw if isinstance(raw, Mapping) else {}
 
 
+def _list(raw: object) -> list[Any]:
+    return raw if isinstance(raw, list) else []
+
+
 def _text(raw: object) -> str:
+    """Read what somebody wrote, without signatures: a caption or a name may hold a signed link as well."""
     if isinstance(raw, int) and not isinstance(raw, bool):
         return _digits(raw)
-    return _plain(raw) if isinstance(raw, str) else ""
+    return scrub_text(plain(raw)) if isinstance(raw, str) else ""
 
 
 def _digits(raw: object) -> str:
@@ -389,4 +309,4 @@ def _cursor(raw: object) -> str | None:
     if isinstance(raw, float) and raw.is_integer() and abs(raw) < 2**53:
         raw = int(raw)
     text = str(raw) if isinstance(raw, (int, str)) and not isinstance(raw, bool) else ""
-    return _plain(text) if 0 < len(text) <= 512 else None
+    return plain(text) if 0 < len(text) <= 512 else None

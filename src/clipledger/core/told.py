@@ -65,6 +65,7 @@ FIELDS: Mapping[str, str] = {
     "key": "object key in the store",
     "kind": "`video`, `image`, `audio` or `cover`",
     "letters": "dead letters summarised",
+    "mode": "how the store is kept from replacing what stands",
     "new": "ids never seen before",
     "outcome": "what the call came to; see `credits.outcome`",
     "part_bytes": "bytes of those parts",
@@ -75,15 +76,21 @@ FIELDS: Mapping[str, str] = {
     "reason": "why, as a stable word; see the reasons in tables.md",
     "retry_after_s": "seconds that the answer asked to wait; null when it asked for none",
     "roles": "the roles of the process, separated by commas",
-    "seconds": "how long it took",
+    "seat": "the place of a process in the fleet, from 0",
+    "seconds": "how long it took, or lasts",
     "signal": "the signal's name",
     "since_added_s": "seconds from discovery to the first paid answer",
     "source": "the source's canonical text",
+    "state": "`open` or `closed`",
+    "store": "the store's URL, without secrets",
     "suspects": "posts said to be gone that nobody vouched for",
+    "uploads": "abandoned uploads dropped",
     "url": "address, with the port that was picked",
     "version": "version of clipledger",
     "waited_s": "seconds spent waiting for a slot and for the shared rate",
+    "was": "how many there were before",
     "why": "one line for people",
+    "workers": "how many processes there shall be",
 }
 
 _WARNING, _ERROR = Level.WARNING, Level.ERROR
@@ -127,12 +134,33 @@ EVENTS: Mapping[str, Told] = {
     ),
     "key_taken": Told("other bytes stand under the key; both are kept", ("aweme_id", "key"), _WARNING, rare=True),
     "sidecar_lost": Told("a sidecar is not there or is none", ("aweme_id", "key", "why"), _ERROR, rare=True),
-    "swept": Told("the janitor found something", ("given_back", "dead", "parts", "part_bytes", "letters")),
     "doubted": Told("a post that is archived was not found; it is asked again", ("aweme_id", "reason")),
     "vanished": Told("archived posts are gone: not found twice, between living ones", ("ids",), rare=True),
     "still_doubted": Told("doubted posts are not believed to be gone yet", ("ids", "alive")),
     "came_back": Told("a post that was gone is there again", ("aweme_id",), rare=True),
-    "halted": Told("the run ends early, in good order", ("reason", "why"), _ERROR, rare=True),
+    "store_mode": Told("what the operator should know of the store", ("mode", "store", "why"), _WARNING, rare=True),
+    "store_throttled": Told(
+        "the store asks everybody to wait; uploads are repeated", ("why", "seconds"), _WARNING, rare=True
+    ),
+    "sweep_failed": Told("abandoned uploads could not be dropped; tried again later", ("why",), _WARNING),
+    "swept": Told("the janitor found something", ("given_back", "dead", "parts", "part_bytes", "letters", "uploads")),
+    "place_moved": Told(
+        "a post turned out to be of the other kind; nothing stood under its first key", ("aweme_id", "key", "why")
+    ),
+    "partial_block": Told(
+        "more posts are called gone than the archive has known; canaries tell",
+        ("state", "evidence"),
+        _WARNING,
+        rare=True,
+    ),
+    "held_back": Told("suspects of a partial block are asked again in an hour", ("suspects",), rare=True),
+    "asked_again_after_death": Told("gone posts are asked again, as queue.recheck_gone says", ("ids",)),
+    "paused": Told("an operator paused the archive for everybody", ("why",), _WARNING, rare=True),
+    "resumed": Told("the archive's pause is over", (), rare=True),
+    "worker_died": Told("a process of the fleet died and is replaced", ("seat", "how", "why"), _WARNING),
+    "fleet_size": Told("the fleet grows or shrinks with the due work", ("workers", "was")),
+    "clock_skew": Told("this machine's clock is off the database server's", ("seconds",), _WARNING, rare=True),
+    "halted": Told("the run ends early, in good order", ("reason", "why", "seat", "code"), _ERROR, rare=True),
     "stopping": Told("a signal asked the run to stop", ("signal", "how")),
 }
 """By name. An optional field may be left out or null."""

@@ -66,3 +66,7 @@ class Backend(Protocol):
     def lock_schema(self, connection: Connection) -> None:
         """Keep every other process from changing the schema until the transaction ends."""
         ...
+
+    def go_on_counting(self, connection: Connection, table: str, column: str) -> None:
+        """Let a column that counts by itself go on after the rows that were put in with their numbers."""
+        ...

@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, func, literal_column, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import Insert
 
 from clipledger.core.history import growth
@@ -151,8 +162,18 @@ _STORED = (
 )
 _ONE_POST = select(posts).where(posts.c.aweme_id == bindparam("id"))
 _FILES = select(files).where(files.c.aweme_id == bindparam("id")).order_by(files.c.kind, files.c.position)
-_SIZE = select(func.count(), func.sum(files.c.bytes))
-_CANARIES = select(posts.c.aweme_id).order_by(posts.c.archived_at.desc()).limit(bindparam("n"))
+_FILES_OF_MANY = (
+    select(files)
+    .where(files.c.aweme_id.in_(bindparam("ids", expanding=True)))
+    .order_by(files.c.aweme_id, files.c.kind, files.c.position)
+)
+_SIZE = select(func.count(), cast(func.sum(files.c.bytes), BigInteger))  # PostgreSQL sums these as NUMERIC
+_CANARIES = (
+    select(posts.c.aweme_id)
+    .where(posts.c.archived_at < bindparam("before", type_=UtcTime))
+    .order_by(posts.c.archived_at.desc())
+    .limit(bindparam("n"))
+)
 _NEXT = (
     select(_q.c.aweme_id)
     .where(_q.c.aweme_id > bindparam("after"), _q.c.state == State.ARCHIVED)
@@ -194,14 +215,23 @@ class Catalog:
         """List what was observed of a post's being there, oldest first."""
         return await self._db.read(lambda connection: runs(connection, aweme_id))
 
+    async def files_of_many(self, ids: Sequence[AwemeId]) -> dict[AwemeId, list[FileRow]]:
+        """List the files of many posts, by id; an id without any is not in it."""
+        found: dict[AwemeId, list[FileRow]] = {}
+        asked = {"ids": list(ids)}
+        for row in await self._db.read(lambda connection: connection.execute(_FILES_OF_MANY, asked).all()):
+            found.setdefault(AwemeId(row.aweme_id), []).append(FileRow(*row))
+        return found
+
     async def size(self) -> tuple[int, int]:
         """Count the stored files and their bytes, sidecars included."""
         count, size = await self._db.read(lambda connection: connection.execute(_SIZE).one())
         return count, size or 0
 
-    async def canaries(self, limit: int) -> list[AwemeId]:
-        """List the posts archived last: known to be alive a short while ago."""
-        rows = await self._db.read(lambda connection: connection.execute(_CANARIES, {"n": limit}).scalars().all())
+    async def canaries(self, limit: int, before: float) -> list[AwemeId]:
+        """List the posts archived last before a moment: known to be alive a short while ago."""
+        asked = {"n": limit, "before": before}
+        rows = await self._db.read(lambda connection: connection.execute(_CANARIES, asked).scalars().all())
         return [AwemeId(row) for row in rows]
 
     async def next_archived(self, after_id: str, limit: int) -> list[AwemeId]:

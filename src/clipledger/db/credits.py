@@ -156,6 +156,11 @@ _ASKED = (
     calls.c.endpoint.in_(bindparam("paths", expanding=True)),
     calls.c.outcome.in_([CallOutcome.OK, CallOutcome.GONE]),
 )
+_SHARE = (
+    select(calls.c.outcome, func.count())
+    .where(*_ASKED, calls.c.reason.not_in((CallReason.CANARY, CallReason.REFRESH)))
+    .group_by(calls.c.outcome)
+)
 _SAID_GONE = select(func.max(calls.c.seq)).where(
     calls.c.aweme_id == bindparam("id"), calls.c.outcome == CallOutcome.GONE
 )
@@ -215,6 +220,13 @@ class Credits:
         asked = {"paths": list(endpoints), "n": limit}
         rows = await self._db.read(lambda connection: connection.execute(_OUTCOMES, asked).all())
         return [Outcome(at, _answer(outcome), AwemeId(aweme_id)) for at, outcome, aweme_id in reversed(rows)]
+
+    async def share(self, endpoints: Sequence[str]) -> tuple[int, int]:
+        """Count the resolves that found a post gone, and those that found one gone or alive; canaries left out."""
+        asked = {"paths": list(endpoints)}
+        rows = await self._db.read(lambda connection: connection.execute(_SHARE, asked).all())
+        counts = {outcome: count for outcome, count in rows}
+        return counts.get(CallOutcome.GONE, 0), sum(counts.values())
 
     async def neighbours(
         self, aweme_id: AwemeId, endpoints: Sequence[str], n: int

@@ -27,10 +27,9 @@ from sqlalchemy.sql.selectable import FromClause
 from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import CallReason
 from clipledger.core.model import AwemeId, Job, ObjectKey, Quality, State
-from clipledger.core.times import iso_time
 from clipledger.db.credits import CallOutcome
 from clipledger.db.settling import Burial, bury
-from clipledger.db.tables import UtcTime, archive_queue, sources
+from clipledger.db.tables import UtcTime, archive_queue, sources, sweep_ranges, told_time
 from clipledger.db.tables import credits as paid_calls
 
 CHUNK = 500
@@ -72,7 +71,7 @@ _chosen = (
     select(_due.c.aweme_id)
     .where(
         claimable(_due),
-        _due.c.priority == bindparam("at"),
+        _due.c.priority == _NEXT_PRIORITY.scalar_subquery(),
         _due.c.due_at <= bindparam("now", type_=UtcTime),
         _due.c.crashes.between(bindparam("crashes_from"), bindparam("crashes_to")),
     )
@@ -105,14 +104,15 @@ _CLAIM = (
         _q.c.asked_url,
         _q.c.not_founds,
         _q.c.first_not_found_at,
+        _q.c.throttles,
         _q.c.hint,
+        _q.c.priority,
     )
 )
 
 
-def priorities(connection: Connection) -> Iterator[int]:
-    """Walk the priorities that pending videos have, highest first: one index seek each."""
-    most = _PRIORITY_MAX
+def priorities(connection: Connection, most: int = _PRIORITY_MAX) -> Iterator[int]:
+    """Walk the priorities that pending videos have, from `most` down: one index seek each."""
     while (priority := connection.execute(_NEXT_PRIORITY, {"most": most}).scalar()) is not None:
         yield priority
         most = priority - 1
@@ -124,15 +124,14 @@ def claim(connection: Connection, n: int, now: float, lease_s: float, worker: st
     `alone` claims only those that were under way when `CRASHES_ALONE` workers died, else only others.
     """
     crashes = (CRASHES_ALONE, _CRASHES_MOST) if alone else (0, CRASHES_ALONE - 1)
+    wanted = {"now": now, "until": now + lease_s, "by": worker, "crashes_from": crashes[0], "crashes_to": crashes[1]}
     jobs: list[Job] = []
-    for priority in priorities(connection):
-        if len(jobs) >= n:
-            break
-        wanted = {"at": priority, "now": now, "n": n - len(jobs), "until": now + lease_s, "by": worker}
-        wanted |= {"crashes_from": crashes[0], "crashes_to": crashes[1]}
-        rows = list(connection.execute(_CLAIM, wanted))
+    most: int | None = _PRIORITY_MAX
+    while most is not None and len(jobs) < n:
+        rows = list(connection.execute(_CLAIM, wanted | {"most": most, "n": n - len(jobs)}))
         rows.sort(key=lambda row: (row.due_at, row.aweme_id), reverse=True)
         jobs.extend(_job(row) for row in rows)
+        most = rows[0].priority - 1 if rows else next((below - 1 for below in priorities(connection, most)), None)
     return jobs
 
 
@@ -143,7 +142,7 @@ def _job(row: Row[tuple[object, ...]]) -> Job:
         source=row.source,
         attempts=row.attempts,
         added_at=row.added_at,
-        first_seen_day=iso_time(row.added_at)[:10],
+        first_seen_day=told_time(row.added_at)[:10],
         call_reason=row.call_reason,
         author_part=row.author_part,
         storage_key=ObjectKey(row.storage_key) if row.storage_key is not None else None,
@@ -151,6 +150,7 @@ def _job(row: Row[tuple[object, ...]]) -> Job:
         asked_url=row.asked_url,
         not_founds=row.not_founds,
         first_not_found_at=row.first_not_found_at,
+        throttles=row.throttles,
         hint=row.hint,
     )
 
@@ -190,7 +190,9 @@ _orphans = select(
     _q.c.state == State.RUNNING,
 )
 _EXPIRED = (
-    _orphans.where(_q.c.lease_until < bindparam("now", type_=UtcTime))
+    _orphans.where(
+        _q.c.lease_until < bindparam("now", type_=UtcTime), _q.c.worker.not_in(bindparam("spare", expanding=True))
+    )
     .order_by(_q.c.lease_until)
     .limit(bindparam("n"))
     .with_for_update(skip_locked=True, of=_q)
@@ -219,17 +221,22 @@ _UNKNOWN = (
 )
 _UNKNOWN_OF_ATTEMPT = _UNKNOWN.where(paid_calls.c.aweme_id == bindparam("id"), paid_calls.c.token == bindparam("t"))
 _UNKNOWN_OF_WORKER = _UNKNOWN.where(paid_calls.c.worker == bindparam("by"))
+_FREE_RANGES = (
+    update(sweep_ranges).where(sweep_ranges.c.worker == bindparam("by")).values(worker=null(), lease_until=null())
+)
 _FREE_SOURCES = update(sources).where(sources.c.worker == bindparam("by")).values(worker=null(), lease_until=null())
 
 
-def release_expired(connection: Connection, now: float, crashes_max: int, limit: int) -> Released:
-    """Take back at most `limit` videos whose lease ran out."""
-    rows = connection.execute(_EXPIRED, {"now": now, "n": limit}).all()
+def release_expired(
+    connection: Connection, now: float, crashes_max: int, limit: int, spare: Sequence[str] = ()
+) -> Released:
+    """Take back at most `limit` videos whose lease ran out, but for those of the workers in `spare`."""
+    rows = connection.execute(_EXPIRED, {"now": now, "n": limit, "spare": list(spare)}).all()
     return _crashed(connection, rows, now, crashes_max)
 
 
 def release_worker(connection: Connection, worker: str, now: float, crashes_max: int, limit: int) -> Released:
-    """Take back at most `limit` videos, every source and every open call of a worker known to be dead."""
+    """Take back at most `limit` videos, every source, range and open call of a worker known to be dead."""
     released = _crashed(connection, _held_by(connection, worker, limit), now, crashes_max)
     _close_accounts(connection, worker, now)
     return released
@@ -251,6 +258,7 @@ def _held_by(connection: Connection, worker: str, limit: int) -> Sequence[Row[tu
 def _close_accounts(connection: Connection, worker: str, now: float) -> None:
     connection.execute(_UNKNOWN_OF_WORKER, {"by": worker, "now": now})
     connection.execute(_FREE_SOURCES, {"by": worker})
+    connection.execute(_FREE_RANGES, {"by": worker})
 
 
 def _crashed(connection: Connection, rows: Sequence[Row[tuple[object, ...]]], now: float, crashes_max: int) -> Released:

@@ -16,7 +16,9 @@ from clipledger.db.tables import UtcTime, limits
 
 
 @dataclass(frozen=True, slots=True)
-class _Pace:
+class Pace:
+    """The shared row as it stands: unix seconds, and how many 429 came in a row."""
+
     next_at: float
     paused_until: float
     throttles: int
@@ -28,6 +30,7 @@ _READ = (
     .where(limits.c.name == bindparam("which"))
     .with_for_update()
 )
+_LOOK = select(limits.c.next_at, limits.c.paused_until, limits.c.throttles).where(limits.c.name == bindparam("which"))
 _MOVE = update(limits).where(limits.c.name == bindparam("which")).values(next_at=bindparam("at", type_=UtcTime))
 _PAUSE = (
     update(limits)
@@ -56,9 +59,19 @@ class PaceRow:
         """
         return await self._db.write(lambda connection: self._throttle(connection, now, retry_after_s, jitter))
 
+    async def paused(self) -> tuple[float, int]:
+        """Tell until when everybody waits (unix seconds, 0 for never), and the throttles in a row."""
+        found = await self._db.read(lambda connection: connection.execute(_LOOK, {"which": self._name}).one_or_none())
+        return (found.paused_until or 0.0, found.throttles) if found is not None else (0.0, 0)
+
     async def recover(self) -> None:
         """Start the count of throttles anew."""
         await self._db.write(lambda connection: connection.execute(_RECOVER, {"which": self._name}))
+
+    async def look(self) -> Pace | None:
+        """Read the row without taking anything; None before the first call."""
+        row = await self._db.read(lambda connection: connection.execute(_LOOK, {"which": self._name}).one_or_none())
+        return Pace(row[0], row[1] or 0.0, row[2]) if row is not None else None
 
     def _reserve(self, connection: Connection, permits: int, now: float, per_minute: int) -> tuple[Reservation, int]:
         row = self._read(connection, now)
@@ -75,10 +88,10 @@ class PaceRow:
         connection.execute(_PAUSE, {"which": self._name, "until": until, "count": throttles})
         return until, throttles
 
-    def _read(self, connection: Connection, now: float) -> _Pace:
+    def _read(self, connection: Connection, now: float) -> Pace:
         found = connection.execute(_READ, {"which": self._name}).one_or_none()
         if found is None:
             connection.execute(_OPEN(connection), {"name": self._name, "next_at": now})
             found = connection.execute(_READ, {"which": self._name}).one()
         next_at, paused_until, throttles = found
-        return _Pace(next_at, paused_until or 0.0, throttles)
+        return Pace(next_at, paused_until or 0.0, throttles)

@@ -45,9 +45,11 @@ _DEFAULTS = {
 _MIGRATING = 0x636C6970_6C656467
 """The key of the advisory lock: "clipledg"."""
 
-# One question a transaction. Asynchronous commits are refused, stronger settings than `on` stay.
-_BEGIN = text(
-    f"SELECT set_config('lock_timeout', '{BUSY_TIMEOUT_S:.0f}s', true),"
+# Sent as one message, not as the driver's BEGIN and a question: a way to the server and back is most of what a small
+# transaction costs. Asynchronous commits are refused, stronger settings than `on` stay.
+_BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_BEGIN_WRITING = (
+    f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT set_config('lock_timeout', '{BUSY_TIMEOUT_S:.0f}s', true),"
     f" set_config('idle_in_transaction_session_timeout', '{VANISHED_S}s', true),"
     " set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'"
     " ELSE current_setting('synchronous_commit') END, true)"
@@ -133,9 +135,8 @@ class Postgres:
             max_overflow=0,
             use_native_hstore=False,
         )
-        writing = engine.execution_options(**WRITES, isolation_level="READ COMMITTED")
         event.listen(engine, "begin", _begin)
-        return Engines(engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), writing)
+        return Engines(engine, engine.execution_options(**WRITES))
 
     def check_there(self) -> None:
         """Do nothing: connecting to a database that is not there makes none."""
@@ -144,10 +145,17 @@ class Postgres:
         """Wait for whoever changes the schema, on any machine; the lock ends with the transaction."""
         connection.execute(_LOCK_SCHEMA, {"key": _MIGRATING})
 
+    def go_on_counting(self, connection: Connection, table: str, column: str) -> None:
+        """Set the column's sequence past its highest number."""
+        highest = text(
+            f"SELECT setval(pg_get_serial_sequence(:t, :c), max({column})) FROM {table}"
+        )  # both our own names
+        connection.execute(highest, {"t": table, "c": column})
+
     def _connect(self) -> psycopg.Connection[Any]:
         driver = _driver()
         try:
-            connection: psycopg.Connection[Any] = driver.connect(self.conninfo, prepare_threshold=None)
+            connection: psycopg.Connection[Any] = driver.connect(self.conninfo, prepare_threshold=None, autocommit=True)
         except driver.OperationalError as error:
             line = self._line(error)
             if _REFUSALS.search(line):
@@ -192,8 +200,8 @@ def _first_line(cause: BaseException | None) -> str:
 
 
 def _begin(connection: Connection) -> None:
-    if connection.get_execution_options().get("clipledger_writes"):
-        connection.execute(_BEGIN)
+    writes = connection.get_execution_options().get("clipledger_writes")
+    connection.exec_driver_sql(_BEGIN_WRITING if writes else _BEGIN_READING)
 
 
 def _unfit(connection: psycopg.Connection[Any]) -> str | None:

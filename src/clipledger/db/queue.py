@@ -68,9 +68,16 @@ class Queue:
             return set()
         return await self._db.write(lambda connection: leases.renew(connection, jobs, now + lease_s))
 
-    async def release_expired(self, now: float, crashes_max: int, limit: int = CHUNK) -> Released:
-        """Take back videos whose lease ran out, at most `limit`; one that keeps killing workers is dead."""
-        return await self._db.write(lambda connection: leases.release_expired(connection, now, crashes_max, limit))
+    async def release_expired(
+        self, now: float, crashes_max: int, limit: int = CHUNK, *, spare: Sequence[str] = ()
+    ) -> Released:
+        """Take back videos whose lease ran out, at most `limit`; one that keeps killing workers is dead.
+
+        Those of the workers in `spare` are left alone.
+        """
+        return await self._db.write(
+            lambda connection: leases.release_expired(connection, now, crashes_max, limit, spare)
+        )
 
     async def release_worker(self, worker: str, now: float, crashes_max: int) -> Released:
         """Take back all that a worker known to be dead held: videos, sources, open calls."""
@@ -97,12 +104,14 @@ class Queue:
         storage_key: ObjectKey,
         thin: bool = False,
         rendition: Quality | None = None,
+        *,
+        anew: bool = False,
     ) -> bool:
-        """Note that a paid resolve answered; author part and key stay as first fixed.
+        """Note that a paid resolve answered; author part and key stay as first fixed, the key unless `anew`.
 
         `rendition` is that of the video about to be published; None leaves what was noted.
         """
-        told = settling.Resolved(job.aweme_id, job.token, now, author_part, storage_key, thin, rendition)
+        told = settling.Resolved(job.aweme_id, job.token, now, author_part, storage_key, thin, rendition, anew)
         return await self._resolved(told)
 
     async def mark_stored(self, job: Job, now: float) -> bool:
@@ -117,6 +126,10 @@ class Queue:
         """Give an attempt back to each of `ids` that is still wanted: an outage uses up none."""
         if ids:
             await self._db.write(lambda connection: retries.refund(connection, ids))
+
+    async def recheck_gone(self, nth: int, died_before: float, now: float) -> int:
+        """Have gone posts asked again, `nth` times asked since, that first died before a moment; return how many."""
+        return await self._sweep(lambda connection: retries.recheck_gone(connection, nth, died_before, now, CHUNK))
 
     async def unstore(self, aweme_id: AwemeId, detail: str, now: float) -> bool:
         """Put a stored video back whose sidecar is not there; False when it is not stored."""
@@ -157,10 +170,14 @@ class Queue:
         return await self._db.write(lambda connection: suspects.recheck(connection, ids, now)) if ids else 0
 
     async def acquit_suspects(
-        self, now: float, due_at: float, reason: Reason | None = None, *, count: bool = False
+        self, now: float, due_at: float, reason: Reason | None = None, *, count: bool = False, every_s: float = 0.0
     ) -> int:
-        """Put every suspect back, due at `due_at`; `count` when the answer was not an outage's. Return how many."""
-        return await self._sweep(lambda connection: suspects.acquit(connection, now, due_at, reason, count, CHUNK))
+        """Put every suspect back, due at `due_at`; `count` when the answer was not an outage's. Return how many.
+
+        Nobody is counted more often than once in `every_s`.
+        """
+        step = partial(suspects.acquit, now=now, due_at=due_at, reason=reason, every_s=every_s if count else None)
+        return await self._sweep(lambda connection: step(connection, limit=CHUNK))
 
     async def _sweep(self, step: Callable[[Connection], int]) -> int:
         total = 0
@@ -193,6 +210,10 @@ class Queue:
         """Tell when the earliest claimable video falls due; None when there is none."""
         return await self._db.read(standing.next_due_at)
 
+    async def next_lease_end(self) -> float | None:
+        """Tell when the first lease of a running video runs out; None when none is running."""
+        return await self._db.read(standing.next_lease_end)
+
     async def waiting(self, limit: int) -> list[QueueRow]:
         """List pending videos that failed before, the soonest due first."""
         return await self._db.read(lambda connection: standing.waiting(connection, limit))
@@ -200,6 +221,14 @@ class Queue:
     async def failures(self, limit: int, reason: Reason | None = None) -> list[Failure]:
         """List dead letters, the latest first."""
         return await self._db.read(lambda connection: standing.failures(connection, limit, reason))
+
+    async def unacknowledged(self) -> int:
+        """Count the dead that no operator has taken note of."""
+        return await self._db.read(standing.unacknowledged)
+
+    async def acknowledge(self, which: Sequence[AwemeId] | Reason | None, now: float) -> int:
+        """Note that the operator knows of the dead: those named, or of one reason, or all. Return how many."""
+        return await self._db.write(lambda connection: settling.acknowledge(connection, which, now))
 
     async def letter(self, aweme_id: AwemeId) -> Failure | None:
         """Look one dead letter up."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, bindparam, delete, null, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, null, or_, select, update
 
 from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import CallReason
 from clipledger.core.model import AwemeId, State
-from clipledger.db.tables import UtcTime, archive_queue, dead_letters
+from clipledger.core.times import iso_time
+from clipledger.db.tables import UtcTime, archive_queue, dead_letters, events
 
 _q = archive_queue
 
@@ -30,6 +31,7 @@ _REVIVE = (
         crashes=0,
         not_founds=0,
         first_not_found_at=null(),
+        throttles=0,
         call_reason=CallReason.OPERATOR,
         settled_at=null(),
     )
@@ -69,6 +71,71 @@ _UNSTORE = (
         stored_at=null(),
     )
 )
+
+
+_GONE = (Reason.NOT_FOUND, Reason.PRIVATE, Reason.REGION)
+_TO_RECHECK = (
+    select(
+        _q.c.aweme_id,
+        dead_letters.c.reason,
+        dead_letters.c.detail,
+        dead_letters.c.died_at,
+        func.coalesce(_q.c.first_died_at, dead_letters.c.died_at).label("first_died_at"),
+    )
+    .join(dead_letters, dead_letters.c.aweme_id == _q.c.aweme_id)
+    .where(
+        _q.c.state == State.DEAD,
+        dead_letters.c.reason.in_(_GONE),
+        _q.c.rechecks == bindparam("nth"),
+        func.coalesce(_q.c.first_died_at, dead_letters.c.died_at) <= bindparam("before", type_=UtcTime),
+    )
+    .order_by(_q.c.aweme_id)
+    .limit(bindparam("n"))
+)
+_RECHECK = (
+    update(_q)
+    .where(_q.c.aweme_id == bindparam("id"), _q.c.state == State.DEAD)
+    .values(
+        state=State.PENDING,
+        due_at=bindparam("now", type_=UtcTime),
+        attempts=0,
+        crashes=0,
+        not_founds=0,
+        first_not_found_at=null(),
+        throttles=0,
+        rechecks=_q.c.rechecks + 1,
+        first_died_at=bindparam("first", type_=UtcTime),
+        call_reason=CallReason.RECHECK,
+        settled_at=null(),
+    )
+)
+
+
+def recheck_gone(connection: Connection, nth: int, died_before: float, now: float, limit: int) -> int:
+    """Have gone posts asked again that were asked `nth` times since they died, first before a moment; return how many.
+
+    What their dead letters said is kept among the events.
+    """
+    rows = connection.execute(_TO_RECHECK, {"nth": nth, "before": died_before, "n": limit}).all()
+    if rows:
+        told = [
+            {
+                "at": now,
+                "name": "asked_again_after_death",
+                "aweme_id": row.aweme_id,
+                "detail": {
+                    "reason": row.reason,
+                    "detail": row.detail,
+                    "died_at": iso_time(row.died_at),
+                    "nth": nth + 1,
+                },
+            }
+            for row in rows
+        ]
+        connection.execute(insert(events), told)
+        connection.execute(_RECHECK, [{"id": r.aweme_id, "now": now, "first": r.first_died_at} for r in rows])
+        connection.execute(_FORGET, {"ids": [row.aweme_id for row in rows]})
+    return len(rows)
 
 
 def to_retry(connection: Connection, after: str, reason: Reason | None, now: float, limit: int) -> list[AwemeId]:

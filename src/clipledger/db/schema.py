@@ -27,14 +27,17 @@ _REMEMBER = per_dialect(lambda insert: insert(meta).on_conflict_do_nothing())
 
 
 def create(where: str | Path, *, now: float, archive_uuid: str) -> str:
-    """Create the schema in a new database; one that has it, of whatever version, is left alone.
+    """Create the schema in a new database; an archive's, of whatever version, is left alone, a foreign one refused.
 
     One transaction: a crash leaves an empty database, which the next call fills. Returns the archive's
     UUID: the one given, or the one that stood there before.
     """
     with _changing(backend_of(where)) as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            _upgrade(connection)
+        present = inspect(connection).get_table_names()
+        if present and not {"alembic_version", "archive_queue"} <= set(present):
+            raise Misconfigured(f"the database is another program's (table {present[0]}): name another one")
+        if not present:
+            lay_tables(connection)
             facts = {"archive_uuid": archive_uuid, "created_at": iso_time(now)}
             connection.execute(_REMEMBER(connection), [{"key": key, "value": value} for key, value in facts.items()])
         return identity(connection)
@@ -46,7 +49,7 @@ def migrate(where: str | Path) -> None:
     backend.check_there()
     with _changing(backend) as connection:
         identity(connection)
-        _upgrade(connection)
+        lay_tables(connection)
 
 
 def identity(connection: Connection) -> str:
@@ -87,7 +90,8 @@ def _changing(backend: Backend) -> Iterator[Connection]:
         engines.dispose()
 
 
-def _upgrade(connection: Connection) -> None:
+def lay_tables(connection: Connection) -> None:
+    """Make the tables in an open transaction, or bring them up to date."""
     from alembic import command
     from alembic.config import Config
 

@@ -8,34 +8,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, null, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Connection,
+    FromClause,
+    Integer,
+    Row,
+    Text,
+    bindparam,
+    case,
+    func,
+    null,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import Insert
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from clipledger.core.lifecycle import Settlement
 from clipledger.core.model import AwemeId, ObjectKey, State
 from clipledger.db.engine import InsertInto, per_dialect
 from clipledger.db.tables import UtcTime, archive_queue, dead_letters
+from clipledger.db.told import ToldRows
 
 DETAIL_MAX = 500
 """Characters of a failure's detail that are kept."""
 
+_Change = ReturningUpdate[Any]
+_Found = Row[Any]
 _q = archive_queue
-
-
-class _Fenced(Protocol):
-    """A row that names the attempt it settles."""
-
-    @property
-    def aweme_id(self) -> AwemeId: ...
-    @property
-    def token(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A paid resolve answered: what it fixes for good, and the video to be published (None: as it was)."""
+    """A paid resolve answered: what it fixes for good, and the video to be published (None: as it was).
+
+    `anew`: nothing stands under the key that an earlier attempt fixed, and the post is of another kind.
+    """
 
     aweme_id: AwemeId
     token: int
@@ -44,6 +56,7 @@ class Resolved:
     storage_key: ObjectKey
     thin: bool
     rendition: str | None
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +75,6 @@ class Ended:
     settlement: Settlement
     now: float
 
-    @property
-    def aweme_id(self) -> AwemeId:
-        """Name the video."""
-        return self.settlement.aweme_id
-
-    @property
-    def token(self) -> int:
-        """Name the attempt."""
-        return self.settlement.token
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """What the queue knows of a running video."""
-
-    token: int
-    attempts: int
-    source: str
-
 
 @dataclass(frozen=True, slots=True)
 class Burial:
@@ -94,46 +88,77 @@ class Burial:
     source: str
 
 
-_HELD = (
-    select(_q.c.aweme_id, _q.c.token, _q.c.attempts, _q.c.source)
-    .where(_q.c.aweme_id.in_(bindparam("ids", expanding=True)), _q.c.state == State.RUNNING)
-    .order_by(_q.c.aweme_id)
-    .with_for_update()
+_marks = ToldRows(id=Text(), t=BigInteger(), now=UtcTime())
+_answers = ToldRows(
+    id=Text(),
+    t=BigInteger(),
+    now=UtcTime(),
+    part=Text(),
+    key=Text(),
+    is_thin=Boolean(),
+    of_video=Text(),
+    anew=Boolean(),
 )
-_MINE = (_q.c.aweme_id == bindparam("id"), _q.c.token == bindparam("t"), _q.c.state == State.RUNNING)
-_RESOLVED = (
-    update(_q)
-    .where(*_MINE)
-    .values(
-        resolved_at=func.coalesce(_q.c.resolved_at, bindparam("now", type_=UtcTime)),
-        author_part=func.coalesce(_q.c.author_part, bindparam("part")),
-        storage_key=func.coalesce(_q.c.storage_key, bindparam("key")),
-        thin=bindparam("is_thin"),
-        rendition=func.coalesce(bindparam("of_video"), _q.c.rendition),
+_verdicts = ToldRows(
+    id=Text(),
+    t=BigInteger(),
+    to=Text(),
+    due=UtcTime(),
+    refund=Integer(),
+    throttled=Integer(),
+    why=Text(),
+    reason=Text(),
+    detail=Text(),
+    suspected=Text(),
+    suspected_at=UtcTime(),
+    settled=UtcTime(),
+)
+
+
+def _fenced(told: FromClause, **values: object) -> _Change:
+    """Change the rows whose attempt is the one told, and no others; tell what is there then."""
+    return (
+        update(_q)
+        .where(_q.c.aweme_id == told.c.id, _q.c.token == told.c.t, _q.c.state == State.RUNNING)
+        .values(values)
+        .returning(_q.c.aweme_id, _q.c.token, _q.c.attempts, _q.c.source)
     )
-)
-_STORED = (
-    update(_q)
-    .where(*_MINE)
-    .values(state=State.STORED, stored_at=bindparam("now", type_=UtcTime), lease_until=null(), worker=null())
-)
-_SETTLE = (
-    update(_q)
-    .where(*_MINE)
-    .values(
-        state=bindparam("to"),
-        due_at=bindparam("due", type_=UtcTime),
-        attempts=_q.c.attempts - bindparam("refund"),
+
+
+@_answers.statement
+def _resolved(told: FromClause) -> _Change:
+    return _fenced(
+        told,
+        resolved_at=func.coalesce(_q.c.resolved_at, told.c.now),
+        author_part=func.coalesce(_q.c.author_part, told.c.part),
+        storage_key=case((told.c.anew, told.c.key), else_=func.coalesce(_q.c.storage_key, told.c.key)),
+        thin=told.c.is_thin,
+        rendition=func.coalesce(told.c.of_video, _q.c.rendition),
+    )
+
+
+@_marks.statement
+def _stored(told: FromClause) -> _Change:
+    return _fenced(told, state=State.STORED, stored_at=told.c.now, lease_until=null(), worker=null())
+
+
+@_verdicts.statement
+def _settled(told: FromClause) -> _Change:
+    return _fenced(
+        told,
+        state=told.c.to,
+        due_at=told.c.due,
+        attempts=_q.c.attempts - told.c.refund,
         lease_until=null(),
         worker=null(),
-        call_reason=bindparam("why"),
-        last_reason=bindparam("reason"),
-        last_detail=bindparam("detail"),
-        suspect_reason=bindparam("suspected"),
-        suspect_at=bindparam("suspected_at", type_=UtcTime),
-        settled_at=bindparam("settled", type_=UtcTime),
+        call_reason=told.c.why,
+        last_reason=told.c.reason,
+        last_detail=told.c.detail,
+        throttles=_q.c.throttles + told.c.throttled,
+        suspect_reason=told.c.suspected,
+        suspect_at=told.c.suspected_at,
+        settled_at=told.c.settled,
     )
-)
 
 
 @per_dialect
@@ -149,6 +174,7 @@ def _bury(insert: InsertInto) -> Insert:
             "died_at": told.died_at,
             "source": told.source,
             "summarised_at": None,
+            "acknowledged_at": None,
         },
     )
 
@@ -167,45 +193,30 @@ _SUMMARISE = (
 )
 
 
+_ACKNOWLEDGE = (
+    update(dead_letters)
+    .where(dead_letters.c.acknowledged_at.is_(None))
+    .values(acknowledged_at=bindparam("now", type_=UtcTime))
+)
+
+
 def mark_resolved(connection: Connection, rows: Sequence[Resolved]) -> list[bool]:
-    """Note the first resolve; key and author part stay as an earlier attempt fixed them."""
-    verdicts, _ = _fence(connection, rows)
-    mine = [
-        {
-            "id": row.aweme_id,
-            "t": row.token,
-            "now": row.now,
-            "part": row.author_part,
-            "key": row.storage_key,
-            "is_thin": row.thin,
-            "of_video": row.rendition,
-        }
-        for row, held in zip(rows, verdicts, strict=True)
-        if held
-    ]
-    if mine:
-        connection.execute(_RESOLVED, mine)
-    return verdicts
+    """Note the first resolve; key and author part stay as an earlier attempt fixed them, the key unless `anew`."""
+    return _change(connection, _resolved(connection), _answers, [_resolved_values(row) for row in rows])[0]
 
 
 def mark_stored(connection: Connection, rows: Sequence[Stood]) -> list[bool]:
     """Move running to stored."""
-    verdicts, _ = _fence(connection, rows)
-    mine = [
-        {"id": row.aweme_id, "t": row.token, "now": row.now} for row, held in zip(rows, verdicts, strict=True) if held
-    ]
-    if mine:
-        connection.execute(_STORED, mine)
-    return verdicts
+    asked = [{"id": row.aweme_id, "t": row.token, "now": row.now} for row in rows]
+    return _change(connection, _stored(connection), _marks, asked)[0]
 
 
 def settle(connection: Connection, rows: Sequence[Ended]) -> list[bool]:
     """Move running to pending or dead as the verdict says; the dead get their letter."""
-    verdicts, held = _fence(connection, rows)
-    mine = [row for row, is_held in zip(rows, verdicts, strict=True) if is_held]
-    if mine:
-        connection.execute(_SETTLE, [_settle_values(row) for row in mine])
-    bury(connection, [_burial(row, held[row.aweme_id]) for row in mine if row.settlement.state is State.DEAD])
+    verdicts, found = _change(connection, _settled(connection), _verdicts, [_settle_values(row) for row in rows])
+    held = [row for row, is_held in zip(rows, verdicts, strict=True) if is_held]
+    dead = [row for row in held if row.settlement.state is State.DEAD]
+    bury(connection, [_burial(row, found[row.settlement.aweme_id, row.settlement.token]) for row in dead])
     return verdicts
 
 
@@ -220,20 +231,40 @@ def summarise_letters(connection: Connection, before: float, now: float, limit: 
     return connection.execute(_SUMMARISE, {"before": before, "now": now, "n": limit}).rowcount
 
 
-def _fence(connection: Connection, rows: Sequence[_Fenced]) -> tuple[list[bool], Mapping[AwemeId, _Held]]:
-    # UPDATE over many rows tells no driver's count per row, so the held ones are looked up (and
-    # locked) first. A second row for an id in the same batch finds the first one's lease taken.
-    found = connection.execute(_HELD, {"ids": [row.aweme_id for row in rows]})
-    held = {AwemeId(aweme_id): _Held(token, attempts, source) for aweme_id, token, attempts, source in found}
-    open_tokens = {aweme_id: row.token for aweme_id, row in held.items()}
-    return [_take(open_tokens, row) for row in rows], held
+def acknowledge(connection: Connection, which: Sequence[AwemeId] | str | None, now: float) -> int:
+    """Note that the operator knows of dead letters: those of some ids, of one reason, or all; return how many."""
+    statement = _ACKNOWLEDGE
+    if isinstance(which, str):
+        statement = statement.where(dead_letters.c.reason == which)
+    elif which is not None:
+        statement = statement.where(dead_letters.c.aweme_id.in_(list(which)))
+    return connection.execute(statement, {"now": now}).rowcount
 
 
-def _take(open_tokens: dict[AwemeId, int], row: _Fenced) -> bool:
-    if open_tokens.get(row.aweme_id) != row.token:
-        return False
-    del open_tokens[row.aweme_id]
-    return True
+def _change(
+    connection: Connection, statement: _Change, columns: ToldRows, asked: Sequence[Mapping[str, object]]
+) -> tuple[list[bool], Mapping[tuple[object, object], _Found]]:
+    """Make the change for each attempt that still holds its lease; say which did, and what is there now."""
+    # Of two rows on one attempt the second finds the lease taken: it is not even told.
+    attempts = [(row["id"], row["t"]) for row in asked]
+    first = {attempt: nth for nth, attempt in reversed(list(enumerate(attempts)))}
+    # In order of id, so that no two processes wait for each other's.
+    told = [asked[nth] for _, nth in sorted(first.items())]
+    found = {(row.aweme_id, row.token): row for row in connection.execute(statement, columns.bind(told))}
+    return [first[attempt] == nth and attempt in found for nth, attempt in enumerate(attempts)], found
+
+
+def _resolved_values(row: Resolved) -> dict[str, object]:
+    return {
+        "id": row.aweme_id,
+        "t": row.token,
+        "now": row.now,
+        "part": row.author_part,
+        "key": row.storage_key,
+        "is_thin": row.thin,
+        "of_video": row.rendition,
+        "anew": row.anew,
+    }
 
 
 def _settle_values(row: Ended) -> dict[str, object]:
@@ -247,16 +278,16 @@ def _settle_values(row: Ended) -> dict[str, object]:
         "why": said.call_reason,
         "reason": said.reason,
         "detail": said.detail[:DETAIL_MAX],
+        "throttled": int(said.throttled),
         "suspected": said.reason if said.suspect else None,
         "suspected_at": row.now if said.suspect else None,
         "settled": row.now if said.state is State.DEAD else None,
     }
 
 
-def _burial(row: Ended, held: _Held) -> Burial:
+def _burial(row: Ended, found: _Found) -> Burial:
     said = row.settlement
-    attempts = held.attempts - _refund(said)
-    return Burial(said.aweme_id, said.reason, said.detail[:DETAIL_MAX], attempts, row.now, held.source)
+    return Burial(said.aweme_id, said.reason, said.detail[:DETAIL_MAX], found.attempts, row.now, found.source)
 
 
 def _refund(said: Settlement) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from sqlalchemy import Connection, bindparam, delete, func, null, or_, select, tuple_, update
+from sqlalchemy import Connection, bindparam, case, delete, func, null, or_, select, tuple_, update
 
 from clipledger.core.errors import Reason
 from clipledger.db.database import Database
@@ -22,6 +22,9 @@ NEVER_LISTED = ("hand",)
 
 _FAMILIES = (("user", "liked", "stories"),)
 """Kinds whose subject names the same entity: its numeric id is looked up once for all of them."""
+
+_HANDLED = _FAMILIES[0]
+"""Kinds whose subject is a handle: `@Alice` is `@alice`, under the spelling that came first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,10 @@ _due = sources.alias("due")
 _LISTED = (_s.c.paused_at.is_(None), _s.c.kind.not_in(NEVER_LISTED))
 _MINE = (_s.c.source == bindparam("name"), _s.c.token == bindparam("t"))
 _KNOWN = select(_s.c.source).where(_s.c.source.in_(bindparam("names", expanding=True)))
+_SPELT = select(_s.c.source).where(
+    func.lower(_s.c.source).in_(bindparam("names", expanding=True)),
+    _s.c.kind.in_(bindparam("kinds", expanding=True)),
+)
 _INSERT = per_dialect(lambda insert: insert(_s).on_conflict_do_nothing())
 _WISH = (
     update(_s)
@@ -122,6 +129,11 @@ _WISH = (
         max_pages=func.coalesce(bindparam("wished_pages"), _s.c.max_pages),
     )
 )
+_READ = select(_s.c.pass_started_at).where(
+    _s.c.source == bindparam("name"), _s.c.pass_end.is_not(None), _s.c.failures == 0, _s.c.kind != "link"
+)
+_RESCHEDULE = update(_s).where(_s.c.source == bindparam("name")).values(next_at=bindparam("due", type_=UtcTime))
+_READ_NOW = _RESCHEDULE.where(_s.c.kind.not_in(NEVER_LISTED)).values(failures=0)
 _ALL = select(_s).order_by(_s.c.source)
 _CLAIM = (
     update(_s)
@@ -145,7 +157,7 @@ _CLAIM = (
 _KIN = (
     select(_s.c.entity_id)
     .where(
-        _s.c.subject == bindparam("whom"),
+        func.lower(_s.c.subject) == func.lower(bindparam("whom")),
         _s.c.kind.in_(bindparam("kinds", expanding=True)),
         _s.c.entity_id.is_not(None),
     )
@@ -194,7 +206,15 @@ _RENEW = (
     .values(lease_until=bindparam("until", type_=UtcTime))
     .returning(_s.c.source)
 )
-_NEXT = select(func.min(_s.c.next_at)).where(*_LISTED)
+_PAUSE = (
+    update(_s)
+    .where(_s.c.source.in_(bindparam("names", expanding=True)), _s.c.kind.not_in(NEVER_LISTED))
+    .values(paused_at=bindparam("at", type_=UtcTime))
+    .returning(_s.c.source)
+)
+_NEXT = select(
+    func.min(case((_s.c.lease_until > _s.c.next_at, _s.c.lease_until), else_=_s.c.next_at), type_=UtcTime)
+).where(*_LISTED)
 
 
 class Sources:
@@ -214,6 +234,16 @@ class Sources:
     async def all(self) -> list[SourceRow]:
         """List every source by name."""
         return await self._db.read(lambda connection: [SourceRow(*row) for row in connection.execute(_ALL)])
+
+    async def remove(self, source: str) -> bool:
+        """Stop reading a source; what it showed stays. False when it is not registered."""
+        gone = delete(_s).where(_s.c.source == source)
+        return await self._db.write(lambda connection: connection.execute(gone).rowcount == 1)
+
+    async def read_now(self, source: str, now: float) -> bool:
+        """Make a source due, whatever it waits for; False when it has no list or is not registered."""
+        asked = {"name": source, "due": now}
+        return await self._db.write(lambda connection: connection.execute(_READ_NOW, asked).rowcount == 1)
 
     async def claim_due(self, now: float, lease_s: float, worker: str) -> SourceJob | None:
         """Claim the source that has been due longest; None when none is due. An expired lease is no obstacle."""
@@ -244,18 +274,46 @@ class Sources:
         """Free the source as it stands."""
         return await self._db.write(lambda connection: connection.execute(_RELEASE, _fence(job)).rowcount == 1)
 
+    async def pause(self, names: Sequence[str], at: float | None) -> set[str]:
+        """Pause sources since `at`, or let them be read again (None); return the names that are known."""
+        told = {"names": list(names), "at": at}
+        return set(await self._db.write(lambda connection: connection.execute(_PAUSE, told).scalars().all()))
+
     async def next_due_at(self) -> float | None:
-        """Tell when the earliest source falls due; None when there is none to list."""
+        """Tell when the earliest source may be claimed: due, and its lease over; None when there is none to list."""
         return await self._db.read(lambda connection: connection.execute(_NEXT).scalar())
 
 
 def _register(connection: Connection, given: Sequence[SourceIn]) -> list[bool]:
     if not given:
         return []
+    given = _as_spelt(connection, given)
     known = set(connection.execute(_KNOWN, {"names": [source.source for source in given]}).scalars())
     connection.execute(_INSERT(connection), [_new_values(source) for source in given])
     connection.execute(_WISH, [_wish_values(source) for source in given])
+    for source in given:
+        if source.source in known and source.every_s is not None:
+            _reschedule(connection, source, source.every_s)
     return [_is_new(known, source.source) for source in given]
+
+
+def _as_spelt(connection: Connection, given: Sequence[SourceIn]) -> list[SourceIn]:
+    """Name sources by handle as they were first spelt: the platform tells no `@Alice` from `@alice`."""
+    asked = {"names": [source.source.lower() for source in given if source.kind in _HANDLED], "kinds": _HANDLED}
+    spelt = {name.lower(): name for name in connection.execute(_SPELT, asked).scalars()} if asked["names"] else {}
+    return [
+        replace(source, source=spelt.setdefault(source.source.lower(), source.source))
+        if source.kind in _HANDLED
+        else source
+        for source in given
+    ]
+
+
+def _reschedule(connection: Connection, source: SourceIn, every_s: int) -> None:
+    """Let a new interval count from the last pass on; a pass under way or a back-off goes on as it is."""
+    read_at = connection.execute(_READ, {"name": source.source}).scalar()
+    if read_at is not None:
+        connection.execute(_RESCHEDULE, {"name": source.source, "due": max(read_at + every_s, source.now)})
 
 
 def _is_new(known: set[str], source: str) -> bool:

@@ -67,6 +67,9 @@ class Sqlite:
     def lock_schema(self, connection: Connection) -> None:
         """Do nothing: the transaction began with the only write lock there is."""
 
+    def go_on_counting(self, connection: Connection, table: str, column: str) -> None:
+        """Do nothing: the next number is always one above the highest."""
+
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # `_begin` opens transactions; the driver must not

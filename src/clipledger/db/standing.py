@@ -47,6 +47,9 @@ class QueueRow:
     hint: Reply | None
     stored_at: float | None
     settled_at: float | None
+    throttles: int
+    rechecks: int
+    first_died_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Failure:
     died_at: float
     source: str
     summarised_at: float | None
+    acknowledged_at: float | None
 
 
 _q = archive_queue
@@ -73,6 +77,13 @@ _SOME_DUE = (
 )
 _DUE = select(func.count()).select_from(_SOME_DUE.subquery())
 _NEXT = select(func.min(_q.c.due_at)).where(*_AT)
+_LEASE_END = (
+    select(_q.c.lease_until)
+    .where(_q.c.state.in_([literal_column("'running'"), literal_column("'stored'")]))  # the words of archive_queue_open
+    .where(_q.c.state == literal_column("'running'"))
+    .order_by(_q.c.lease_until)
+    .limit(1)
+)
 _WAITING = (
     select(_q)
     .where(_q.c.state == literal_column("'pending'"), _q.c.last_reason.is_not(None))
@@ -80,6 +91,7 @@ _WAITING = (
     .limit(bindparam("n"))
 )
 _FAILURES = select(dead_letters).order_by(dead_letters.c.died_at.desc(), dead_letters.c.aweme_id).limit(bindparam("n"))
+_UNACKNOWLEDGED = select(func.count()).select_from(dead_letters).where(dead_letters.c.acknowledged_at.is_(None))
 _LETTER = select(dead_letters).where(dead_letters.c.aweme_id == bindparam("id"))
 _FAILURES_OF_REASON = _FAILURES.where(dead_letters.c.reason == bindparam("why"))
 _answered = (
@@ -123,6 +135,11 @@ def next_due_at(connection: Connection) -> float | None:
     return min((at for at in found if at is not None), default=None)
 
 
+def next_lease_end(connection: Connection) -> float | None:
+    """Tell when the first lease of a running video runs out; None when none is running."""
+    return connection.execute(_LEASE_END).scalar()
+
+
 def waiting(connection: Connection, limit: int) -> list[QueueRow]:
     """List pending videos that failed before, the soonest due first."""
     return [QueueRow(**found._mapping) for found in connection.execute(_WAITING, {"n": limit})]
@@ -133,6 +150,11 @@ def failures(connection: Connection, limit: int, reason: Reason | None) -> list[
     if reason is None:
         return [Failure(**found._mapping) for found in connection.execute(_FAILURES, {"n": limit})]
     return [Failure(**found._mapping) for found in connection.execute(_FAILURES_OF_REASON, {"n": limit, "why": reason})]
+
+
+def unacknowledged(connection: Connection) -> int:
+    """Count the dead that no operator has taken note of."""
+    return connection.execute(_UNACKNOWLEDGED).scalar_one()
 
 
 def letter(connection: Connection, aweme_id: AwemeId) -> Failure | None:

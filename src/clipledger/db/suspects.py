@@ -28,7 +28,6 @@ class Suspect:
 
 
 _q = archive_queue
-_old = archive_queue.alias("old")
 
 _SEEN = (
     select(_q.c.aweme_id, _q.c.suspect_reason, _q.c.suspect_at, _q.c.not_founds)
@@ -60,21 +59,20 @@ _CONFIRM = (
         settled_at=bindparam("now", type_=UtcTime),
     )
 )
-_oldest = (  # a CTE: see `leases`
-    select(_old.c.aweme_id)
+_TO_ACQUIT = (
+    select(_q.c.aweme_id, _q.c.not_founds, _q.c.first_not_found_at)
     .where(
-        _old.c.suspect_at.is_not(None),
-        _old.c.suspect_at <= bindparam("now", type_=UtcTime),
-        _old.c.state == State.PENDING,
+        _q.c.suspect_at.is_not(None),
+        _q.c.suspect_at <= bindparam("now", type_=UtcTime),
+        _q.c.state == State.PENDING,
     )
-    .order_by(_old.c.suspect_at)
+    .order_by(_q.c.suspect_at)
     .limit(bindparam("n"))
     .with_for_update(skip_locked=True)
-    .cte("oldest")
 )
 _ACQUIT = (
     update(_q)
-    .where(_q.c.aweme_id.in_(select(_oldest.c.aweme_id)))
+    .where(_q.c.aweme_id.in_(bindparam("ids", expanding=True)))
     .values(
         due_at=bindparam("due", type_=UtcTime),
         call_reason=CallReason.RECHECK,
@@ -133,10 +131,30 @@ def confirm(connection: Connection, seen_before: float, now: float, limit: int) 
     return len(rows)
 
 
-def acquit(connection: Connection, now: float, due_at: float, reason: Reason | None, count: bool, limit: int) -> int:
-    """Put at most `limit` suspects back, due at `due_at`; `count` remembers that each was once said to be gone."""
-    statement = _ACQUIT_COUNTED if count else _ACQUIT
-    return len(connection.execute(statement, {"now": now, "due": due_at, "why": reason, "n": limit}).all())
+def acquit(
+    connection: Connection, *, now: float, due_at: float, reason: Reason | None, every_s: float | None, limit: int
+) -> int:
+    """Put at most `limit` suspects back, due at `due_at`; return how many.
+
+    `every_s` remembers that each was once said to be gone, at most once in so many seconds; None does not.
+    """
+    rows = connection.execute(_TO_ACQUIT, {"now": now, "n": limit}).all()
+    counted = {
+        row.aweme_id
+        for row in rows
+        if every_s is not None and _counts(row.not_founds, row.first_not_found_at, now, every_s)
+    }
+    for statement, ids in (
+        (_ACQUIT_COUNTED, sorted(counted)),
+        (_ACQUIT, [row.aweme_id for row in rows if row.aweme_id not in counted]),
+    ):
+        if ids:
+            connection.execute(statement, {"ids": ids, "due": due_at, "why": reason})
+    return len(rows)
+
+
+def _counts(not_founds: int, first_at: float | None, now: float, every_s: float) -> bool:
+    return first_at is None or now - first_at >= not_founds * every_s
 
 
 def recheck(connection: Connection, ids: Sequence[AwemeId], now: float) -> int:

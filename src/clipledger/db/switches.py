@@ -1,4 +1,4 @@
-"""Switches that every process of the archive sees: the breaker's state and why."""
+"""Switches that every process of the archive sees: the breaker and the operator's pause, each with its why."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from sqlalchemy.dialects.sqlite import Insert
 from clipledger.db.database import Database
 from clipledger.db.engine import InsertInto, per_dialect
 from clipledger.db.tables import switches
+
+PAUSE, PAUSED, RESUMED = "pause", "paused", "resumed"
+"""The operator's switch and its two states; one that was never set is not paused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,10 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from clipledger.core.times import iso_time, read_iso_time
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_iso_time = lru_cache(maxsize=256)(iso_time)  # the rows of one batch hold the same few moments
+told_time = lru_cache(maxsize=256)(iso_time)  # the rows of one batch hold the same few moments
 
 
 class UtcTime(TypeDecorator[float]):
@@ -55,7 +55,7 @@ class UtcTime(TypeDecorator[float]):
             return None
         if dialect.name == "postgresql":
             return _EPOCH + timedelta(milliseconds=round(value * 1000))
-        return _iso_time(value)
+        return told_time(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> float | None:
         """Read unix seconds."""
@@ -108,6 +108,9 @@ archive_queue = Table(
     Column("hint", JSON),  # the scrubbed list item, only for capture.lean
     Column("stored_at", UtcTime),
     Column("settled_at", UtcTime),  # when it reached archived, dead or withheld
+    Column("throttles", Integer, nullable=False, server_default="0"),  # 429s that it met
+    Column("rechecks", Integer, nullable=False, server_default="0"),  # times asked again after it was gone
+    Column("first_died_at", UtcTime),  # what `queue.recheck_gone` counts from
     Index(  # walked backwards by the claim, which needs nothing else: suspects are not in it
         "archive_queue_due",
         "priority",
@@ -219,9 +222,6 @@ posts = Table(
     Column("plays_per_day", Double),  # between the last two observations; may fall below 0
     Index("posts_author", "author_id"),
     Index("posts_archived", "archived_at"),
-    Index("posts_plays", "play_count", "aweme_id"),
-    Index("posts_growth", "plays_per_day", "aweme_id"),
-    Index("posts_ranked", "aweme_id", "play_count", "plays_per_day"),  # sorting matches reads it alone
 )
 
 post_metrics_history = Table(
@@ -263,6 +263,7 @@ dead_letters = Table(
     Column("died_at", UtcTime, nullable=False),
     Column("source", Text, nullable=False, server_default=""),
     Column("summarised_at", UtcTime),  # when the janitor dropped the detail
+    Column("acknowledged_at", UtcTime),  # when the operator took note: no longer a reason for exit 3
     Index("dead_letters_died", "died_at"),
 )
 
@@ -275,9 +276,7 @@ credits = Table(
     Column("aweme_id", Text),
     Column("source", Text),
     Column("reason", Text, nullable=False),
-    Column(
-        "outcome", Text, nullable=False, server_default="sent"
-    ),  # sent, ok, gone, refused, throttled, failed, malformed, unknown
+    Column("outcome", Text, nullable=False, server_default="sent"),  # db.credits.CallOutcome
     Column("credits", Integer, nullable=False, server_default="1"),
     Column("settled_at", UtcTime),
     Column("worker", Text),
@@ -306,8 +305,8 @@ limits = Table(
 switches = Table(
     "switches",
     metadata,
-    Column("name", Text, primary_key=True),  # breaker
-    Column("state", Text, nullable=False),  # closed, open
+    Column("name", Text, primary_key=True),  # breaker, pause
+    Column("state", Text, nullable=False),  # closed, open:api, open:cdn; paused, resumed
     Column("since", UtcTime, nullable=False),
     Column("evidence", Text, nullable=False, server_default=""),
 )
@@ -342,4 +341,60 @@ events = Table(
     Column("source", Text),
     Column("worker", Text),
     Column("detail", JSON, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("worker", Text, primary_key=True),  # the name in every lease that it holds
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),  # on that host
+    Column("roles", Text, nullable=False),  # capture,listing
+    Column("began_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),  # for display: who is dead is for leases and locks to say
+    Column("in_flight", Integer, nullable=False, server_default="0"),
+    Column("captured", BigInteger, nullable=False, server_default="0"),
+    Column("bytes", BigInteger, nullable=False, server_default="0"),
+    Column("spent", BigInteger, nullable=False, server_default="0"),  # credits, as far as known
+    Column("videos_per_min", Double, nullable=False, server_default="0"),  # over the last minute
+    Column("credits_per_min", Double, nullable=False, server_default="0"),
+    Column("stop", Integer, nullable=False, server_default="0"),  # 1 asked to finish, 2 to drop what is under way
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("sweep", _Serial, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),  # verify_media
+    Column("began_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),  # None while ranges are left
+    Column("planned_ids", BigInteger, nullable=False),
+)
+
+sweep_ranges = Table(
+    "sweep_ranges",
+    metadata,
+    Column("sweep", BigInteger, ForeignKey("sweeps.sweep", ondelete="CASCADE"), primary_key=True),
+    Column("nth", Integer, primary_key=True),
+    Column("cursor", Text, nullable=False),  # ids up to this one are done
+    Column("last_id", Text, nullable=False),  # the range ends with it
+    Column("planned_ids", Integer, nullable=False),
+    Column("ids", BigInteger, nullable=False, server_default="0"),  # looked at
+    Column("files", BigInteger, nullable=False, server_default="0"),
+    Column("bytes", BigInteger, nullable=False, server_default="0"),
+    Column("findings", BigInteger, nullable=False, server_default="0"),
+    Column("done_at", UtcTime),
+    Column("lease_until", UtcTime),
+    Column("worker", Text),
+    Column("token", BigInteger, nullable=False, server_default="0"),
+)
+
+sweep_findings = Table(
+    "sweep_findings",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("sweep", BigInteger, ForeignKey("sweeps.sweep", ondelete="CASCADE"), nullable=False),
+    Column("aweme_id", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Index("sweep_findings_sweep", "sweep", "aweme_id"),
 )

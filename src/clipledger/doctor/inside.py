@@ -15,13 +15,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from clipledger import presence
+from clipledger.archive import Archive, prove_store
 from clipledger.core.errors import ClipledgerError, Misconfigured, Outage, StorageFull
 from clipledger.core.times import iso_time, parse_duration
 from clipledger.db.engine import storage_error
 from clipledger.db.figures import Figures, server_time
 from clipledger.db.tables import SCHEMA_VERSION
 from clipledger.doctor.finding import Finding, green, red, yellow
-from clipledger.wiring import Archive
 
 CHECK_S = 5.0
 """How long the database's pages are looked over, at most."""
@@ -107,7 +107,7 @@ async def store(archive: Archive) -> Finding:
     """Ask the store whether it can be written."""
     where = archive.settings.storage.url or str(archive.folder)
     try:
-        await archive.store.check()
+        probe = await prove_store(archive, anew=True)
     except ClipledgerError as error:
         return red(
             "store",
@@ -116,7 +116,10 @@ async def store(archive: Archive) -> Finding:
             "check space, rights and mount",
             error,
         )
-    return green("store", f"{where.partition('?')[0]} can be written" if "@" not in where else "can be written")
+    found = f"{where.partition('?')[0] if '@' not in where else 'the store'} can be written, mode {probe.mode.value}"
+    if probe.warning is not None:
+        return yellow("store", found, probe.warning, "see docs/howto/archive-to-a-bucket.md")
+    return green("store", found)
 
 
 def file_clock(folder: Path, now: Callable[[], float]) -> Finding:

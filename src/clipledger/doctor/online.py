@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 
+from clipledger.archive import Archive
 from clipledger.core import parse
 from clipledger.core.errors import ClipledgerError, Gone, MalformedReply, Outage, Throttled, Transient
 from clipledger.core.lifecycle import CallReason
@@ -21,7 +22,7 @@ from clipledger.doctor.inside import server_clock
 from clipledger.events import Events
 from clipledger.net.wire import CurlWire
 from clipledger.stages.paid import Purpose
-from clipledger.wiring import Archive, new_worker_name, paid_calls
+from clipledger.wiring import new_worker_name, paid_calls
 
 ENDPOINT = "/region-list/"
 COST = f"--online: one call to {ENDPOINT}, at most 1 credit"

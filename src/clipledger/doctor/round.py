@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from clipledger.archive import Archive, SystemClock, database_url, identity_of, open_archive
 from clipledger.core.errors import ClipledgerError, Misconfigured, StorageFull
 from clipledger.core.model import ApiKey, State
 from clipledger.core.ports import Clock
@@ -19,7 +20,6 @@ from clipledger.db.figures import Figures, figures
 from clipledger.doctor import inside, machine, online, reach, wishes
 from clipledger.doctor.finding import Finding, green, red
 from clipledger.settings import Settings
-from clipledger.wiring import Archive, SystemClock, database_url, identity_of, open_archive
 
 T = TypeVar("T")
 

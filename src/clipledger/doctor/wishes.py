@@ -11,13 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from clipledger import settings as settings_file
+from clipledger.archive import SystemClock
 from clipledger.core.errors import Misconfigured
 from clipledger.core.model import ApiKey
 from clipledger.doctor.finding import Finding, green, red, yellow
 from clipledger.net.tiklive import TikLive
 from clipledger.net.wire import CurlWire
 from clipledger.settings import Settings
-from clipledger.wiring import SystemClock
 
 _FIX = f"correct it in {settings_file.FILE_NAME} or the environment; docs/reference/settings.md lists every setting"
 

@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from clipledger.archive import Archive
 from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.events import Listener
 from clipledger.metrics.hearing import listener
 from clipledger.metrics.meter import CONTENT_TYPE, Meter
 from clipledger.metrics.sampling import Sampling
-from clipledger.wiring import Archive
 
 CONNECTIONS = 16
 REQUEST_MAX = 8 * 2**10

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 
+from clipledger.archive import Archive
 from clipledger.core.errors import ClipledgerError
 from clipledger.db.figures import figures
 from clipledger.metrics.meter import Meter
-from clipledger.wiring import Archive
 
 AGE_S = 5.0
 """A look younger than this is shown again."""

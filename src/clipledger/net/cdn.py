@@ -147,7 +147,7 @@ class Cdn:
         if response.status in _EXPIRED:
             return UrlExpired(told)
         if response.status == 429:
-            return Throttled(told, retry_after_s=retry_after_s(response.headers, self._clock.now()))
+            return Throttled(told, retry_after_s=retry_after_s(response.headers, self._clock.now()), costly=True)
         return CdnUnavailable(told)
 
 

@@ -27,8 +27,9 @@ from clipledger.core.errors import (
     Throttled,
 )
 from clipledger.core.model import ApiCall, ApiKey, Reply, Secret
-from clipledger.core.parse import scrub_text, unwrap
+from clipledger.core.parse import unwrap
 from clipledger.core.ports import Clock, Limits, Request, Response, Wire, WireError
+from clipledger.core.scrub import scrub_text
 from clipledger.net.retry_after import retry_after_s
 
 LIMITS = Limits(deadline_s=30.0, connect_s=10.0, max_bytes=16 * 2**20, max_header_bytes=64 * 2**10)
@@ -153,7 +154,7 @@ _ACCOUNT = (
     (r"sign up to tikliveapi|api-key is not available", Misconfigured),
     (r"too many requests|requests? ?(?:/|per) ?(?:second|minute)", Throttled),
     (r"\b(?:balance|credits?|quotas?|exhausted|purchased?)\b", CreditsExhausted),
-    (r"\blimits?\b|too many", Throttled),
+    (r"\A(?!.*\b(?:age|adults?|mature|audience|viewers?|restricted)\b).*\blimits?\b|too many", Throttled),
     (r"\bapi[-_ ]?key", Misconfigured),
 )
 """What a message says of the account, first match wins. Two texts are known; the rest is guarded by words."""
@@ -285,5 +286,7 @@ def _checked_base(base_url: str, allow_insecure: bool) -> str:
     except ValueError:
         plain = False
     if not plain or "@" in base_url or not re.fullmatch("[!-~]+", base_url):
-        raise Misconfigured("api.base_url must be a plain https:// address")
+        raise Misconfigured(
+            "api.base_url must be a plain https:// address; http:// is for simulators: set cdn.allow_insecure = true"
+        )
     return base_url.rstrip("/")

@@ -89,6 +89,8 @@ class Api:
             return "refused", 0, Reply(200, JSON_TYPE, BAD_KEY if key else NO_KEY)
         if self._scene.over_limit():
             return "throttled", 0, self._throttled(turn)
+        if turn.post_id and "one_post_429" in self._scene.struck(Door.POST, turn.post_id):
+            return "throttled", 0, self._throttled(turn, "one_post_429")
         for name in _BLOCKING:
             if name in turn.faults:
                 return self._blocked(name, turn)
@@ -131,9 +133,9 @@ class Api:
         compress = "gzip" in turn.faults and "gzip" in turn.ask.headers.get("accept-encoding", "")
         return reply.but(wait_s=wait_s, framing=framing, compress=compress)
 
-    def _throttled(self, turn: _Turn) -> Reply:
+    def _throttled(self, turn: _Turn, name: str = "throttle_429") -> Reply:
         """Write a 429: a third tells nothing, a third seconds, a third a date."""
-        wait_s = self._scene.plan.amount("throttle_429")
+        wait_s = self._scene.plan.amount(name)
         told = pick(
             ("", f"{wait_s:.0f}", formatdate(self._scene.now() + wait_s, usegmt=True)), self._roll(turn, "after")
         )

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from clipledger.sim.asking import Ask, Row, asking, everything_written
+from clipledger.sim.kept import Kept, KeptInFolder
 
 _STATES = {"pending", "running", "stored", "archived", "dead", "withheld"}
 _GONE = {"not_found", "unavailable:private", "unavailable:region"}
 _RESOLVES = ("/post-detail/", "/download-video/")
 _CANARY = "canary"
-_MEDIA_FOLDERS = ("videos", "photos", "covers")
 
 _SIGNED = re.compile(rb"/[0-9a-f]{32}/[0-9a-f]{8}/|[?&](?:x-)?signature=|VSignature=|x-expires=\d|VExpiration=\d", re.I)
 
@@ -57,14 +57,22 @@ class Report:
         return self.resolve_calls - self.ids_resolved
 
 
-def audit(folder: Path, evidence: Evidence, *, finished: bool = True, database: str | None = None) -> Report:
+def audit(
+    folder: Path,
+    evidence: Evidence,
+    *,
+    finished: bool = True,
+    database: str | None = None,
+    kept: Kept | None = None,
+) -> Report:
     """Judge an archive at rest. `finished`: nothing may be left waiting that the world would still give.
 
-    `database` is a server's URL; None for the file in the folder.
+    `database` is a server's URL; None for the file in the folder. `kept`: where the files are, when that is
+    not the folder.
     """
     report = Report()
     with asking(folder, database) as ask:
-        judge = _Judge(folder, evidence, ask, report, database)
+        judge = _Judge(folder, evidence, ask, report, database, kept or KeptInFolder(folder))
         for law in (judge.ids, judge.dead, judge.archived, judge.credits, judge.leaks, judge.strays):
             report.findings.extend(law())
         if finished:
@@ -73,9 +81,11 @@ def audit(folder: Path, evidence: Evidence, *, finished: bool = True, database: 
 
 
 class _Judge:
-    def __init__(self, folder: Path, evidence: Evidence, ask: Ask, report: Report, database: str | None) -> None:
+    def __init__(
+        self, folder: Path, evidence: Evidence, ask: Ask, report: Report, database: str | None, kept: Kept
+    ) -> None:
         self._folder, self._evidence, self._rows, self._report = folder, evidence, ask, report
-        self._database = database
+        self._database, self._kept = database, kept
         self._truth: dict[str, Any] = {post["id"]: post for post in evidence.world["posts"]}
         self._queue = {row["aweme_id"]: row for row in self._rows("SELECT * FROM archive_queue")}
 
@@ -125,10 +135,8 @@ class _Judge:
             yield from self._whole(aweme_id, posts[aweme_id], files[aweme_id])
 
     def _file(self, aweme_id: str, row: Row) -> Iterator[str]:
-        path = self._folder / row["storage_key"]
-        try:
-            body = path.read_bytes()
-        except OSError:
+        body = self._kept.read(row["storage_key"])
+        if body is None:
             yield f"{aweme_id}: {row['storage_key']} is not there"
             return
         self._report.files += 1
@@ -136,8 +144,8 @@ class _Judge:
         sha256 = hashlib.sha256(body).hexdigest()
         if (sha256, len(body)) != (row["sha256"], row["bytes"]):
             yield f"{aweme_id}: {row['storage_key']} is not what the index says"
-        if path.stat().st_mode & 0o777 != 0o640:
-            yield f"{aweme_id}: {row['storage_key']} has mode {path.stat().st_mode & 0o777:o}"
+        if (odd := self._kept.oddity(row["storage_key"])) is not None:
+            yield f"{aweme_id}: {row['storage_key']} {odd}"
         if row["kind"] == "sidecar":
             yield from self._sidecar(aweme_id, body)
         elif not any(_same(row, true, sha256) for true in self._files_of(aweme_id)):
@@ -149,6 +157,8 @@ class _Judge:
 
     def _sidecar(self, aweme_id: str, body: bytes) -> Iterator[str]:
         told = json.loads(body)
+        if self._evidence.api_key.encode() in body or _SIGNED.search(body):
+            yield f"{aweme_id}: its sidecar holds a signed link or the API key"
         if told["aweme_id"] != aweme_id or not told["url"].endswith(aweme_id):
             yield f"{aweme_id}: its sidecar is another post's"
         rows = self._rows("SELECT * FROM files WHERE aweme_id = ? AND kind <> 'sidecar'", aweme_id)
@@ -208,15 +218,9 @@ class _Judge:
         known = {row[0] for row in self._rows("SELECT storage_key FROM files")}
         # A post under way, and one whose first bytes were kept beside later ones, may have files of its own.
         open_ids = {i for i, row in self._queue.items() if row["state"] not in ("archived", "withheld")}
-        for folder in _MEDIA_FOLDERS:
-            for path in (self._folder / folder).rglob("*"):
-                key = path.relative_to(self._folder).as_posix()
-                if (
-                    path.is_file()
-                    and key not in known
-                    and not any(part.split(".")[0] in open_ids for part in path.parts)
-                ):
-                    yield f"{key}: belongs to no post"
+        for key in self._kept.listed():
+            if key not in known and not any(part.split(".")[0] in open_ids for part in key.split("/")):
+                yield f"{key}: belongs to no post"
 
     def unfinished(self) -> Iterator[str]:
         """Nothing waits that the world would give."""

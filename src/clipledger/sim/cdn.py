@@ -113,6 +113,8 @@ class Cdn:
 
 
 def _spoiled(fetch: _Fetch, faults: frozenset[str]) -> Reply:
+    if "one_post_cdn_429" in fetch.scene.struck(Door.POST, fetch.post.id):
+        return Reply(429, _HTML, b"")
     if fetch.ref.rendition == "hd":
         for name in _HD_FAULTS.keys() & fetch.scene.struck(Door.HD, fetch.post.id):
             spoiled = _HD_FAULTS[name](fetch)

@@ -222,7 +222,7 @@ class Desk:
 
     def _living(self, post_id: str, query: Query) -> Post:
         odd = self._scene.struck(Door.DETAIL, post_id, query.nth)
-        if "not_found_outage" in odd:
+        if "not_found_outage" in odd or "partial_block" in self._scene.struck(Door.POST, post_id):
             raise Denied(NOT_FOUND)
         post = self._people.find(post_id)
         fate = post.fate(self._scene.now()) if post else "unborn"

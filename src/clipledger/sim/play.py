@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clipledger import presence, settings, sources
+from clipledger.archive import Archive, create_archive, open_archive
 from clipledger.core.links import WantedPost, WantedShortLink, WantedSource, understand
 from clipledger.core.model import ApiKey
-from clipledger.core.ports import Wire
+from clipledger.core.ports import ObjectStore, Wire
 from clipledger.core.times import parse_duration, read_iso_time
 from clipledger.crew import Crew, Plan
 from clipledger.db.sources import SourceIn
@@ -30,11 +31,12 @@ from clipledger.sim import timeloop
 from clipledger.sim.asking import asking
 from clipledger.sim.audit import Evidence, Report, audit
 from clipledger.sim.faults import FaultPlan
+from clipledger.sim.kept import Kept
 from clipledger.sim.population import AHEAD_S
 from clipledger.sim.timeloop import SimClock, SimulatedCrash, TimeLoop
 from clipledger.sim.wire import SimWire
 from clipledger.sim.world import World
-from clipledger.wiring import Archive, Limits, create_archive, crew, open_archive
+from clipledger.wiring import Limits, crew
 from clipledger.worker import Tally
 
 T = TypeVar("T")
@@ -112,7 +114,8 @@ class Play:
 
     `faults` is a plan as `FaultPlan.parse` reads it; `settings` go into the archive's own file, by dotted
     name; `database` is a server's URL, None for what `database_of` says. `wire` builds the way into the
-    world. Time stands still between runs; `wait` moves it.
+    world. `store` stands for the folder (a `BridgedStore` when it is real), `kept` is how the judge looks into
+    it; `storage.url` should name it. Time stands still between runs; `wait` moves it.
     """
 
     @staticmethod
@@ -134,12 +137,16 @@ class Play:
         wire: Callable[[World], Wire] = SimWire,
         listener: Listener | None = None,
         database: str | None = None,
+        store: ObjectStore | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.database = database if database is not None else self.database_of(folder)
         self.folder, self.seed, self.runs = folder, seed, list[Run]()
         self._wire, self._listeners = wire, [listener] if listener is not None else []
+        self._store, self._kept = store, kept
         self._epoch: float = START
         self._loop: TimeLoop | None = None
+        self._clock: SimClock | None = None
         self._begun = 0
         self.world = World(
             seed,
@@ -165,6 +172,12 @@ class Play:
     def wait(self, seconds: float) -> None:
         """Let time pass with nobody at work."""
         self._epoch += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Let the wall clock jump during a run, as when the machine slept."""
+        self._epoch += seconds
+        if self._clock is not None:
+            self._clock.jump(seconds)
 
     def turn(self, **switches: str) -> None:
         """Turn switches of the world, as `/_sim/control` takes them."""
@@ -212,6 +225,7 @@ class Play:
             loop.call_later(stop_after_s, cast.stop)
 
         async def main(clock: SimClock) -> None:
+            self._clock = clock
             async with asyncio.TaskGroup() as meanwhile:
                 others = [meanwhile.create_task(_later(clock, *each)) for each in (during or {}).items()]
                 async with asyncio.TaskGroup() as processes:
@@ -260,12 +274,12 @@ class Play:
         """Hold the archive against the world."""
         ledger, truth = self.world.control.ledger(calls=True), self.world.control.world(with_files=True)
         evidence = Evidence(ledger, truth, KEY, requests_per_minute)
-        return audit(self.folder, evidence, finished=finished, database=self.database)
+        return audit(self.folder, evidence, finished=finished, database=self.database, kept=self._kept)
 
     async def _process(self, clock: SimClock, name: str, plan: Plan, limits: Limits, cast: _Cast) -> None:
         """Be one process of the archive, from opening to closing it."""
         jitter, events = random.Random(f"{self.seed}/{name}"), Events(clock, *self._listeners)
-        async with open_archive(self.folder, clock) as archive:
+        async with open_archive(self.folder, clock, self._store, jitter.random) as archive:
             wire = self._wire(self.world)
             hands = crew(
                 archive,

@@ -122,8 +122,28 @@ def _relative_link(body: Body, post: Post, _is_detail: bool) -> None:
             body[key] = f"/video/media/{key}/{post.id}.mp4"
 
 
+def _signed_caption(body: Body, post: Post, _is_detail: bool) -> None:
+    signed = f"https://v16m.tiktokcdn.com/{'5e' * 16}/66aabbcc/video/tos/{post.id}/?a=1&signature=5e5e"
+    body["title"] = f"{post.title} {signed}"
+    if isinstance(body["author"], dict):
+        body["author"]["nickname"] = f"{signed} {body['author']['nickname']}"
+
+
+def _images_as_objects(body: Body, post: Post, _is_detail: bool) -> None:
+    if post.is_photo:
+        body["images"] = [{"url_list": [link], "width": 1080} for link in body["images"]]
+
+
+def _images_gone(body: Body, post: Post, is_detail: bool) -> None:
+    if post.is_photo and is_detail:
+        body["images"] = None
+
+
 _CHANGES: dict[str, Callable[[Body, Post, bool], None]] = {
     "null_title": _null_title,
+    "signed_caption": _signed_caption,
+    "images_as_objects": _images_as_objects,
+    "images_gone": _images_gone,
     "lone_surrogate": _lone_surrogate,
     "nul_in_title": _nul_in_title,
     "float_numbers": _float_numbers,

@@ -164,6 +164,10 @@ class SimClock:
         """Return simulated unix seconds."""
         return self._epoch + self._loop.time()
 
+    def jump(self, seconds: float) -> None:
+        """Let the wall clock jump, as when a machine slept: no timer knows of it."""
+        self._epoch += seconds
+
     async def sleep(self, seconds: float) -> None:
         """Sleep in simulated time."""
         await asyncio.sleep(seconds)

@@ -49,7 +49,7 @@ class Detail:
         """Buy one answer for the attempt's post and tell the guard what it was."""
         job = attempt.job
         attempt.resolved = False
-        purpose = Purpose(reason, job.aweme_id, job.source, job.token, attempt.mark_paid)
+        purpose = Purpose(reason, job.aweme_id, job.source, job.token, attempt.mark_paid, throttles=job.throttles)
         try:
             post = await self._paid.buy(self._call(job), purpose, lambda body: self._read(body, job))
         except Gone:

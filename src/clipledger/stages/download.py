@@ -2,15 +2,17 @@
 
 A signed link stays inside `act`. Whatever fails leaves as one of our errors; the worker above decides
 what it means. Nothing here retries but two things: an expired link is resolved again at once (twice at
-most, the reason recorded), and an upload is repeated in place, because the credit is spent by then.
-What an earlier attempt published stands and is kept: files are never fetched twice or replaced.
+most, the reason recorded, and not while the CDN refuses everybody), and an upload is repeated in place,
+because the credit is spent by then. What an earlier attempt published stands and is kept: files are never
+fetched twice or replaced.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from clipledger import __version__
 from clipledger.core import layout, media, sidecar
@@ -19,6 +21,7 @@ from clipledger.core.errors import (
     Halt,
     LeaseLost,
     NotMedia,
+    StorageThrottled,
     StorageUnavailable,
     Throttled,
     UrlExpired,
@@ -31,7 +34,8 @@ from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.net.cdn import Cdn
 from clipledger.stages.detail import Attempt, Detail
-from clipledger.stages.standing import standing_files
+from clipledger.stages.guard import Guard
+from clipledger.stages.standing import claims_its_key, standing_files
 from clipledger.storage.spool import Spool
 
 EXPIRED_RESOLVES = 2
@@ -84,9 +88,11 @@ class Download:
         clock: Clock,
         events: Events,
         choice: CaptureChoice,
+        guard: Guard,
         *,
         slots: int,
     ) -> None:
+        self._guard = guard
         self._detail, self._queue, self._store, self._spool = detail, queue, store, spool
         self._cdn, self._clock, self._events, self._choice = cdn, clock, events, choice
         self._slots = asyncio.Semaphore(slots)
@@ -103,7 +109,7 @@ class Download:
                 await self._fetch_missing(capture, post)
                 break
             except UrlExpired:
-                if not resolves_left:
+                if not self._guard.link_refused(attempt.job.aweme_id) or not resolves_left:
                     raise
                 post = await self._detail.resolve(attempt, CallReason.URL_EXPIRED)
         return await self._complete(capture, post)
@@ -139,10 +145,11 @@ class Download:
         job = attempt.job
         author = job.author_part or layout.author_part(post.author.handle, post.author.id)
         key = _main_key(job.first_seen_day, author, post)
-        if job.storage_key not in (None, key):
-            raise NotMedia(f"was {job.storage_key}, is now said to be {'photos' if post.is_photo else 'a video'}")
+        moved = job.storage_key not in (None, key)
+        if moved:
+            await self._may_move(job, post)
         capture = _Capture(attempt, job, author, key, standing)
-        await self._note(capture, post, None)
+        await self._note(capture, post, None, anew=moved)
         if job.author_part is None:
             self._events.emit(
                 "resolved",
@@ -152,11 +159,18 @@ class Download:
             )
         return capture
 
-    async def _note(self, capture: _Capture, post: Post, rendition: Quality | None) -> None:
+    async def _may_move(self, job: Job, post: Post) -> None:
+        """Let a post that is now said to be of the other kind have another key, unless files stand under its first."""
+        now_is = "photos" if post.is_photo else "a video"
+        if (stands := await claims_its_key(self._store, job)) is not None:
+            raise NotMedia(f"now said to be {now_is}, but {stands} stands already and is kept")
+        self._events.emit("place_moved", aweme_id=job.aweme_id, key=job.storage_key, why=f"now said to be {now_is}")
+
+    async def _note(self, capture: _Capture, post: Post, rendition: Quality | None, *, anew: bool = False) -> None:
         """Write down where the post goes and which rendition its video will be, before it is published."""
         now = self._clock.now()
         if not await self._queue.mark_resolved(
-            capture.job, now, capture.author_part, capture.key, post.thin, rendition
+            capture.job, now, capture.author_part, capture.key, post.thin, rendition, anew=anew
         ):
             raise LeaseLost(f"{capture.job.aweme_id} was taken over")
         capture.rendition = rendition
@@ -230,18 +244,26 @@ class Download:
 
     async def _publish(self, capture: _Capture, key: ObjectKey, part: Part, media_type: MediaType) -> ObjectKey:
         """Put a sealed part under its key, or beside it when other bytes stand there: both are kept."""
-        for tries_left in reversed(range(UPLOAD_TRIES)):
+        for _ in range(2):
             try:
-                await self._store.put_part(key, part, media_type)
+                await self._persist(partial(self._store.put_part, key, part, media_type))
                 return key
             except KeyTaken:
                 self._events.emit("key_taken", aweme_id=capture.job.aweme_id, key=key)
                 key = layout.second_key(key, capture.job.token)
-            except StorageUnavailable:
-                if not tries_left:
-                    raise
-                await self._clock.sleep(1.0)
         raise StorageUnavailable(f"{key}: taken twice by other bytes")
+
+    async def _persist(self, put: Callable[[], Awaitable[bool]]) -> None:
+        """Upload, in place again when the store fails: the credit is spent by now, and the bytes are here."""
+        for _ in range(UPLOAD_TRIES - 1):
+            try:
+                await put()
+                return
+            except StorageThrottled:
+                raise  # its patience was used up below
+            except StorageUnavailable:
+                await self._clock.sleep(1.0)
+        await put()
 
     async def _complete(self, capture: _Capture, post: Post) -> Captured:
         files = tuple(capture.files.values())
@@ -250,7 +272,7 @@ class Download:
         )
         key = layout.sidecar_of(capture.key)
         try:
-            await self._store.put_bytes(key, body, MediaType.JSON)
+            await self._persist(partial(self._store.put_bytes, key, body, MediaType.JSON))
         except KeyTaken:
             # Another worker completed this very post first: its sidecar is as good as ours.
             self._events.emit("key_taken", aweme_id=post.aweme_id, key=key)

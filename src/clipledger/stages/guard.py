@@ -10,9 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from clipledger.core import parse
-from clipledger.core.breaker import NEIGHBOURS, WINDOW, Answer, Mood, Outcome, Window, is_vouched_for
-from clipledger.core.errors import Gone, MalformedReply, Outage, Reason, Throttled, Transient
-from clipledger.core.lifecycle import CallReason, Policy
+from clipledger.core.breaker import (
+    FEW_CANARIES,
+    NEIGHBOURS,
+    REFUSED_MAX,
+    SHARE_WINDOW,
+    WINDOW,
+    Answer,
+    Mood,
+    Outcome,
+    Share,
+    Window,
+    is_vouched_for,
+)
+from clipledger.core.errors import ClipledgerError, Gone, Held, MalformedReply, Outage, Reason, Throttled, Transient
+from clipledger.core.lifecycle import LAST_IN_LINE_S, CallReason, Policy
 from clipledger.core.links import post_url
 from clipledger.core.model import ApiCall, AwemeId
 from clipledger.core.ports import Clock
@@ -34,7 +46,11 @@ CANARY_POOL = 50
 SUSPECTS_MAX = 1000
 """So many suspects are looked at in one go; the rest wait for the next."""
 
+SHARE_CANARIES, SHARE_GONE = 10, 4
+"""Where more are gone than usual, so many canaries are asked at most; so many gone and none alive are enough."""
+
 _API, _CDN = "open:api", "open:cdn"
+_PARTIAL = "partial_block"
 
 
 class Guard:
@@ -55,20 +71,38 @@ class Guard:
         self._switches, self._clock, self._events, self._policy = switches, clock, events, policy
         self._resolves, self._deliveries = Window(), Window()
         self._suspects = True  # there may be some from before
+        self._usual, self._recent = Share(), Share()
+        self._recent_since = clock.now()
+        self._until_share = 0  # resolves until the share of the gone is judged again
+        self._partial = False  # a part of all posts is answered not found, alive or not
+        self._few = False  # too few canaries to tell an outage from an archive that lost its posts
         self._unvouched = False  # a run of not-founds was seen, and not every canary asked was alive
+        self._refused: set[AwemeId] = set()  # whose links were refused since a file was last delivered
         self._open: str | None = None
         self._probes_left = PROBES
 
     @property
     def is_open(self) -> bool:
-        """True while the breaker is open: what fails now is nobody's failure."""
+        """True while the breaker is open: no answer is to be believed."""
         return self._open is not None
+
+    def excuses(self, error: ClipledgerError) -> bool:
+        """Say whether a failure is nobody's: while the breaker is open, it is.
+
+        But an archive of few posts may have lost them all. There a post that is gone is noted down each time, or
+        the breaker would never close.
+        """
+        return self._open is not None and not (isinstance(error, Gone) and self._open == _API and self._few)
 
     async def load(self) -> None:
         """Take up the window and the switch where the last process left them; an outage's answers tell nothing."""
         switch = await self._switches.get("breaker")
         self._open = switch.state if switch is not None and switch.state != "closed" else None
         self._suspects = await self._queue.suspect_count() > 0
+        self._usual = Share(*await self._credits.share(RESOLVES))
+        partial = await self._switches.get(_PARTIAL)
+        if partial is not None and partial.state != "closed":
+            self._partial, self._recent_since = True, partial.since
         if self._open is not None:
             return
         for outcome in await self._credits.outcomes(RESOLVES, WINDOW):
@@ -79,11 +113,24 @@ class Guard:
         """Note what one resolve came to."""
         self._resolves = self._resolves.observe(Outcome(self._clock.now(), answer, aweme_id))
         self._suspects |= answer is Answer.GONE
+        if answer in (Answer.ALIVE, Answer.GONE):
+            self._recent = self._recent.plus(Share(answer is Answer.GONE, 1))
+            self._until_share -= 1
 
     def delivered(self, aweme_id: AwemeId, *, whole: bool) -> None:
         """Note whether a resolved post's bytes came whole."""
+        if whole:
+            self._refused.clear()
         answer = Answer.ALIVE if whole else Answer.FAILED
         self._deliveries = self._deliveries.observe(Outcome(self._clock.now(), answer, aweme_id))
+
+    def link_refused(self, aweme_id: AwemeId) -> bool:
+        """Note that the CDN no longer honours a post's link; say whether a new one is worth a credit now.
+
+        It is while other files are delivered: then the link was too old. Where every link is refused it is not.
+        """
+        self._refused.add(aweme_id)
+        return self._open is None and len(self._refused) < REFUSED_MAX
 
     async def admit(self, in_flight: int) -> int | None:
         """Say how many more jobs may be claimed: None for no limit. Raises Outage while the breaker is open."""
@@ -94,10 +141,14 @@ class Guard:
             await self._trip(_CDN, f"downloads: {self._deliveries.evidence()}")
         if mood in (Mood.FAILING, Mood.CHANGED):
             await self._trip(_API, self._resolves.evidence())
-        if mood in (Mood.BURST, Mood.DOUBT) and self._suspects:
+        if self._suspects:
+            await self._judge_share()
+        # Where a part is known to be blocked, many gone tell nothing new: nobody is believed dead meanwhile.
+        if self._suspects and not self._partial and mood in (Mood.BURST, Mood.DOUBT):
             await self._question(mood)
         await self._confirm(self._resolves.healthy_before())
-        return None
+        # While every link is refused, one at a time finds out whether they are honoured again.
+        return None if len(self._refused) < REFUSED_MAX else max(0, 1 - in_flight)
 
     async def close(self, *, older_than_s: float = 0.0) -> int:
         """Settle the suspects when nothing is due now; give how many stay unconfirmed.
@@ -107,6 +158,9 @@ class Guard:
         oldest = await self._queue.suspects(1)
         if not oldest or self._clock.now() - oldest[0].suspect_at < older_than_s:
             return 0
+        await self._judge_share()
+        if self._partial:
+            return await self._hold_back()
         await self._confirm(self._resolves.healthy_at_end())
         if not (left := await self._queue.suspect_count()):
             return 0
@@ -117,7 +171,7 @@ class Guard:
             await self._confirm(asked_at)
             return 0
         if gone:
-            await self._trip(_API, f"{gone} known-alive posts answered not found; {self._resolves.evidence()}")
+            await self._trip(_API, self._canaries_gone(gone), count=self._few)
         due_at = asked_at + self._policy.suspect_hold_s
         await self._queue.acquit_suspects(asked_at, due_at, count=True)
         self._events.emit("unconfirmed", suspects=left, why="nothing alive answered beside them")
@@ -125,6 +179,9 @@ class Guard:
 
     async def _confirm(self, seen_before: float | None) -> None:
         if seen_before is None or not self._suspects:
+            return
+        if self._partial:
+            await self._hold_back()
             return
         suspects = [s for s in await self._queue.suspects(SUSPECTS_MAX) if s.suspect_at <= seen_before]
         if suspects:
@@ -147,33 +204,100 @@ class Guard:
         ]
         return await self._queue.recheck_suspects(doubted, self._clock.now())
 
+    async def _judge_share(self) -> None:
+        """Ask several canaries when more posts are gone than usual: a block need not concern every post.
+
+        Several of them gone beside living ones mean such a block; none means that the posts are really gone.
+        """
+        if self._until_share > 0:
+            return
+        if not self._recent.is_unusual(self._usual):
+            if self._recent.asked >= SHARE_WINDOW:
+                await self._share_is_usual()
+            return
+        alive, gone = await self._ask_canaries(SHARE_CANARIES, enough=SHARE_CANARIES, gone_enough=2)
+        self._events.emit("canaries", alive=alive, gone=gone, evidence=f"{self._recent.gone} of {self._recent.asked}")
+        if gone and not alive:
+            await self._trip(_API, self._canaries_gone(gone), count=self._few)
+        if not gone or (gone == 1 and not self._partial):
+            await self._share_is_usual()
+            return
+        await self._set_partial(f"{self._recent.gone} of {self._recent.asked} gone; so were {gone} canaries")
+        self._begin_share()
+
+    async def _share_is_usual(self) -> None:
+        self._usual = self._usual.plus(self._recent)
+        if self._partial:
+            await self._set_partial("")
+        self._begin_share()
+
+    def _begin_share(self) -> None:
+        self._recent, self._until_share = Share(), SHARE_WINDOW
+        if not self._partial:  # else the canaries stay those from before the block
+            self._recent_since = self._clock.now()
+
+    async def _set_partial(self, evidence: str) -> None:
+        """Note whether a part of all posts is blocked: other processes, and the next one, are to know."""
+        self._partial = bool(evidence)
+        state = "open" if evidence else "closed"
+        await self._switches.set(Switch(_PARTIAL, state, self._recent_since, evidence))
+        self._events.emit("partial_block", state=state, evidence=evidence)
+
+    async def _hold_back(self) -> int:
+        """Believe nobody who is called gone now: each is asked again an hour later; give how many.
+
+        Who is called gone at three such looks over a day is dead all the same (`lifecycle`).
+        """
+        now, hold_s = self._clock.now(), self._policy.suspect_hold_s
+        held = await self._queue.acquit_suspects(now, now + hold_s, count=True, every_s=hold_s)
+        self._suspects = False
+        if held:
+            self._events.emit("held_back", suspects=held)
+        return held
+
+    def _canaries_gone(self, gone: int) -> str:
+        return f"{gone} known-alive posts answered not found; {self._resolves.evidence()}"
+
     async def _question(self, mood: Mood) -> None:
         asked_at, burst = self._clock.now(), mood is Mood.BURST
         alive, gone = await self._ask_canaries(6 if burst else 2, enough=3 if burst else 1)
         self._events.emit("canaries", alive=alive, gone=gone, evidence=self._resolves.evidence())
         if burst and alive < 3:
             await self._trip(
-                _API, f"{self._resolves.evidence()}; {alive} of {alive + gone} posts known to be alive answered"
+                _API,
+                f"{self._resolves.evidence()}; {alive} of {alive + gone} posts known to be alive answered",
+                count=self._few and gone > 0 and not alive,
             )
         if gone and not alive:
-            await self._trip(_API, f"{gone} known-alive posts answered not found; {self._resolves.evidence()}")
+            await self._trip(_API, self._canaries_gone(gone), count=self._few)
+        if gone >= 2 and not self._partial:
+            await self._set_partial(f"{self._resolves.evidence()}; so were {gone} canaries, others not")
         self._unvouched |= gone > 0 or not alive
         self._resolves = self._resolves.vouched(closed=burst)
         if burst:
             await self._confirm(asked_at)
 
-    async def _ask_canaries(self, wanted: int, *, enough: int) -> tuple[int, int]:
+    async def _ask_canaries(self, wanted: int, *, enough: int, gone_enough: int | None = None) -> tuple[int, int]:
+        """Ask up to `wanted` different canaries; stop at `enough` alive, or `gone_enough` gone beside one alive."""
         alive = gone = 0
-        pool = await self._catalog.canaries(CANARY_POOL)
+        pool = await self._pool()
         # Others each minute: a canary that was really deleted must not keep the breaker open for ever.
         first = int(self._clock.now() // 60) % len(pool) if pool else 0
         for canary in (pool[first:] + pool[:first])[:wanted]:
             verdict = await self._ask(canary)
             alive += verdict is True
             gone += verdict is False
-            if alive >= enough:
+            if alive >= enough or (gone_enough is not None and gone >= (gone_enough if alive else SHARE_GONE)):
                 break
         return alive, gone
+
+    async def _pool(self) -> list[AwemeId]:
+        """Choose posts that were archived before what is in question began: a block lets through whom it spares."""
+        now = self._clock.now()
+        everybody = await self._catalog.canaries(CANARY_POOL, now)
+        self._few = 0 < len(everybody) <= FEW_CANARIES
+        since = min((outcome.at for outcome in self._resolves.outcomes), default=now)
+        return await self._catalog.canaries(CANARY_POOL, min(since, self._recent_since)) or everybody
 
     async def _ask(self, aweme_id: AwemeId) -> bool | None:
         call, now = ApiCall(RESOLVES[0], (("url", post_url(aweme_id)),)), self._clock.now()
@@ -182,16 +306,17 @@ class Guard:
             await self._paid.buy(call, purpose, lambda body: parse.detail(body, asked=aweme_id, now=now))
         except Gone:
             return False
-        except (MalformedReply, Throttled, Transient):
+        except (Held, MalformedReply, Throttled, Transient):
             return None
         return True
 
-    async def _trip(self, state: str, evidence: str) -> None:
+    async def _trip(self, state: str, evidence: str, *, count: bool = False) -> None:
         now, window = self._clock.now(), self._deliveries if state == _CDN else self._resolves
         self._open, self._probes_left = state, PROBES
         self._resolves, self._deliveries = Window(), Window()
         await self._switches.set(Switch("breaker", state, now, evidence))
-        acquitted = await self._queue.acquit_suspects(now, now, reason=Reason.OUTAGE)
+        hold_s = self._policy.suspect_hold_s
+        acquitted = await self._queue.acquit_suspects(now, now, reason=Reason.OUTAGE, count=count, every_s=hold_s)
         await self._queue.refund(window.failed())
         self._events.emit("breaker_opened", evidence=evidence, acquitted=acquitted)
         raise Outage(evidence)
@@ -228,4 +353,7 @@ class Guard:
     async def _still_open(self) -> Outage:
         switch = await self._switches.get("breaker")
         self._resolves, self._deliveries = Window(), Window()
+        now, hold_s = self._clock.now(), self._policy.suspect_hold_s
+        # Last in line, so that the next probes ask others.
+        await self._queue.acquit_suspects(now, now - LAST_IN_LINE_S, Reason.OUTAGE, count=self._few, every_s=hold_s)
         return Outage(f"still: {switch.evidence if switch else 'no answer came whole'}")

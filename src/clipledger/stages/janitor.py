@@ -1,4 +1,4 @@
-"""Sweep: leases that ran out, workers that died, parts nobody holds, dead letters that aged.
+"""Sweep: leases that ran out, workers that died, parts and uploads nobody holds, dead letters that aged.
 
 Every pass is bounded. What it removes is never the only record of anything: a dead letter keeps its id,
 reason and date when its detail is summarised away.
@@ -6,16 +6,18 @@ reason and date when its detail is summarised away.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clipledger import presence
+from clipledger.core.errors import Misconfigured, StorageUnavailable
 from clipledger.core.lifecycle import Policy
-from clipledger.core.ports import Clock
+from clipledger.core.ports import Clock, ObjectStore
 from clipledger.core.times import parse_duration
 from clipledger.db import commits
 from clipledger.db.credits import Credits
 from clipledger.db.database import Database
+from clipledger.db.members import Members
 from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.settings import Settings
@@ -23,8 +25,12 @@ from clipledger.storage.spool import Spool
 
 BATCH = 1000
 
+HUNG_S = 600.0
+"""A process that lives has so long to renew its leases after a look of ours: it beats every few seconds."""
+
 ABANDONED_S = 3600.0
-"""A call that is open for so long has lost its worker, on whatever machine: no deadline is near it."""
+"""A call that is open for so long has lost its worker, on whatever machine: no deadline is near it. A member that
+did not sign for so long is no longer shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class Swept:
     parts: int
     part_bytes: int
     letters: int
+    uploads: int = 0
 
 
 class Janitor:
@@ -47,15 +54,23 @@ class Janitor:
         db: Database,
         queue: Queue,
         credits: Credits,
+        members: Members,
         spool: Spool,
         clock: Clock,
         events: Events,
         settings: Settings,
         policy: Policy,
+        store: ObjectStore,
     ) -> None:
         self._db = db
         self._archive, self._queue, self._credits, self._spool = archive, queue, credits, spool
-        self._clock, self._events, self._policy = clock, events, policy
+        self._members = members
+        self._clock, self._events, self._policy, self._store = clock, events, policy, store
+        self._uploads_after_s = parse_duration(settings.janitor.uploads_after)
+        self._late_s = parse_duration(settings.janitor.every) + settings.queue.lease_s
+        self._met: dict[str, float] = {}  # when each living worker of this machine was met first
+        self._looked_at: float | None = None
+        self._recheck_s = [parse_duration(text) for text in settings.queue.recheck_gone]
         self._parts_after_s = parse_duration(settings.janitor.parts_after)
         self._letters_keep_s = parse_duration(settings.janitor.dead_letters_keep)
 
@@ -63,13 +78,15 @@ class Janitor:
         """Make one sweep."""
         back, dead = await self.recover()
         await self._credits.abandon(self._clock.now() - ABANDONED_S, self._clock.now())
+        await self._members.forget(self._clock.now() - ABANDONED_S)
         parts, part_bytes = await self._sweep_parts()
+        uploads = await self._sweep_store()
         now = self._clock.now()
         letters = await self._queue.summarise_letters(now - self._letters_keep_s, now, BATCH)
         await self._db.write(lambda connection: commits.forget(connection, now - commits.AGED_S, BATCH))
-        swept = Swept(back, dead, parts, part_bytes, letters)
-        if any((back, dead, parts, letters)):
-            self._events.emit("swept", given_back=back, dead=dead, parts=parts, part_bytes=part_bytes, letters=letters)
+        swept = Swept(back, dead, parts, part_bytes, letters, uploads)
+        if any((back, dead, parts, letters, uploads)):
+            self._events.emit("swept", **asdict(swept))
         return swept
 
     async def recover(self) -> tuple[int, int]:
@@ -77,13 +94,44 @@ class Janitor:
         back = dead = 0
         for worker in presence.stopped_workers(self._archive):
             back += await self._queue.give_back(worker, self._clock.now())
+            await self._members.remove(worker)
             presence.forget(self._archive, worker)
         for worker in presence.dead_workers(self._archive):
             released = await self._queue.release_worker(worker, self._clock.now(), self._policy.crashes_max)
+            await self._members.remove(worker)
             presence.forget(self._archive, worker)
             back, dead = back + released.given_back, dead + released.dead
-        released = await self._queue.release_expired(self._clock.now(), self._policy.crashes_max, BATCH)
+        now, spared = self._clock.now(), self._spared()
+        released = await self._queue.release_expired(now, self._policy.crashes_max, BATCH, spare=spared)
         return back + released.given_back, dead + released.dead
+
+    async def revive(self) -> int:
+        """Have gone posts asked again at the times that `queue.recheck_gone` names; give how many."""
+        now, revived = self._clock.now(), 0
+        for nth, delay_s in enumerate(self._recheck_s):
+            revived += await self._queue.recheck_gone(nth, now - delay_s, now)
+        if revived:
+            self._events.emit("asked_again_after_death", ids=revived)
+        return revived
+
+    def _spared(self) -> list[str]:
+        """Name the workers whose leases may have run out while this machine slept: their processes live.
+
+        One that has been alive at our looks for longer than `HUNG_S`, and let its lease run out, hangs.
+        """
+        now, alive = self._clock.now(), presence.live_workers(self._archive)
+        self._met = {worker: self._met.get(worker, now) for worker in alive}
+        looked_at, self._looked_at = self._looked_at, now
+        slept = looked_at is None or now - looked_at > self._late_s
+        return alive if slept else [worker for worker in alive if now - self._met[worker] < HUNG_S]
+
+    async def _sweep_store(self) -> int:
+        """Drop uploads that nobody will finish. What is refused or fails is told: nothing depends on it."""
+        try:
+            return await self._store.sweep(self._uploads_after_s, self._clock.now(), BATCH)
+        except (Misconfigured, StorageUnavailable) as error:
+            self._events.emit("sweep_failed", why=error.detail)
+            return 0
 
     async def _sweep_parts(self) -> tuple[int, int]:
         count = size = 0

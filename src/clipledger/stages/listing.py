@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from clipledger import sources
 from clipledger.core import links, pace, parse
-from clipledger.core.errors import ApiUnavailable, ClipledgerError, Gone, Halt, LeaseLost, Reason
+from clipledger.core.errors import ApiUnavailable, ClipledgerError, Gone, Halt, Held, LeaseLost, Reason, Stopped
 from clipledger.core.lifecycle import CallReason, Policy, retry_delay_s
 from clipledger.core.model import ApiCall, Page, Post
 from clipledger.core.passes import PageSeen, PassState, SourceProgress, after_page, cursor_is_stale
@@ -71,16 +71,20 @@ class Listing:
                 await self._follow_link(job)
             else:
                 await self._read_pass(job, stopping)
+        except Stopped:
+            await self._sources.release(job)
         except (Halt, LeaseLost):
             await self._sources.release(job)
             raise
+        except Held:
+            await self._sources.release(job)
         except ClipledgerError as error:
             await self._failed(job, error, jitter)
 
     async def _read_pass(self, job: SourceJob, stopping: Callable[[], bool]) -> None:
         kind = sources.registry()[job.kind]
-        await self._check_region(job)
-        job = await self._with_entity(kind, job)
+        await self._check_region(job, stopping)
+        job = await self._with_entity(kind, job, stopping)
         if job.cursor is None or cursor_is_stale(kind.newest_first, job.cursor_at, self._clock.now()):
             await self._sources.begin_pass(job, self._clock.now())
             job = replace(job, cursor=None, pass_started_at=self._clock.now(), pass_pages=0, pass_new=0, pass_stale=0)
@@ -88,17 +92,17 @@ class Listing:
             await self._room(stopping)
             if stopping():
                 break
-            progress = await self._page(kind, job)
+            progress = await self._page(kind, job, stopping)
             if progress.pass_end is not None:
                 return
             job = _moved(job, progress)
         await self._sources.release(job)
 
-    async def _page(self, kind: SourceKind, job: SourceJob) -> SourceProgress:
+    async def _page(self, kind: SourceKind, job: SourceJob, stopping: Callable[[], bool]) -> SourceProgress:
         self._pages_open += 1
         try:
             call = kind.request(_query(job, self._settings))
-            purpose = Purpose(CallReason.PAGE, source=job.source)
+            purpose = Purpose(CallReason.PAGE, source=job.source, stopping=stopping)
             page = await self._paid.buy(call, purpose, lambda body: kind.read(body, self._clock.now()))
             return await self._keep(kind, job, page)
         finally:
@@ -136,22 +140,23 @@ class Listing:
         self._on_page()
         return out.progress
 
-    async def _with_entity(self, kind: SourceKind, job: SourceJob) -> SourceJob:
+    async def _with_entity(self, kind: SourceKind, job: SourceJob, stopping: Callable[[], bool]) -> SourceJob:
         """Look the numeric id of a handle or tag up once; it is kept for ever, a renamed handle keeps its id."""
         call = kind.lookup(job.subject)
         if call is None or job.entity_id is not None:
             return job
-        entity = await self._paid.buy(call, Purpose(CallReason.LOOKUP, source=job.source), kind.read_entity)
+        purpose = Purpose(CallReason.LOOKUP, source=job.source, stopping=stopping)
+        entity = await self._paid.buy(call, purpose, kind.read_entity)
         await self._sources.save_entity(job.source, entity.id, entity.declared, self._clock.now())
         self._events.emit("looked_up", source=job.source, id=entity.id, declared=entity.declared)
         return replace(job, entity_id=entity.id)
 
-    async def _check_region(self, job: SourceJob) -> None:
+    async def _check_region(self, job: SourceJob, stopping: Callable[[], bool]) -> None:
         """Refuse a region the API does not know before a page is paid for with it."""
         if not job.region:
             return
         async with self._regions:  # bought once, whoever comes first
-            known = await known_regions(self._paid, self._meta, self._clock)
+            known = await known_regions(self._paid, self._meta, self._clock, stopping)
         if known and job.region not in known:
             raise ApiUnavailable(f"region {job.region} is not in `clipledger regions`", reason=Reason.REGION)
 
@@ -206,7 +211,9 @@ class Listing:
         self._events.emit("source_failed", source=job.source, reason=error.reason, why=error.detail)
 
 
-async def known_regions(paid: PaidCalls | None, meta: Meta, clock: Clock) -> dict[str, str]:
+async def known_regions(
+    paid: PaidCalls | None, meta: Meta, clock: Clock, stopping: Callable[[], bool] | None = None
+) -> dict[str, str]:
     """Give the API's region codes and names, bought once a month and kept; {} when they cannot be had now."""
     kept = await meta.get("regions")
     if kept is not None:
@@ -215,7 +222,7 @@ async def known_regions(paid: PaidCalls | None, meta: Meta, clock: Clock) -> dic
             return dict(regions)
     if paid is None:
         return {}
-    fresh = await paid.buy(ApiCall("/region-list/"), Purpose(CallReason.REGIONS), parse.regions)
+    fresh = await paid.buy(ApiCall("/region-list/"), Purpose(CallReason.REGIONS, stopping=stopping), parse.regions)
     await meta.set("regions", json.dumps([clock.now(), fresh]))
     return fresh
 

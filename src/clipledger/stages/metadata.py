@@ -26,6 +26,7 @@ class Metadata:
     def __init__(self, queue: Queue, catalog: Catalog, store: ObjectStore, clock: Clock, events: Events) -> None:
         self._queue, self._catalog, self._store = queue, catalog, store
         self._clock, self._events = clock, events
+        self.archived = 0  # by this process: another one may have been faster
 
     async def act(self) -> int:
         """Record one batch; give how many rows it dealt with, 0 when none is waiting."""
@@ -33,7 +34,7 @@ class Metadata:
         waiting = await self._catalog.stored(BATCH)
         records = [record for row in waiting if (record := await self._record(row.aweme_id, row.storage_key))]
         if records:
-            await self._catalog.record(records, self._clock.now())
+            self.archived += await self._catalog.record(records, self._clock.now())
             for record in records:
                 self._events.emit("archived", aweme_id=record.post.aweme_id, bytes=record.bytes, key=record.storage_key)
             self._events.emit("recorded", posts=len(records), seconds=since(began, self._clock.now()))

@@ -19,8 +19,10 @@ from clipledger.core.errors import (
     ClipledgerError,
     Gone,
     Halt,
+    Held,
     MalformedReply,
     Reason,
+    Stopped,
     Throttled,
 )
 from clipledger.core.lifecycle import CallReason
@@ -32,19 +34,30 @@ from clipledger.db.samples import Sample, Samples
 from clipledger.events import Events
 from clipledger.limits import Limiter
 from clipledger.net.tiklive import TikLive
+from clipledger.stages.company import Company
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """Why a call is made, and for what. `on_sent` is called once the call is in the ledger, before it is sent."""
+    """Why a call is made, and for what. `on_sent` is called once the call is in the ledger, before it is sent.
+
+    `throttles`: how often the post met a 429 before. `stopping`: once it says so, the call is not sent any more.
+    """
 
     reason: CallReason
     aweme_id: AwemeId | None = None
     source: str | None = None
     token: int | None = None
     on_sent: Callable[[], None] | None = None
+    stopping: Callable[[], bool] | None = None
+    throttles: int = 0
+
+    def check(self) -> None:
+        """Raise Stopped when whoever asked does not want the call any more."""
+        if self.stopping is not None and self.stopping():
+            raise Stopped("told to stop before the call was sent")
 
     def sent(self) -> None:
         """Tell whoever asked that the call is in the ledger."""
@@ -87,20 +100,27 @@ class PaidCalls:
         self._day_cap, self._run_cap = day_cap, run_cap
         self._open = 0
         self._halted: Halt | None = None
+        self._company = Company()
         self.spent = 0
+        self.held = False  # the operator's pause: what stands in line is not sent
 
     async def buy(self, call: ApiCall, purpose: Purpose, read: Callable[[Reply], T]) -> T:
         """Make one call and read its answer with `read`; the answer's errors are the row's outcome.
 
-        Raises CapReached before anything is sent, else what the API adapter or `read` raises. Once the key
-        was refused or the balance was gone, every later call raises the same and nothing more is sent.
+        Raises CapReached, Held or Stopped before anything is sent, else what the API adapter or `read` raises.
+        Once the key was refused or the balance was gone, every later call raises the same and nothing more is sent.
         """
         urgent = purpose.reason is CallReason.CANARY  # the outage that it is to notice may be over in seconds
         asked_at = self._clock.now()
         async with nullcontext() if urgent else self._slots:
+            if self.held:
+                raise Held("paused by the operator")
             await self._limiter.permit(urgent=urgent)
+            if self.held:
+                raise Held("paused by the operator")
             if self._halted is not None:
                 raise type(self._halted)(self._halted.detail)
+            purpose.check()
             seq = await self._intend(call, purpose)
             purpose.sent()
             sent = _Sent(seq, call, purpose, asked_at, self._clock.now())
@@ -111,6 +131,7 @@ class PaidCalls:
                 await self._tell(call, purpose, error)
                 raise
             await self._settle(sent, CallOutcome.OK, 1)
+            self._company.succeeded()
             await self._limiter.succeeded()
             return answer
 
@@ -137,12 +158,18 @@ class PaidCalls:
             raise
 
     async def _tell(self, call: ApiCall, purpose: Purpose, error: ClipledgerError) -> None:
-        """Send nothing more after a Halt; slow everybody down after a 429; keep the sample of an unknown shape."""
+        """Send nothing more after a Halt; slow everybody down after a 429; keep the sample of an unknown shape.
+
+        A post that meets a 429 again while others get through slows nobody down.
+        """
         if isinstance(error, Halt):
             self._halted = error
         elif isinstance(error, Throttled):
-            self._events.emit("throttled", endpoint=call.path, retry_after_s=error.retry_after_s)
-            await self._limiter.throttled(error.retry_after_s, self._jitter())
+            error.alone = purpose.aweme_id is not None and self._company.is_alone(purpose.aweme_id)
+            told = {"endpoint": call.path, "retry_after_s": error.retry_after_s, "alone": error.alone}
+            self._events.emit("throttled", **told)
+            if not (error.alone and purpose.throttles):
+                await self._limiter.throttled(error.retry_after_s, self._jitter())
         elif isinstance(error, MalformedReply):
             self._events.emit("malformed", endpoint=call.path, aweme_id=purpose.aweme_id, why=error.detail)
             now, body = self._clock.now(), error.sample

@@ -33,6 +33,17 @@ async def standing_files(store: ObjectStore, job: Job) -> Standing:
     return found
 
 
+async def claims_its_key(store: ObjectStore, job: Job) -> ObjectKey | None:
+    """Name a file that stands where this post's own kind of files lie; None when nothing but a cover does."""
+    if job.storage_key is None or job.author_part is None:
+        return None
+    async for key in _keys(store, job, job.author_part):
+        parts = layout.parse_key(key)
+        if parts is not None and parts.kind != FileKind.COVER:
+            return key
+    return None
+
+
 async def _keys(store: ObjectStore, job: Job, author: str) -> AsyncIterator[ObjectKey]:
     assert job.storage_key is not None
     day, aweme_id = job.first_seen_day, job.aweme_id
@@ -57,5 +68,7 @@ async def _standing(store: ObjectStore, job: Job, key: ObjectKey, parts: KeyPart
         kind, rendition = FileKind.VIDEO, Quality.STANDARD
     elif kind is FileKind.VIDEO and (rendition := job.rendition) is None:
         return None  # nobody wrote down which rendition it is: not to be labelled by guessing
+    if await store.stat(key) is None:
+        return None  # listed, but torn or gone
     size, sha256 = await store.digest(key)
     return StoredFile(kind, key, size, sha256, parts.media_type, rendition, parts.position)

@@ -33,14 +33,19 @@ class Verify:
         """Read every stored file of every archived id again and find what differs."""
         after = ""
         while ids := await self._catalog.next_archived(after, PAGE):
+            files = await self._catalog.files_of_many(ids)
             for aweme_id in ids:
-                self.ids += 1
-                async for what in self._post(aweme_id):
-                    yield Finding(aweme_id, what)
+                async for finding in self.post(aweme_id, files.get(aweme_id, [])):
+                    yield finding
             after = ids[-1]
 
-    async def _post(self, aweme_id: AwemeId) -> AsyncIterator[str]:
-        rows = await self._catalog.files_of(aweme_id)
+    async def post(self, aweme_id: AwemeId, rows: list[FileRow]) -> AsyncIterator[Finding]:
+        """Read one archived id's files, as the catalog lists them, again."""
+        self.ids += 1
+        async for what in self._post(aweme_id, rows):
+            yield Finding(aweme_id, what)
+
+    async def _post(self, aweme_id: AwemeId, rows: list[FileRow]) -> AsyncIterator[str]:
         for row in rows:
             if (what := await self._file(row)) is not None:
                 yield what

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,14 +16,29 @@ from clipledger.core.errors import Misconfigured
 from clipledger.core.ports import ObjectStore
 from clipledger.storage.local import LocalStore
 from clipledger.storage.memory import MemoryStore
+from clipledger.storage.place import check_endpoint, read_place, refuse_credentials
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
-def open_store(url: str, *, archive: Path) -> ObjectStore:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a bucket needs besides its URL. "" is the cloud's own, or what its tools are set to.
+
+    `addressing` is auto, path or virtual: whether a bucket is named in the path or in the host; auto is
+    path for an endpoint of one's own.
+    """
+
+    endpoint_url: str = ""
+    region: str = ""
+    addressing: str = "auto"
+
+
+def open_store(url: str, *, archive: Path, options: Options = Options()) -> ObjectStore:
     """Open the store that `storage.url` names: "" is the archive folder, a bare path a folder (relative to it).
 
-    Opens nothing yet: `check` tells whether it can be written. `Misconfigured` for an unknown scheme.
+    Connects to nothing yet: `check` tells whether it can be written. `Misconfigured` for an unknown scheme,
+    a name that cannot be, an extra that is not installed, and credentials in the URL, which are not shown.
     """
     scheme = _SCHEME.match(url)
     if scheme is None:
@@ -31,18 +47,57 @@ def open_store(url: str, *, archive: Path) -> ObjectStore:
     if opener is None:
         known = ", ".join(["a folder", *(f"{name}:" for name in sorted(_OPENERS))])
         raise Misconfigured(f"storage.url: unknown scheme {scheme[1]!r}; known are {known}")
-    return opener(url)
+    return opener(url, options)
 
 
-def _open_file(url: str) -> ObjectStore:
+def is_remote(url: str) -> bool:
+    """Tell whether a store lies beyond a network: its calls may be throttled, and are worth repeating."""
+    return url.partition(":")[0].lower() in ("s3", "gs", "az")
+
+
+def _open_file(url: str, _: Options) -> ObjectStore:
+    refuse_credentials(url)
     place = urlsplit(url)
     if place.netloc not in ("", "localhost") or not place.path.startswith("/"):
         raise Misconfigured("storage.url: a file URL is written file:///absolute/folder")
     return LocalStore(Path(unquote(place.path)))
 
 
-def _open_memory(url: str) -> ObjectStore:
+def _open_memory(url: str, _: Options) -> ObjectStore:
     return MemoryStore()
 
 
-_OPENERS: dict[str, Callable[[str], ObjectStore]] = {"file": _open_file, "memory": _open_memory}
+def _open_s3(url: str, options: Options) -> ObjectStore:
+    place, endpoint_url = read_place(url), check_endpoint(options.endpoint_url)
+    _require("aiobotocore", "s3", url)
+    from clipledger.storage.aws import Address, Aws
+    from clipledger.storage.s3 import S3Store
+
+    return S3Store(place, Aws(Address(endpoint_url, options.region, options.addressing)))
+
+
+def _open_cloud(url: str, options: Options) -> ObjectStore:
+    place, endpoint_url = read_place(url), check_endpoint(options.endpoint_url)
+    _require("obstore", "cloud", url)
+    from clipledger.storage.cloud import open_bucket
+
+    return open_bucket(place, endpoint_url)
+
+
+def _require(module: str, extra: str, url: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        scheme = url.partition(":")[0].lower()
+        raise Misconfigured(
+            f"storage.url is {scheme}: and {module} is not installed: pip install 'clipledger[{extra}]'"
+        )
+
+
+_OPENERS: dict[str, Callable[[str, Options], ObjectStore]] = {
+    "file": _open_file,
+    "memory": _open_memory,
+    "s3": _open_s3,
+    "gs": _open_cloud,
+    "az": _open_cloud,
+}

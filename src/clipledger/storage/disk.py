@@ -23,7 +23,9 @@ FOLDER_MODE = 0o750
 CHUNK_BYTES = 2**20
 
 # Nothing of this passes by itself and none of it is a video's fault: the run stops, work is given back.
-_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+_UNWRITABLE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EIO}
+)
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP})
 
 

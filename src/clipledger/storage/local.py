@@ -20,6 +20,7 @@ from stat import S_IMODE, S_ISREG
 from typing import Protocol, TypeVar
 
 from clipledger.core.errors import StorageUnavailable, TooLarge
+from clipledger.core.layout import FOLDERS
 from clipledger.core.model import MediaType, ObjectKey
 from clipledger.core.ports import KeyTaken, Part, Stat
 from clipledger.storage.disk import (
@@ -80,13 +81,13 @@ class LocalStore:
         parts = key_parts(key)
         return await self._off_loop(f"read {key}", lambda: self._digest(parts))
 
-    async def walk(self, prefix: str) -> AsyncIterator[Stat]:
-        """Yield every object whose key begins with `prefix`, in key order.
+    async def walk(self, prefix: str, after: str = "") -> AsyncIterator[Stat]:
+        """Yield every object whose key begins with `prefix` and comes after `after`, in key order.
 
         Holds the names of one folder per level. What is no key is passed over: private names, links,
         the archive's own files. An object that goes or comes meanwhile may be missing.
         """
-        found = self._walk(*prefix_parts(prefix))
+        found = self._walk(*prefix_parts(prefix), after.encode())
         while batch := await self._off_loop(f"walk {prefix}", lambda: list(islice(found, _WALK_BATCH))):
             for stat in batch:
                 yield stat
@@ -97,8 +98,18 @@ class LocalStore:
         await self._off_loop(f"delete {key}", lambda: self._delete(parts))
 
     async def check(self) -> None:
-        """Prove that objects can be published here; clear what killed processes left at the top."""
+        """Prove that objects can be published here; clear what killed processes left at the top.
+
+        StorageFull when a topmost folder is a link, a file, or shut to us.
+        """
         await self._off_loop(f"check {self.url}", self._check)
+
+    async def sweep(self, older_than_s: float, now: float, limit: int) -> int:
+        """Remove the private files of dead writers, in up to `limit` folders, those of the latest days first.
+
+        A lock tells the dead from the living, so `older_than_s` is not needed to.
+        """
+        return await self._off_loop("sweep", lambda: self._sweep(limit))
 
     async def close(self) -> None:
         """Do nothing: no descriptor outlives its call."""
@@ -137,13 +148,24 @@ class LocalStore:
         with self._object(parts) as fd:
             return digest_file(fd)
 
-    def _walk(self, path: FolderPath, start: str) -> Iterator[Stat]:
+    def _walk(self, path: FolderPath, start: str, after: bytes) -> Iterator[Stat]:
         for name in self._names(path):
-            if name.startswith(start):
+            if name.startswith(start) and _may_follow((*path, name), after):
                 if name.endswith("/"):
-                    yield from self._walk((*path, name[:-1]), "")
+                    yield from self._walk((*path, name[:-1]), "", after)
                 elif stat := self._stat((*path, name)):
                     yield stat
+
+    def _sweep(self, limit: int) -> int:
+        removed, waiting = 0, list[FolderPath]([()])
+        for _ in range(limit):
+            if not waiting:
+                break
+            path = waiting.pop()
+            with suppress(FileNotFoundError, NotADirectoryError), self._tree.opened(path) as folder:
+                removed += clear_private(folder)
+            waiting += [(*path, name[:-1]) for name in self._names(path) if name.endswith("/")]
+        return removed
 
     def _names(self, path: FolderPath) -> list[str]:
         try:
@@ -168,6 +190,13 @@ class LocalStore:
         with self._tree.opened((), create=True) as root:
             clear_private(root)
             probe(root)
+        for name in FOLDERS:
+            with (
+                translated(f"{self._tree.root / name} must be a folder of its own"),
+                suppress(FileNotFoundError),
+                self._tree.opened((name,)),
+            ):
+                pass
 
     @contextmanager
     def _object(self, parts: FolderPath) -> Iterator[int]:
@@ -236,6 +265,12 @@ class _Body:
 
     def publish(self, folder: int, name: str) -> None:
         publish_chunks([self.body], folder, name)
+
+
+def _may_follow(parts: FolderPath, after: bytes) -> bool:
+    """Tell whether an object, or any in a folder (its name ends in `/`), has a key after `after`."""
+    name = "/".join(parts).encode()
+    return name > after or (name.endswith(b"/") and after.startswith(name))
 
 
 def _key(parts: FolderPath) -> ObjectKey:

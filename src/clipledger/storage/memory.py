@@ -75,10 +75,10 @@ class MemoryStore:
         body = self._objects[key].body
         return len(body), hashlib.sha256(body).hexdigest()
 
-    async def walk(self, prefix: str) -> AsyncIterator[Stat]:
-        """Yield every object whose key begins with `prefix`, in key order."""
+    async def walk(self, prefix: str, after: str = "") -> AsyncIterator[Stat]:
+        """Yield every object whose key begins with `prefix` and comes after `after`, in key order."""
         prefix_parts(prefix)
-        for key in sorted(key for key in self._objects if key.startswith(prefix)):
+        for key in sorted(key for key in self._objects if key.startswith(prefix) and key > after):
             if found := self._objects.get(key):
                 yield found.stat
 
@@ -89,6 +89,10 @@ class MemoryStore:
 
     async def check(self) -> None:
         """Do nothing: memory can be written."""
+
+    async def sweep(self, older_than_s: float, now: float, limit: int) -> int:
+        """Do nothing: no put is ever half done."""
+        return 0
 
     async def close(self) -> None:
         """Do nothing; the objects live as long as the store."""

@@ -50,13 +50,16 @@ def publish_chunks(chunks: Iterable[bytes], folder: int, name: str) -> None:
         _name(private, folder, name)
 
 
-def clear_private(folder: int) -> None:
-    """Remove the private files that killed processes left in `folder`; live ones are locked and stay."""
+def clear_private(folder: int) -> int:
+    """Remove the private files that killed processes left in `folder`; live ones are locked and stay. Give how many."""
     with os.scandir(folder) as entries:
         found = [entry.name for entry in entries if entry.name.startswith(_PRIVATE)]
+    removed = 0
     for name in found:
         with suppress(OSError):  # alive, gone, or no file at all: never a reason to fail a put
             _remove_dead(folder, name)
+            removed += 1
+    return removed
 
 
 def probe(folder: int) -> None:

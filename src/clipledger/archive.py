@@ -1,0 +1,228 @@
+"""An archive: lay one down, open one, prove its store.
+
+`Archive` is an opened archive: settings, database, store, and the tables' doors. What works on it is put
+together in `wiring`. Must not: know a role, the API or the CDN.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random  # noqa: TID251 - the one source of jitter, handed down as an argument
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipledger import presence
+from clipledger import settings as settings_file
+from clipledger.core.errors import Misconfigured, StorageFull
+from clipledger.core.lifecycle import Policy
+from clipledger.core.ports import Clock, ObjectStore
+from clipledger.db import schema
+from clipledger.db.books import Books
+from clipledger.db.catalog import Catalog
+from clipledger.db.clock import SharedClock
+from clipledger.db.credits import Credits
+from clipledger.db.database import Database
+from clipledger.db.members import Members
+from clipledger.db.meta import Meta
+from clipledger.db.paces import PaceRow
+from clipledger.db.queue import Queue
+from clipledger.db.refreshes import Refreshes
+from clipledger.db.samples import Samples
+from clipledger.db.sources import Sources
+from clipledger.db.sweeps import Sweeps
+from clipledger.db.switches import Switches
+from clipledger.limits import Pause
+from clipledger.settings import Settings
+from clipledger.stages.proving import prove, remembered
+from clipledger.storage import Options, is_remote, open_store
+from clipledger.storage.paced import PacedStore
+from clipledger.storage.probe import StoreProbe
+from clipledger.storage.spool import Spool
+
+_UUID_KEY = "archive_uuid"
+
+
+class SystemClock:
+    """The wall clock."""
+
+    def now(self) -> float:
+        """Give unix seconds."""
+        return time.time()  # noqa: TID251 - this is the Clock
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep for real."""
+        await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An opened archive."""
+
+    folder: Path
+    uuid: str
+    settings: Settings
+    clock: Clock
+    db: Database
+    meta: Meta
+    queue: Queue
+    sources: Sources
+    catalog: Catalog
+    credits: Credits
+    books: Books
+    switches: Switches
+    samples: Samples
+    refreshes: Refreshes
+    members: Members
+    sweeps: Sweeps
+    store: ObjectStore
+    spool: Spool
+
+    @property
+    def policy(self) -> Policy:
+        """Give the operator's numbers to the decisions."""
+        return Policy(self.settings.queue.attempts_max, self.settings.queue.retry_base_s)
+
+
+def create_archive(folder: Path, clock: Clock) -> bool:
+    """Lay down an archive: settings, database, UUID. Changes nothing that is there; says whether it was new."""
+    with _cannot_make(folder):
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        file = folder / settings_file.FILE_NAME
+        if not file.exists():
+            _private(file)
+            file.write_text(settings_file.template(), encoding="utf-8")
+    name = presence.private_folder(folder) / "uuid"
+    if name.exists():
+        return False
+    url = database_url(folder, settings_file.load(folder))
+    if isinstance(url, Path):
+        with _cannot_make(folder):
+            _private(url)
+    # What the database says, not what was just thrown: an earlier init may have died between the two.
+    identity = schema.create(url, now=clock.now(), archive_uuid=str(uuid.uuid4()))
+    name.write_text(identity + "\n", encoding="ascii")
+    return True
+
+
+@contextmanager
+def _cannot_make(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageFull(f"cannot make an archive in {folder}: {error.strerror}") from error
+
+
+def _private(file: Path) -> None:
+    """Make an empty file that others cannot read, whatever the umask; leave one that is there as it is."""
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
+        with suppress(PermissionError):  # FAT and its kin have no modes to set
+            file.chmod(0o640)
+
+
+@asynccontextmanager
+async def open_archive(
+    folder: Path,
+    clock: Clock | None = None,
+    store: ObjectStore | None = None,
+    jitter: Callable[[], float] = random.random,
+) -> AsyncIterator[Archive]:
+    """Open an archive; Misconfigured with one clear line when there is none, or it is not whole.
+
+    `clock` None: the wall clock, on a database server corrected to the server's. `store` stands for the one
+    that the settings name: a play's.
+    """
+    settings = settings_file.load(folder)
+    identity = identity_of(folder)
+    patience_s = settings.database.patience_s
+    async with Database.open(database_url(folder, settings), patience_s=patience_s, jitter=jitter) as db:
+        meta = Meta(db)
+        if clock is None:
+            clock = await _one_clock(db)
+        if (known := await meta.get(_UUID_KEY)) != identity:
+            raise Misconfigured(f"{folder}: the folder is archive {identity}, the database is archive {known}")
+        store = store or open_store(settings.storage.url, archive=folder, options=_store_options(settings))
+        if is_remote(settings.storage.url):
+            store = PacedStore(store, Pause(PaceRow(db, "store"), clock), clock, jitter)
+        try:
+            yield Archive(
+                folder=folder,
+                uuid=identity,
+                settings=settings,
+                clock=clock,
+                db=db,
+                meta=meta,
+                queue=Queue(db),
+                sources=Sources(db),
+                catalog=Catalog(db),
+                credits=Credits(db),
+                books=Books(db),
+                switches=Switches(db),
+                samples=Samples(db),
+                refreshes=Refreshes(db, settings.history.refresh, settings.budget.history_credits_per_day),
+                members=Members(db),
+                sweeps=Sweeps(db),
+                store=store,
+                spool=Spool(presence.private_folder(folder) / "spool"),
+            )
+        finally:
+            await store.close()
+
+
+async def _one_clock(db: Database) -> Clock:
+    if not db.backend.is_server:
+        return SystemClock()
+    shared = SharedClock(SystemClock())
+    await shared.set_by(db)
+    return shared
+
+
+async def prove_store(archive: Archive, *, anew: bool = False) -> StoreProbe:
+    """Make sure, before a credit is spent, that the store can be written, and put it into the mode it needs."""
+    store = archive.store.inner if isinstance(archive.store, PacedStore) else archive.store
+    place, token = store_place(archive), uuid.uuid4().hex
+    return await prove(store, archive.meta, archive.clock, place=place, token=token, anew=anew)
+
+
+async def known_probe(archive: Archive) -> StoreProbe | None:
+    """Look up what was last found of the archive's store."""
+    return await remembered(archive.meta, store_place(archive))
+
+
+def store_place(archive: Archive) -> str:
+    """Tell the archive's store from any other: the same bucket name may be at two endpoints."""
+    return f"{archive.settings.storage.endpoint_url} {archive.store.url}".strip()
+
+
+def _store_options(settings: Settings) -> Options:
+    storage = settings.storage
+    return Options(storage.endpoint_url, storage.region, storage.addressing)
+
+
+def identity_of(folder: Path) -> str:
+    """Read the archive's UUID; Misconfigured where there is no archive."""
+    try:
+        return (folder / presence.PRIVATE / "uuid").read_text(encoding="ascii").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        raise Misconfigured(
+            f"no archive in {folder}: name its folder with --archive or CLIPLEDGER_ARCHIVE, "
+            f"or run `clipledger init {folder}` first"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{folder}: cannot read the archive's UUID: {error}") from None
+
+
+def database_url(folder: Path, settings: Settings) -> str | Path:
+    """Give the database of an archive's settings."""
+    return database_at(folder, settings.database.url)
+
+
+def database_at(folder: Path, url: str) -> str | Path:
+    """Give a database: a SQLite file's path, made absolute in the archive folder, or another URL."""
+    head, name = "sqlite:///", url.removeprefix("sqlite:///")
+    return folder.resolve() / name if url.startswith(head) else url

@@ -1,0 +1,135 @@
+"""A sweep over the files is shared by processes, stopped, killed and resumed; each file is counted exactly once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from process.harness import Archive, finished_archive, stop, wait_until
+
+pytestmark = pytest.mark.slow
+
+FILLER = 8_000
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return finished_archive(tmp_path / "archive")
+
+
+def swollen(archive: Archive, count: int = FILLER) -> Archive:
+    """Give one post many more ids with one file each, so that a sweep lasts long enough to be killed."""
+    one = archive.ids()[0]
+    key, size, digest = archive.rows(
+        "SELECT storage_key, bytes, sha256 FROM files WHERE aweme_id = ? AND kind = 'video'", one
+    )[0]
+    with closing(sqlite3.connect(archive.folder / "clipledger.db")) as db, db:
+        names = [row[1] for row in db.execute("PRAGMA table_info(archive_queue)") if row[1] != "aweme_id"]
+        rest = ", ".join(names)
+        db.execute("CREATE TEMP TABLE more AS SELECT aweme_id FROM archive_queue LIMIT 0")
+        db.executemany("INSERT INTO more VALUES (?)", ((str(8 * 10**18 + n),) for n in range(count)))
+        db.execute(
+            f"INSERT INTO archive_queue (aweme_id, {rest}) "
+            f"SELECT more.aweme_id, {', '.join('q.' + name for name in names)} FROM more, archive_queue q "
+            "WHERE q.aweme_id = ?",
+            (one,),
+        )
+        db.execute(
+            "INSERT INTO files (aweme_id, storage_key, kind, media_type, bytes, sha256, stored_at) "
+            "SELECT aweme_id, ?, 'video', 'video/mp4', ?, ?, '2026-01-01T00:00:00.000Z' FROM more",
+            (key, size, digest),
+        )
+    return archive
+
+
+def progress(archive: Archive) -> int:
+    """Read how many files of the last sweep are counted."""
+    return int(archive.one("SELECT total(files) FROM sweep_ranges WHERE sweep = (SELECT max(sweep) FROM sweeps)"))
+
+
+def children_of(pid: int) -> list[int]:
+    lists = Path(f"/proc/{pid}/task").glob("*/children")  # each thread has its own
+    return [int(word) for path in lists for word in path.read_text().split()]
+
+
+def all_counted_once(archive: Archive, told: Any) -> None:
+    """Hold a sweep's numbers against the catalog: each file once, each id of the filler found once."""
+    assert told["files"] == archive.one("SELECT count(*) FROM files")
+    assert told["sweep"]["ids"] == archive.one("SELECT count(*) FROM archive_queue WHERE state = 'archived'")
+    found = [finding["aweme_id"] for finding in told["findings"] if finding["what"] == "has no sidecar in the index"]
+    assert len(found) == len(set(found)) == FILLER == told["count"]
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_killed_in_the_middle_and_gone_on_with(archive: Archive, processes: str) -> None:
+    """After kill -9 of the whole sweep the next call goes on by itself, and each file is in the result exactly once."""
+    swollen(archive)
+    with archive.started("verify", "--media", "--processes", processes, "-q") as sweep:
+        wait_until(lambda: progress(archive) > 1000, 60.0)
+        victims = [sweep.pid, *children_of(sweep.pid)]
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        sweep.wait()
+    before = progress(archive)
+    assert before < FILLER
+    told = archive.cli("verify", "--media", "--resume", "--json", "--processes", processes, code=7)
+    assert f"{before} files were read before" in told.err
+    all_counted_once(archive, told.json)
+    assert told.json["sweep"]["done"] and archive.one("SELECT count(*) FROM sweeps") == 1
+
+
+def test_a_killed_process_of_the_pool_is_replaced(archive: Archive) -> None:
+    """One of two processes is killed -9: another goes on at its cursor at once, and the sweep ends in one go."""
+    swollen(archive)
+    words = ("verify", "--media", "--processes", "2", "--json", "-q")
+    with archive.started(*words, stdout=subprocess.PIPE) as sweep:
+        wait_until(lambda: progress(archive) > 1000, 60.0)
+        os.kill(children_of(sweep.pid)[0], signal.SIGKILL)
+        out, _ = sweep.communicate(timeout=120)
+    assert sweep.returncode == 7
+    told = json.loads(out)
+    assert told["sweep"]["deaths"] == 1 and told["sweep"]["processes"] >= 3
+    all_counted_once(archive, told)
+
+
+def test_stopped_with_ctrl_c_and_gone_on_with(archive: Archive) -> None:
+    """Ctrl-C saves the cursor and ends with 130; the next call says that it goes on; --anew begins again."""
+    swollen(archive)
+    with archive.started("verify", "--media", stderr=subprocess.PIPE) as sweep:
+        wait_until(lambda: progress(archive) > 1000, 60.0)
+        stop(sweep, signal.SIGINT)
+        assert sweep.wait(30) == 130
+        assert sweep.stderr is not None and b"`clipledger verify --media` goes on" in sweep.stderr.read()
+    assert not archive.rows("SELECT 1 FROM sweep_ranges WHERE lease_until IS NOT NULL AND done_at IS NULL")
+    all_counted_once(archive, archive.json("verify", "--media", code=7))
+    assert archive.cli("verify", "--media", "--resume", code=2).err.endswith("begins one\n")
+
+
+def test_results_are_the_same_however_many_look(archive: Archive) -> None:
+    """One process, two processes and the plain `verify` find the same damage and count the same files and bytes."""
+    hurt = archive.ids()[:3]
+    for aweme_id in hurt:
+        archive.file_of(aweme_id).write_bytes(b"short")
+    archive.file_of(hurt[0], "cover").unlink()
+    plain = archive.json("verify", code=7)
+    for words in ((), ("--processes", "2")):
+        swept = archive.json("verify", "--media", *words, code=7)
+        for name in ("count", "files", "bytes", "archived", "exit"):
+            assert swept[name] == plain[name], name
+        assert sorted(map(str, swept["findings"])) == sorted(map(str, plain["findings"]))
+
+
+def test_options_of_a_sweep_need_one(archive: Archive) -> None:
+    """What only a sweep understands is refused elsewhere, in one line."""
+    archive.cli("verify", "--processes", "2", code=2).says("--media")
+    archive.cli("verify", "--ledger", "--resume", code=2).says("--media")
+    archive.cli("verify", "--media", "--resume", "--anew", code=2).says("not both")
+    archive.cli("verify", "--media", "--resume", code=2).says("no sweep was stopped")
