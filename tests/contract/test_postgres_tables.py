@@ -24,12 +24,18 @@ def _on_postgres() -> Iterator[None]:
         yield
 
 
+def is_ordinary(name: str | None, kind: str, _parents: object) -> bool:
+    """The search index is made by hand, differently on each database; what finds through it is tried elsewhere."""
+    return not (kind == "table" and name == "post_search")
+
+
 def test_the_server_holds_the_tables_as_declared(tmp_path: Path) -> None:
     """What the migrations make on a server is what the program reads and writes, column by column."""
 
     async def act(db: Database) -> None:
         def differences(connection: Connection) -> list[object]:
-            return list(compare_metadata(MigrationContext.configure(connection), metadata))
+            context = MigrationContext.configure(connection, opts={"include_name": is_ordinary})
+            return list(compare_metadata(context, metadata))
 
         assert await db.read(differences) == []
 

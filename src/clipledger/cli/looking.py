@@ -71,7 +71,7 @@ def _pace_lines(body: dict[str, Any]) -> list[str]:
 
 def list_sources(context: Context) -> None:
     """Show each source."""
-    rows = _with(context, _all_sources)
+    rows = _with(context, _sources)
     if context.json:
         context.document(rows)
     elif rows:
@@ -249,14 +249,10 @@ def _store_line(store: dict[str, Any]) -> str:
     return f"store: {store['url']}, {store['mode']}{problems}"
 
 
-async def _all_sources(archive: Archive) -> list[dict[str, Any]]:
-    return await _sources(archive, await archive.books.per_source())
-
-
-async def _sources(archive: Archive, balances: Sequence[Balance]) -> list[dict[str, Any]]:
+async def _sources(archive: Archive, summed: Sequence[Balance] | None = None) -> list[dict[str, Any]]:
     rows = {row.source: row for row in await archive.sources.all()}
     told = []
-    for balance in balances:
+    for balance in summed if summed is not None else await archive.books.per_source():
         row = rows.get(balance.source)
         told.append(_balance(balance) | (_timed(asdict(row)) if row is not None else {"source": balance.source}))
     return told
