@@ -20,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, insert, text
 
+from clipledger.archive import SystemClock, create_archive, open_archive
 from clipledger.core.query import parse
 from clipledger.core.times import iso_time, utc_day
 from clipledger.db import search_index
@@ -27,7 +28,6 @@ from clipledger.db.engine import backend_of
 from clipledger.db.index_tables import availability
 from clipledger.db.search import Search, Sort
 from clipledger.db.tables import archive_queue, credit_days, credits, files, post_metrics_history, posts, sightings
-from clipledger.wiring import SystemClock, create_archive, open_archive
 
 START, DAYS, SEED = 1_780_012_800, 100, 7
 ROUNDS = 30
