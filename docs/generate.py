@@ -226,16 +226,16 @@ _TABLES: Mapping[str, str] = {
     "switches": "The breaker and the operator's pause: how each stands, since when, and why.",
     "reply_samples": "Replies of a shape we do not know, scrubbed; the newest 200.",
     "events": "Rare events that an operator asks about later.",
-    "authors": "Who posted, by author id: the handle and nickname seen last.",
-    "author_handles": "Every handle an author was seen with, and when.",
-    "hashtags": "The tags in the titles of archived posts.",
-    "availability": "Whether an archived post was still there: one row for each time that it came or went.",
-    "refreshes": "When an archived post is asked again on purpose, and whether it is doubted.",
     "workers": "Every process at work on the archive, on any machine; it writes its row every 5 s and removes it when it "
     "leaves. For display: nobody is taken for dead by it.",
     "sweeps": "Sweeps over the whole archive (`verify --media`), the last 10.",
     "sweep_ranges": "The ranges of ids of a sweep: leased like posts, each with its cursor and its tallies.",
     "sweep_findings": "What a sweep found.",
+    "authors": "Who posted, by author id: the handle and nickname seen last.",
+    "author_handles": "Every handle an author was seen with, and when.",
+    "hashtags": "The tags in the titles of archived posts.",
+    "availability": "Whether an archived post was still there: one row for each time that it came or went.",
+    "refreshes": "When an archived post is asked again on purpose, and whether it is doubted.",
 }
 
 
@@ -291,12 +291,10 @@ def tables() -> str:
     from clipledger.core.lifecycle import CallReason
     from clipledger.core.model import FileKind, State
     from clipledger.db import index_tables
-    from clipledger.db.credits import CallOutcome
     from clipledger.db import tables as module
 
     sources = (Path(each.__file__).read_text(encoding="utf-8") for each in (module, index_tables))
     spelt = {"core.model.State": words(State), "core.model.FileKind": words(FileKind)}
-    spelt["db.credits.CallOutcome"] = words(CallOutcome)
     spelt["core.errors.Reason"] = "a [reason](#reasons)"
     notes = {
         place: next((note.replace(name, told) for name, told in spelt.items() if name in note), note)

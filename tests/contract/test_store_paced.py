@@ -73,7 +73,7 @@ def play(tmp_path: Path) -> Play:
 
 def paced(bridge: BridgedStore, clock: SimClock, db: Database, heard: Heard) -> PacedStore:
     """Be one process of the archive."""
-    return PacedStore(bridge, Pause(PaceRow(db, "store"), clock), clock, lambda: 0.0, heard.emit)
+    return PacedStore(bridge, Pause(PaceRow(db, "store"), clock), clock, lambda: 0.0, heard)
 
 
 def test_an_upload_is_repeated_until_the_store_takes_it(

@@ -65,6 +65,17 @@ def test_a_copy_brings_odd_text_and_every_column_there_and_back(tmp_path: Path, 
     assert back == there
 
 
+def test_commands_say_the_same_on_either_database(tmp_path: Path, empty: str) -> None:
+    """What looks at an archive, and `retry`, gives the same JSON on PostgreSQL as on SQLite, to the letter."""
+    archive = finished_archive(tmp_path / "archive")
+    archive.cli("db", "copy", "-q", "--to", empty)
+    moved = Archive(archive.folder, archive.env | {"CLIPLEDGER_DATABASE__URL": empty})
+    saved, dead = archive.ids()[0], archive.ids("dead")[0]
+    looks = [["status"], ["sources"], ["show", saved], ["show", dead], ["failures"], ["verify"], ["run", "--dry-run"]]
+    for words in [*looks, ["retry", dead], ["retry", "--all"]]:
+        assert moved.json(*words, code=None) == archive.json(*words, code=None), words
+
+
 def test_a_copy_goes_into_an_empty_database_only(tmp_path: Path, empty: str) -> None:
     """A database that holds an archive, or tables of ours, is refused in one line; --dry-run writes nothing."""
     archive = finished_archive(tmp_path / "archive")

@@ -75,6 +75,7 @@ def test_an_archive_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) ->
         connection.exec_driver_sql(
             "INSERT INTO archive_queue(aweme_id, source, state, added_at, due_at) VALUES ('7', '@a', 'dead', 'x', '')"
         )
+        connection.exec_driver_sql("INSERT INTO meta VALUES ('archive_uuid', 'u')")
     engine.dispose()
     schema.migrate(path)
     with sqlite3.connect(path) as db:

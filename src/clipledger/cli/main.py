@@ -36,8 +36,7 @@ def run(argv: list[str]) -> Exit:
     import typer
     from typer.exceptions import TyperException
 
-    from clipledger.cli.app import app
-    from clipledger.cli.typed import context
+    from clipledger.cli.app import app, context
     from clipledger.core.errors import ClipledgerError
 
     argv = globals_first(argv)

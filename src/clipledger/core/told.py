@@ -52,6 +52,7 @@ FIELDS: Mapping[str, str] = {
     "dead": "posts given up",
     "declared": "how many posts the profile or tag says it has",
     "end": "why the pass over the source ended; null while it goes on",
+    "code": "the exit code of the worker that ended the fleet",
     "endpoint": "path of the API call, such as `/post-detail/`",
     "evidence": "the answers that led to it",
     "files": "how many files",
@@ -76,7 +77,7 @@ FIELDS: Mapping[str, str] = {
     "reason": "why, as a stable word; see the reasons in tables.md",
     "retry_after_s": "seconds that the answer asked to wait; null when it asked for none",
     "roles": "the roles of the process, separated by commas",
-    "seat": "the place of a process in the fleet, from 0",
+    "seat": "the place of a process in the fleet, as seat-1",
     "seconds": "how long it took, or lasts",
     "signal": "the signal's name",
     "since_added_s": "seconds from discovery to the first paid answer",
@@ -134,10 +135,6 @@ EVENTS: Mapping[str, Told] = {
     ),
     "key_taken": Told("other bytes stand under the key; both are kept", ("aweme_id", "key"), _WARNING, rare=True),
     "sidecar_lost": Told("a sidecar is not there or is none", ("aweme_id", "key", "why"), _ERROR, rare=True),
-    "doubted": Told("a post that is archived was not found; it is asked again", ("aweme_id", "reason")),
-    "vanished": Told("archived posts are gone: not found twice, between living ones", ("ids",), rare=True),
-    "still_doubted": Told("doubted posts are not believed to be gone yet", ("ids", "alive")),
-    "came_back": Told("a post that was gone is there again", ("aweme_id",), rare=True),
     "store_mode": Told("what the operator should know of the store", ("mode", "store", "why"), _WARNING, rare=True),
     "store_throttled": Told(
         "the store asks everybody to wait; uploads are repeated", ("why", "seconds"), _WARNING, rare=True
@@ -160,6 +157,10 @@ EVENTS: Mapping[str, Told] = {
     "worker_died": Told("a process of the fleet died and is replaced", ("seat", "how", "why"), _WARNING),
     "fleet_size": Told("the fleet grows or shrinks with the due work", ("workers", "was")),
     "clock_skew": Told("this machine's clock is off the database server's", ("seconds",), _WARNING, rare=True),
+    "doubted": Told("a post that is archived was not found; it is asked again", ("aweme_id", "reason")),
+    "vanished": Told("archived posts are gone: not found twice, between living ones", ("ids",), rare=True),
+    "still_doubted": Told("doubted posts are not believed to be gone yet", ("ids", "alive")),
+    "came_back": Told("a post that was gone is there again", ("aweme_id",), rare=True),
     "halted": Told("the run ends early, in good order", ("reason", "why", "seat", "code"), _ERROR, rare=True),
     "stopping": Told("a signal asked the run to stop", ("signal", "how")),
 }

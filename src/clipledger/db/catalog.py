@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
     bindparam,
     case,
-    cast,
     func,
     literal_column,
     select,
@@ -28,7 +26,7 @@ from clipledger.core.model import AwemeId, Counters, MediaType, ObjectKey, Post,
 from clipledger.db import search_index
 from clipledger.db.availability import AvailabilityRow, runs
 from clipledger.db.database import Database
-from clipledger.db.engine import InsertInto, per_dialect
+from clipledger.db.engine import InsertInto, per_dialect, summed
 from clipledger.db.intake import counts, measured
 from clipledger.db.tables import UtcTime, archive_queue, files, post_metrics_history, posts
 
@@ -167,7 +165,7 @@ _FILES_OF_MANY = (
     .where(files.c.aweme_id.in_(bindparam("ids", expanding=True)))
     .order_by(files.c.aweme_id, files.c.kind, files.c.position)
 )
-_SIZE = select(func.count(), cast(func.sum(files.c.bytes), BigInteger))  # PostgreSQL sums these as NUMERIC
+_SIZE = select(func.count(), summed(files.c.bytes))
 _CANARIES = (
     select(posts.c.aweme_id)
     .where(posts.c.archived_at < bindparam("before", type_=UtcTime))
@@ -211,10 +209,6 @@ class Catalog:
             lambda connection: [FileRow(*row) for row in connection.execute(_FILES, {"id": aweme_id})]
         )
 
-    async def availability(self, aweme_id: AwemeId) -> list[AvailabilityRow]:
-        """List what was observed of a post's being there, oldest first."""
-        return await self._db.read(lambda connection: runs(connection, aweme_id))
-
     async def files_of_many(self, ids: Sequence[AwemeId]) -> dict[AwemeId, list[FileRow]]:
         """List the files of many posts, by id; an id without any is not in it."""
         found: dict[AwemeId, list[FileRow]] = {}
@@ -222,6 +216,10 @@ class Catalog:
         for row in await self._db.read(lambda connection: connection.execute(_FILES_OF_MANY, asked).all()):
             found.setdefault(AwemeId(row.aweme_id), []).append(FileRow(*row))
         return found
+
+    async def availability(self, aweme_id: AwemeId) -> list[AvailabilityRow]:
+        """List what was observed of a post's being there, oldest first."""
+        return await self._db.read(lambda connection: runs(connection, aweme_id))
 
     async def size(self) -> tuple[int, int]:
         """Count the stored files and their bytes, sidecars included."""

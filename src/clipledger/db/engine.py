@@ -10,9 +10,10 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
+from typing import cast as as_type
 
-from sqlalchemy import Connection, Table, make_url
+from sqlalchemy import BigInteger, ColumnElement, Connection, Table, cast, func, make_url
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -23,7 +24,7 @@ from clipledger.db.backend import Backend
 
 Statement = TypeVar("Statement")
 InsertInto = Callable[[Table], sqlite_dialect.Insert]
-_INSERTS = {"sqlite": sqlite_dialect.insert, "postgresql": cast(InsertInto, postgresql.insert)}
+_INSERTS = {"sqlite": sqlite_dialect.insert, "postgresql": as_type(InsertInto, postgresql.insert)}
 
 
 def backend_of(where: str | Path) -> Backend:
@@ -75,3 +76,8 @@ def per_dialect(build: Callable[[InsertInto], Statement]) -> Callable[[Connectio
         return built[name]
 
     return statement
+
+
+def summed(column: ColumnElement[int]) -> ColumnElement[int]:
+    """Sum whole numbers to a whole number: PostgreSQL sums BIGINT to NUMERIC, which JSON does not know."""
+    return cast(func.sum(column), BigInteger)

@@ -15,6 +15,7 @@ from clipledger.core.times import utc_day
 from clipledger.db import standing, suspects
 from clipledger.db.credits import CallOutcome
 from clipledger.db.database import Database
+from clipledger.db.engine import summed
 from clipledger.db.sources import NEVER_LISTED
 from clipledger.db.tables import UtcTime, credit_days, dead_letters, limits, posts, sources, switches
 from clipledger.db.tables import credits as calls
@@ -80,7 +81,7 @@ _CALLS = select(
     func.coalesce(func.sum(calls.c.credits), 0),
     func.coalesce(func.sum(case((calls.c.outcome == CallOutcome.THROTTLED, 1), else_=0)), 0),
 ).where(calls.c.at > _SINCE)
-_ARCHIVED = select(func.count(), func.coalesce(func.sum(posts.c.bytes), 0)).where(posts.c.archived_at > _SINCE)
+_ARCHIVED = select(func.count(), func.coalesce(summed(posts.c.bytes), 0)).where(posts.c.archived_at > _SINCE)
 
 
 async def figures(db: Database, now: float) -> Figures:

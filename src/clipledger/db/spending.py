@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Text, bindparam, case, func, s
 
 from clipledger.core.model import State
 from clipledger.db.database import Database
+from clipledger.db.engine import summed
 from clipledger.db.tables import UtcTime, archive_queue, files, posts, sources
 from clipledger.db.tables import credits as calls
 
@@ -44,7 +45,7 @@ _SUMS = (
     func.sum(calls.c.credits),
     func.sum(case((calls.c.outcome == "gone", 1), else_=0)),
 )
-_FILES = select(files.c.kind, func.count(), func.sum(files.c.bytes)).group_by(files.c.kind)
+_FILES = select(files.c.kind, func.count(), summed(files.c.bytes)).group_by(files.c.kind)
 _POSTS = select(func.count()).select_from(posts)
 _RESOLVED = select(func.coalesce(func.sum(calls.c.credits), 0)).where(calls.c.endpoint.in_(_RESOLVES))
 _PAGES = (

@@ -71,6 +71,12 @@ _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 metadata = MetaData()
 
+
+def _where(condition: str) -> dict[str, Any]:
+    """Say which rows a partial index holds, to either database."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 meta = Table(
     "meta",
     metadata,
@@ -119,19 +125,8 @@ archive_queue = Table(
         sqlite_where=text("state = 'pending' AND suspect_at IS NULL"),
         postgresql_where=text("state = 'pending' AND suspect_at IS NULL"),
     ),
-    Index(
-        "archive_queue_open",
-        "state",
-        "lease_until",
-        sqlite_where=text("state IN ('running','stored')"),
-        postgresql_where=text("state IN ('running','stored')"),
-    ),
-    Index(
-        "archive_queue_suspect",
-        "suspect_at",
-        sqlite_where=text("suspect_at IS NOT NULL"),
-        postgresql_where=text("suspect_at IS NOT NULL"),
-    ),
+    Index("archive_queue_open", "state", "lease_until", **_where("state IN ('running','stored')")),
+    Index("archive_queue_suspect", "suspect_at", **_where("suspect_at IS NOT NULL")),
     Index("archive_queue_source", "source", "state"),
 )
 

@@ -1,6 +1,6 @@
 """The archive itself: database, store, clock, pace, breaker, workers, leftovers.
 
-Must not: change anything but a mark in `meta` that measures a durable write.
+Must not: change anything but marks in `meta`: how long a durable write took, and what the store was found to be.
 """
 
 from __future__ import annotations
@@ -104,22 +104,21 @@ async def database(archive: Archive) -> Finding:
 
 
 async def store(archive: Archive) -> Finding:
-    """Ask the store whether it can be written."""
-    where = archive.settings.storage.url or str(archive.folder)
+    """Try the store: whether it can be written, and what keeps it from replacing what stands."""
     try:
-        probe = await prove_store(archive, anew=True)
+        found = await prove_store(archive, anew=True)
     except ClipledgerError as error:
         return red(
             "store",
             error.detail,
             "nothing could be kept: a run would not begin",
-            "check space, rights and mount",
+            "check space, rights, mount, credentials and bucket",
             error,
         )
-    found = f"{where.partition('?')[0] if '@' not in where else 'the store'} can be written, mode {probe.mode.value}"
-    if probe.warning is not None:
-        return yellow("store", found, probe.warning, "see docs/howto/archive-to-a-bucket.md")
-    return green("store", found)
+    where = f"{found.url} can be written, {found.mode.value}"
+    if troubles := [*([found.warning] if found.warning else []), *found.problems]:
+        return yellow("store", where, "; ".join(troubles), "see docs/howto/archive-to-a-bucket.md")
+    return green("store", where)
 
 
 def file_clock(folder: Path, now: Callable[[], float]) -> Finding:

@@ -83,7 +83,7 @@ class Guard:
 
     @property
     def is_open(self) -> bool:
-        """True while the breaker is open: no answer is to be believed."""
+        """True while the breaker is open: what is answered now is nothing to go by."""
         return self._open is not None
 
     def excuses(self, error: ClipledgerError) -> bool:

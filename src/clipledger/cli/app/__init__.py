@@ -1,0 +1,13 @@
+"""The commands and their options, a module a subject. What each does is in the module it imports when it is called."""
+
+# In this order `--help` lists them.
+# isort: off
+from clipledger.cli.app import work
+from clipledger.cli.app import lists
+from clipledger.cli.app import look
+from clipledger.cli.app import cost
+
+# isort: on
+from clipledger.cli.app.root import app, context
+
+__all__ = ["app", "context", "cost", "lists", "look", "work"]
