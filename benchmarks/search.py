@@ -20,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, insert, text
 
+from clipledger.archive import SystemClock, create_archive, open_archive
 from clipledger.core.query import parse
 from clipledger.core.times import iso_time, utc_day
 from clipledger.db import search_index
@@ -27,7 +28,6 @@ from clipledger.db.engine import backend_of
 from clipledger.db.index_tables import availability
 from clipledger.db.search import Search, Sort
 from clipledger.db.tables import archive_queue, credit_days, credits, files, post_metrics_history, posts, sightings
-from clipledger.archive import SystemClock, create_archive, open_archive
 
 START, DAYS, SEED = 1_780_012_800, 100, 7
 ROUNDS = 30
@@ -108,8 +108,8 @@ def _generate(folder: Path, count: int, metrics: int, url: str) -> None:
             search_index.index(connection, [str(row["aweme_id"]) for row in rows[start : start + 1000]])
     print(f"index of {filled} posts filled: {time.monotonic() - began:.0f} s")
     if engine.dialect.name == "postgresql":
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("VACUUM ANALYZE")
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ANALYZE")  # what autovacuum would have done in the meantime
     engine.dispose()
     print(f"{sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 1e9:.2f} GB on disk")
 

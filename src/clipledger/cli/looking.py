@@ -13,11 +13,11 @@ from clipledger.cli.members import fleet_lines, fleet_status, fleet_table
 from clipledger.cli.output import Context, one_line, size, table
 from clipledger.core.errors import Reason, UsageError
 from clipledger.core.links import WantedPost, post_url, understand
-from clipledger.core.model import AwemeId
+from clipledger.core.model import AwemeId, State
 from clipledger.core.times import iso_time, utc_day
 from clipledger.db.books import Balance
-from clipledger.db.figures import figures as look
-from clipledger.db.figures import rates
+from clipledger.db.figures import pauses, rates
+from clipledger.db.sums import sums
 
 T = TypeVar("T")
 
@@ -25,9 +25,9 @@ _TIMES = ("at", "_until")
 _SPANS = (("minute", 60.0), ("hour", 3600.0))
 
 
-def status(context: Context) -> None:
+def status(context: Context, fresh: bool = False) -> None:
     """Show where everything stands."""
-    body = _with(context, _status)
+    body = _with(context, lambda archive: _status(archive, fresh))
     if context.json:
         context.document(body)
         return
@@ -47,6 +47,8 @@ def status(context: Context) -> None:
         *_pace_lines(body),
     ]
     lines[2:2] = fleet_lines(body)
+    if body["kept"]:
+        lines.append(f"summed at {body['as_of']}: `clipledger status --fresh` sums anew")
     lines += [f"lately: {event['at']} {event['name']} {_inline(event['detail'])}" for event in body["events"][:5]]
     context.tell("\n".join(lines))
     if body["members"]:
@@ -181,32 +183,32 @@ def _reason(text: str | None) -> Reason | None:
         raise UsageError(f"--reason {text!r}: use one of {', '.join(Reason)}") from None
 
 
-async def _status(archive: Archive) -> dict[str, Any]:
+async def _status(archive: Archive, fresh: bool) -> dict[str, Any]:
     now = archive.clock.now()
-    everything, switch = await archive.books.everything(), await archive.switches.get("breaker")
+    summed, switch = await sums(archive.db, now, fresh=fresh), await archive.switches.get("breaker")
     latencies = sorted(await archive.queue.latencies())
-    files, stored = await archive.catalog.size()
-    totals = await archive.credits.totals()
     is_open = switch is not None and switch.state != "closed"
-    figures = await look(archive.db, now)
+    oldest_due_at = await archive.queue.next_due_at()
     spans = {name: asdict(await rates(archive.db, now, span_s)) for name, span_s in _SPANS}
     return {
         "archive": str(archive.folder.resolve()),
         "uuid": archive.uuid,
-        "ids": _balance(everything),
-        "states": {state.value: count for state, count in (await archive.queue.counts()).items()},
-        "oldest_due_age_s": round(now - figures.oldest_due_at, 3)
-        if figures.oldest_due_at is not None and figures.oldest_due_at <= now
+        "as_of": iso_time(summed.as_of),
+        "kept": summed.as_of < now,
+        "ids": _balance(summed.everything),
+        "states": {state.value: summed.states.get(state, 0) for state in State},
+        "oldest_due_age_s": round(now - oldest_due_at, 3)
+        if oldest_due_at is not None and oldest_due_at <= now
         else None,
         "due_now": await archive.queue.due_count(now, 1 << 62),
         "suspects": await archive.queue.suspect_count(),
-        "files": files,
-        "bytes": stored,
+        "files": summed.files,
+        "bytes": summed.bytes,
         "credits": {
             "today": await archive.credits.spent(utc_day(now)),
-            "all": sum(total.credits for total in totals),
+            "all": sum(total.credits for total in summed.totals),
             "cap": archive.settings.budget.credits_per_day,
-            "by": [asdict(total) for total in totals],
+            "by": [asdict(total) for total in summed.totals],
         },
         "discovery_to_resolve_s": {
             "p50": _quantile(latencies, 0.50),
@@ -217,7 +219,7 @@ async def _status(archive: Archive) -> dict[str, Any]:
         "rates": spans,
         "pauses": {
             name: {"until": iso_time(pause.until), "throttles": pause.throttles}
-            for name, pause in figures.pauses.items()
+            for name, pause in (await pauses(archive.db)).items()
             if pause.until > now
         },
         "breaker": {
@@ -227,7 +229,7 @@ async def _status(archive: Archive) -> dict[str, Any]:
         },
         "store": await _store(archive),
         "events": [_timed(asdict(event)) for event in await archive.samples.events(20)],
-        "sources": await _sources(archive),
+        "sources": await _sources(archive, summed.per_source),
     } | await fleet_status(archive)
 
 
@@ -247,10 +249,10 @@ def _store_line(store: dict[str, Any]) -> str:
     return f"store: {store['url']}, {store['mode']}{problems}"
 
 
-async def _sources(archive: Archive) -> list[dict[str, Any]]:
+async def _sources(archive: Archive, summed: Sequence[Balance] | None = None) -> list[dict[str, Any]]:
     rows = {row.source: row for row in await archive.sources.all()}
     told = []
-    for balance in await archive.books.per_source():
+    for balance in summed if summed is not None else await archive.books.per_source():
         row = rows.get(balance.source)
         told.append(_balance(balance) | (_timed(asdict(row)) if row is not None else {"source": balance.source}))
     return told

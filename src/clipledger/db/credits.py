@@ -157,7 +157,9 @@ _ASKED = (
     calls.c.outcome.in_([CallOutcome.OK, CallOutcome.GONE]),
 )
 _SHARE = (
-    select(calls.c.outcome, func.count()).where(*_ASKED, calls.c.reason != CallReason.CANARY).group_by(calls.c.outcome)
+    select(calls.c.outcome, func.count())
+    .where(*_ASKED, calls.c.reason.not_in((CallReason.CANARY, CallReason.REFRESH)))
+    .group_by(calls.c.outcome)
 )
 _SAID_GONE = select(func.max(calls.c.seq)).where(
     calls.c.aweme_id == bindparam("id"), calls.c.outcome == CallOutcome.GONE

@@ -89,6 +89,15 @@ async def figures(db: Database, now: float) -> Figures:
     return await db.read(lambda connection: _figures(connection, now))
 
 
+async def pauses(db: Database) -> dict[str, Pause]:
+    """Tell how the limiters stand."""
+    return await db.read(
+        lambda connection: {
+            name: Pause(until or 0.0, throttles) for name, until, throttles in connection.execute(_PAUSES)
+        }
+    )
+
+
 async def rates(db: Database, now: float, span_s: float) -> Rates:
     """Sum up the last `span_s` seconds."""
     return await db.read(lambda connection: _rates(connection, now - span_s))

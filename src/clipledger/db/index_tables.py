@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import DDL, BigInteger, Boolean, Column, Index, Table, Text, event, text
 from sqlalchemy.schema import ExecutableDDLElement
 
-from clipledger.db.tables import UtcTime, metadata
+from clipledger.db.tables import UtcTime, metadata, posts
 
 authors = Table(
     "authors",
@@ -89,6 +89,10 @@ refreshes = Table(
         postgresql_where=text("doubt_due_at IS NOT NULL"),
     ),
 )
+
+Index("posts_plays", posts.c.play_count, posts.c.aweme_id)
+Index("posts_growth", posts.c.plays_per_day, posts.c.aweme_id)
+Index("posts_ranked", posts.c.aweme_id, posts.c.play_count, posts.c.plays_per_day)  # sorting matches reads it alone
 
 SEARCH = {
     # Words arrive folded and divided by spaces: whatever is not ASCII is part of a word, whichever Unicode it is from.

@@ -217,9 +217,6 @@ posts = Table(
     Column("plays_per_day", Double),  # between the last two observations; may fall below 0
     Index("posts_author", "author_id"),
     Index("posts_archived", "archived_at"),
-    Index("posts_plays", "play_count", "aweme_id"),
-    Index("posts_growth", "plays_per_day", "aweme_id"),
-    Index("posts_ranked", "aweme_id", "play_count", "plays_per_day"),  # sorting matches reads it alone
 )
 
 post_metrics_history = Table(

@@ -13,11 +13,15 @@ Ids = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Post ids
 
 
 @app.command()
-def status() -> None:
+def status(
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Sum anew; else a large archive's sums may be ten minutes old.")
+    ] = False,
+) -> None:
     """Show what is wanted, saved, dead, waiting, owed; who is at work; credits; latencies; each source."""
     from clipledger.cli.looking import status as show_status
 
-    show_status(context)
+    show_status(context, fresh)
 
 
 @app.command()
