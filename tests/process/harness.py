@@ -264,6 +264,11 @@ class Archive:
 
 def archive_for(folder: Path, sim: Sim | None = None, **env: str) -> Archive:
     """Make an archive whose commands know the simulator; a copy of a new one, since `init` is slow."""
+    return copy_of(_new_archive(), folder, sim, **env)
+
+
+def copy_of(archive: Archive, folder: Path, sim: Sim | None = None, **env: str) -> Archive:
+    """Copy an archive at rest, its database on a server too, for commands that know the simulator."""
     known = plain_environment() | {"TIKLIVEAPI_KEY": KEY, "CLIPLEDGER_QUEUE__RETRY_BASE_S": "0.2"}
     if sim is not None:
         known |= {
@@ -272,13 +277,10 @@ def archive_for(folder: Path, sim: Sim | None = None, **env: str) -> Archive:
             "CLIPLEDGER_CDN__ALLOW_INSECURE": "true",
             "CLIPLEDGER_LISTING__SHORT_LINK_URL": sim.base_url,
         }
-    return _copy_of(_new_archive(), folder, known | env)
-
-
-def _copy_of(archive: Archive, folder: Path, env: dict[str, str]) -> Archive:
     shutil.copytree(archive.folder, folder)
-    url = {URL: new_database(archive.database.rsplit("/", 1)[-1])} if archive.database and URL not in env else {}
-    return Archive(folder, env | url)
+    if archive.database and URL not in env:
+        known[URL] = new_database(archive.database.rsplit("/", 1)[-1])
+    return Archive(folder, known | env)
 
 
 @cache
@@ -309,7 +311,7 @@ def _finished() -> Archive:
 def finished_archive(folder: Path) -> Archive:
     """Copy an archive whose work is done: some forty posts saved, a few dead."""
     done = _finished()
-    return _copy_of(done, folder, {name: value for name, value in done.env.items() if name != URL})
+    return copy_of(done, folder, **{name: value for name, value in done.env.items() if name != URL})
 
 
 def _for_psycopg(sql: str, values: tuple[object, ...]) -> str:
