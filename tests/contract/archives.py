@@ -97,7 +97,7 @@ def is_made(folder: Path) -> bool:
 def raw(folder: Path, sql: str, *values: object) -> list[tuple[object, ...]]:
     """Run SQL past our own code; `?` stands for a value. Times are told as SQLite holds them, truths as 0 and 1."""
     if is_postgres():
-        return [tuple(map(_plain, row)) for row in execute(_databases[folder], sql.replace("?", "%s"), *values)]
+        return [tuple(map(plain, row)) for row in execute(_databases[folder], sql.replace("?", "%s"), *values)]
     with closing(sqlite3.connect(folder / "clipledger.db")) as connection, connection:
         return connection.execute(sql, values).fetchall()
 
@@ -110,7 +110,8 @@ def judge_at_commit() -> tuple[str, ...]:
     return (f"ALTER TABLE source_cursors ALTER CONSTRAINT {name} DEFERRABLE INITIALLY DEFERRED",)
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Tell a value of PostgreSQL's as SQLite holds it."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return int(value) if isinstance(value, bool) else value

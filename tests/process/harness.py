@@ -26,9 +26,13 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlencode
 
+import psycopg
+
 from clipledger.sim.audit import Evidence, Report, audit
 from clipledger.sim.faults import FaultPlan
 from clipledger.sim.world import World
+from contract.archives import new_database, plain
+from postgres import execute
 
 KEY = "sim-key-4f1d9a7c20"
 RPM = 6000
@@ -41,6 +45,10 @@ BRISK = (
 )
 """Every wait of a hostile world cut to a second: for tests that want the fault and not the wait."""
 
+ON_POSTGRES = os.environ.get("CLIPLEDGER_TEST_DATABASE") == "postgres"
+"""Have every archive's tables on PostgreSQL. Tests that reach into the SQLite file itself fail then, and say so."""
+
+URL = "CLIPLEDGER_DATABASE__URL"
 STATES = ("pending", "running", "stored", "archived", "dead", "withheld")
 
 
@@ -203,13 +211,23 @@ class Archive:
                 return told.summary
         raise AssertionError(f"after {runs} runs something waits still: {told.summary}")
 
+    @property
+    def database(self) -> str | None:
+        """Give the URL of the server's database; None for the file in the folder."""
+        return self.env.get(URL)
+
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask the database, reading only."""
+        if self.database:
+            return [tuple(map(plain, row)) for row in execute(self.database, _for_psycopg(sql, values), *values)]
         with closing(sqlite3.connect(f"file:{self.folder / 'clipledger.db'}?mode=ro", uri=True)) as db:
             return db.execute(sql, values).fetchall()
 
     def change(self, sql: str, *values: object) -> int:
         """Do something to the database behind the program's back; give how many rows it hit."""
+        if self.database:
+            with closing(psycopg.connect(self.database, autocommit=True)) as server:
+                return server.execute(_for_psycopg(sql, values), values or None).rowcount  # type: ignore[arg-type]
         with closing(sqlite3.connect(self.folder / "clipledger.db")) as db, db:
             return db.execute(sql, values).rowcount
 
@@ -238,7 +256,7 @@ class Archive:
     def audited(self, sim: Sim, *, finished: bool = True) -> Report:
         """Hold the archive against the world and demand that the judge is content."""
         evidence = Evidence(sim.ledger(), sim.truth(), KEY, sim.rpm)
-        report = audit(self.folder, evidence, finished=finished)
+        report = audit(self.folder, evidence, finished=finished, database=self.database)
         assert report.findings == [], "\n".join(report.findings[:20])
         assert evidence.ledger["key_leaks"] == 0
         return report
@@ -246,6 +264,11 @@ class Archive:
 
 def archive_for(folder: Path, sim: Sim | None = None, **env: str) -> Archive:
     """Make an archive whose commands know the simulator; a copy of a new one, since `init` is slow."""
+    return copy_of(_new_archive(), folder, sim, **env)
+
+
+def copy_of(archive: Archive, folder: Path, sim: Sim | None = None, **env: str) -> Archive:
+    """Copy an archive at rest, its database on a server too, for commands that know the simulator."""
     known = plain_environment() | {"TIKLIVEAPI_KEY": KEY, "CLIPLEDGER_QUEUE__RETRY_BASE_S": "0.2"}
     if sim is not None:
         known |= {
@@ -254,20 +277,23 @@ def archive_for(folder: Path, sim: Sim | None = None, **env: str) -> Archive:
             "CLIPLEDGER_CDN__ALLOW_INSECURE": "true",
             "CLIPLEDGER_LISTING__SHORT_LINK_URL": sim.base_url,
         }
-    shutil.copytree(_new_archive(), folder)
+    shutil.copytree(archive.folder, folder)
+    if archive.database and URL not in env:
+        known[URL] = new_database(archive.database.rsplit("/", 1)[-1])
     return Archive(folder, known | env)
 
 
 @cache
-def _new_archive() -> Path:
+def _new_archive() -> Archive:
     folder = Path(tempfile.mkdtemp(prefix="clipledger-new-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    Archive(folder).cli("init", "-q")
-    return folder
+    archive = Archive(folder, plain_environment() | ({URL: new_database()} if ON_POSTGRES else {}))
+    archive.cli("init", "-q")
+    return archive
 
 
 @cache
-def _finished() -> tuple[Path, dict[str, str]]:
+def _finished() -> Archive:
     """Play one small archive to its end, once a process; give its folder and its environment."""
     folder = Path(tempfile.mkdtemp(prefix="clipledger-finished-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -279,14 +305,17 @@ def _finished() -> tuple[Path, dict[str, str]]:
         archive.finish()
         archive.audited(sim)
         assert len(archive.ids("archived")) > 20 and archive.ids("dead")
-    return archive.folder, archive.env
+    return archive
 
 
 def finished_archive(folder: Path) -> Archive:
     """Copy an archive whose work is done: some forty posts saved, a few dead."""
-    source, env = _finished()
-    shutil.copytree(source, folder)
-    return Archive(folder, dict(env))
+    done = _finished()
+    return copy_of(done, folder, **{name: value for name, value in done.env.items() if name != URL})
+
+
+def _for_psycopg(sql: str, values: tuple[object, ...]) -> str:
+    return sql.replace("%", "%%").replace("?", "%s") if values else sql
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:

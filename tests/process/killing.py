@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from process.harness import KEY, Archive, Evidence, Sim, archive_for, audit, events_of, simulator
+from process.harness import KEY, Archive, Evidence, Sim, archive_for, audit, copy_of, events_of, simulator
 
 POSTS = 80
 IN_FLIGHT = 24
 """cdn.concurrency (20) + wiring.EXTRA_JOBS (4): what may have been bought and not stored when the blow comes."""
 
 _WORLDS = (7, 8, 9)
-_PREPARED: dict[int, Path] = {}
+_PREPARED: dict[int, Archive] = {}
 _START_UP_S = 1.6
 _EVENTS = 2 * POSTS + 20
 """Events of an undisturbed run of `POSTS` posts: each stored and archived, some pages and look-ups."""
@@ -60,21 +60,20 @@ class Outcome:
 def trial(folder: Path, dice: random.Random) -> Outcome:
     """Play one trial in `folder`."""
     with simulator(POSTS, seed=dice.choice(_WORLDS)) as sim:
-        archive = archive_for(folder / "archive", sim)
-        shutil.copy(_with_sources(sim), archive.folder)
+        archive = copy_of(_with_sources(sim), folder / "archive", sim)
         phase, events = kill_at(archive, Moment.drawn(dice))
         archive.finish()
         return _judged(archive, sim, phase, events)
 
 
-def _with_sources(sim: Sim) -> Path:
-    """Give a new archive's database with all lists of a world in it; made once for each world."""
+def _with_sources(sim: Sim) -> Archive:
+    """Give a new archive with all lists of a world in it; made once for each world."""
     if sim.seed not in _PREPARED:
         folder = Path(tempfile.mkdtemp(prefix="clipledger-sources-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         archive = archive_for(folder / "archive", sim)
         archive.cli("add", "-q", *sim.names())
-        _PREPARED[sim.seed] = archive.folder / "clipledger.db"
+        _PREPARED[sim.seed] = archive
     return _PREPARED[sim.seed]
 
 
@@ -101,7 +100,7 @@ def kill_at(archive: Archive, moment: Moment) -> tuple[str, int]:
 
 
 def _judged(archive: Archive, sim: Sim, phase: str, events: int) -> Outcome:
-    report = audit(archive.folder, Evidence(sim.ledger(), sim.truth(), KEY, sim.rpm))
+    report = audit(archive.folder, Evidence(sim.ledger(), sim.truth(), KEY, sim.rpm), database=archive.database)
     findings = [*report.findings, *_missing(archive, sim)]
     if report.extra_calls > IN_FLIGHT:
         findings.append(f"{report.extra_calls} resolves were bought again, {IN_FLIGHT} can have been under way")
