@@ -73,7 +73,7 @@ class _Demo:
             await self._command(env, "init")
             await self._command(env, "add", *_sources(world))
             await self._crash(env)
-            await self._finish(env, world)
+            await self._finish(env)
             report = self._judge(world)
             calls = len(world.ledger.calls)
             await self._command(env, "run", "--json", "-q")
@@ -100,14 +100,14 @@ class _Demo:
         await process.communicate()
         self._say(f"run: killed with SIGKILL after {stored} posts, others under way")
 
-    async def _finish(self, env: Mapping[str, str], world: World) -> None:
+    async def _finish(self, env: Mapping[str, str]) -> None:
         for _ in range(_RUNS_MAX):
             _, body = await self._command(env, "run", "--json", "-q")
             states = body["states"]
             waiting = states["pending"] + states["running"] + states["stored"]
             self._say(
                 f"run: {states['archived']} archived, {states['dead']} dead, {waiting} waiting; "
-                f"{body['adopted']} posts adopted from the killed run; {world.ledger.credits} credits in all runs"
+                f"{body['adopted']} posts adopted from the killed run"
             )
             if not waiting:
                 break
