@@ -21,7 +21,7 @@ from sqlalchemy.exc import DataError
 
 from clipledger.core.errors import ArchiveInUse, Misconfigured
 from clipledger.core.model import State
-from clipledger.db import schema
+from clipledger.db import schema, search_index
 from clipledger.db.engine import backend_of, storage_errors
 from clipledger.db.tables import archive_queue, commits, metadata
 from clipledger.db.told import ToldRows
@@ -77,6 +77,7 @@ def copy(source: str | Path, target: str | Path, now: float, progress: Progress)
                 backend.go_on_counting(writing, column.table.name, column.name)
             for copied in sums:
                 _prove(copied, writing)
+            search_index.index_all(writing)  # a table of each database's own kind: made anew, not copied
             return sums
     finally:
         engines.dispose()
@@ -147,8 +148,8 @@ def _count(connection: Connection, table: Table) -> int:
 def _batches(table: Table, connection: Connection) -> Iterator[list[dict[str, object]]]:
     """Read a table in batches, each value in the one form that both databases can hold."""
     plain = [(column.name, _form(column)) for column in table.c]
-    streaming = connection.execution_options(stream_results=True, max_row_buffer=BATCH)
-    with streaming.execute(select(table)) as found:
+    streamed = select(table).execution_options(stream_results=True, max_row_buffer=BATCH)
+    with connection.execute(streamed) as found:
         while part := found.fetchmany(BATCH):
             yield [{name: form(value) for (name, form), value in zip(plain, row, strict=True)} for row in part]
 

@@ -154,6 +154,12 @@ def fill(connection: Connection) -> int:
     return filled
 
 
+def index_all(connection: Connection) -> None:
+    """Index every archived post of an archive that was carried here with all that is known of its posts."""
+    for ids in _pages(connection):
+        index(connection, ids)
+
+
 def begin(connection: Connection, ids: Sequence[str]) -> None:
     """Begin what is kept of posts over time, where nothing is: availability, refreshes, authors."""
     found = connection.execute(_BEGUN, {"ids": ids}).all()
