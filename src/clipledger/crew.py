@@ -96,6 +96,7 @@ class Crew:
         self._policy, self._jitter = policy, jitter
         self._paid, self._samples, self._history = paid, samples, history
         self._reading: dict[str, SourceJob] = {}
+        self._left = asyncio.Event()  # nobody lists or captures any more
         self._freed = asyncio.Event()  # a source was freed: another lister may find it due
         self._listers = LISTERS if "listing" in plan.roles else 0
         self._capturing = "capture" in plan.roles
@@ -236,6 +237,11 @@ class Crew:
             pass  # what was being read is freed when the crew leaves
         finally:
             self._listers -= 1
+            self._note_left()
+
+    def _note_left(self) -> None:
+        if not self._capturing and not self._listers:
+            self._left.set()
 
     async def _cutter(self) -> None:
         await self.worker.stop.asked.wait()
@@ -293,6 +299,7 @@ class Crew:
                 probes += 1
         finally:
             self._capturing = False
+            self._note_left()
             self.worker.stored.set()
 
     async def _more(self) -> bool:
@@ -327,7 +334,9 @@ class Crew:
                 if not others and (due_at is None or due_at > self._clock.now()):
                     if not await self._soon(due_at):
                         return
-                elif others or self._plan.follow:
+                elif others:
+                    await wait_for(self._left, _BEHIND_S)
+                elif self._plan.follow:
                     await self._pause(_BEHIND_S)
                 else:
                     return
