@@ -37,7 +37,7 @@ def work_off(archives: list[Archive], is_done: Callable[[], bool]) -> None:
     with ExitStack() as stack:
         workers = []
         for archive, words in zip(archives, commands(), strict=True):
-            pays = bool({"listing", "capture"} & set(words))
+            pays = bool({"listing", "capture"} & set(",".join(words).split(",")))
             env = {name: value for name, value in archive.env.items() if pays or name != KEY}
             silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
             process = subprocess.Popen(archive.command(*words), env=env, **silent)

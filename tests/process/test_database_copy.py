@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,12 @@ def test_commands_say_the_same_on_either_database(tmp_path: Path, empty: str) ->
     moved.cli("reindex", "--check")
     looks = [["status"], ["sources"], ["show", saved], ["show", dead], ["failures"], ["verify"], ["run", "--dry-run"]]
     for words in [*looks, ["retry", dead], ["retry", "--all"]]:
-        assert moved.json(*words, code=None) == archive.json(*words, code=None), words
+        assert _lasting(moved.json(*words, code=None)) == _lasting(archive.json(*words, code=None)), words
+
+
+def _lasting(body: Any) -> Any:
+    """Leave out when it was asked."""
+    return {name: value for name, value in body.items() if name != "as_of"} if isinstance(body, dict) else body
 
 
 def test_a_copy_goes_into_an_empty_database_only(tmp_path: Path, empty: str) -> None:

@@ -117,7 +117,7 @@ WRONG = [
     ("run --frob", "--frob"),
     ("status --archive", "--archive"),
     (f"show {UNSEEN}", "has never seen it"),
-    ("show @alice", "is not a post"),
+    ("show #dance", "is not a post"),
     ("retry", "name the ids to retry"),
     ("failures --reason none", "not_found"),
     ("sim serve --faults nothing=1", "unknown fault 'nothing'"),

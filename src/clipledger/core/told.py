@@ -45,6 +45,7 @@ FIELDS: Mapping[str, str] = {
     "adopted": "true when the post was found complete: nothing was fetched or paid",
     "again_in_s": "seconds until it is due again; 0 for never",
     "alive": "canaries that answered as they should",
+    "alone": "true when one post meets it again while others get through: nobody else pauses",
     "aweme_id": "the post's id, as text",
     "bad": "items of the page that could not be read",
     "bytes": "bytes",
@@ -107,7 +108,7 @@ EVENTS: Mapping[str, Told] = {
         ("endpoint", "reason", "outcome", "credits", "seconds", "waited_s", "aweme_id", "source"),
         each=True,
     ),
-    "throttled": Told("status 429: everybody pauses", ("endpoint", "retry_after_s"), _WARNING),
+    "throttled": Told("status 429: everybody pauses", ("endpoint", "retry_after_s", "alone"), _WARNING),
     "malformed": Told(
         "a reply of an unknown shape; a sample is kept", ("endpoint", "aweme_id", "why"), _WARNING, rare=True
     ),
