@@ -30,6 +30,15 @@ def _kept(stage: Play) -> set[tuple[object, ...]]:
     )
 
 
+def test_a_run_that_finds_nothing_due_ends_at_once(folder: Path) -> None:
+    """When all is done a further run spends nothing and is over in a second: nobody waits for a role that idles."""
+    stage = _stage(folder)
+    stage.run_to_the_end(4)
+    for roles in (None, ["capture", "history"], ["listing", "history"]):
+        idle = stage.run() if roles is None else stage.run(roles=roles)
+        assert idle.ended_at - idle.began_at < 1.0 and sum(idle.spent) == 0, roles
+
+
 def test_roles_one_after_another_give_the_same_archive(folder: Path) -> None:
     """Listing, capture, metadata and janitor by themselves end where one run ends, and keep to their work."""
     whole, parts = _stage(folder / "whole"), _stage(folder / "parts")
