@@ -27,6 +27,7 @@ from clipledger.db.catalog import Catalog
 from clipledger.db.clock import SharedClock
 from clipledger.db.credits import Credits
 from clipledger.db.database import Database
+from clipledger.db.engine import file_of
 from clipledger.db.members import Members
 from clipledger.db.meta import Meta
 from clipledger.db.paces import PaceRow
@@ -223,6 +224,6 @@ def database_url(folder: Path, settings: Settings) -> str | Path:
 
 
 def database_at(folder: Path, url: str) -> str | Path:
-    """Give a database: a SQLite file's path, made absolute in the archive folder, or another URL."""
-    head, name = "sqlite:///", url.removeprefix("sqlite:///")
-    return folder.resolve() / name if url.startswith(head) else url
+    """Give a database: a SQLite file's path, made absolute in the archive folder, or a server's URL."""
+    file = file_of(url)
+    return url if file is None else folder.resolve() / file

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from clipledger.archive import database_at
 from clipledger.core.errors import Misconfigured
 from clipledger.db import schema
 from clipledger.db.database import Database
+from clipledger.db.engine import backend_of
 from clipledger.db.meta import Meta
 from clipledger.db.tables import SCHEMA_VERSION
+from clipledger.doctor import wishes
+from clipledger.settings import Settings
 from contract.archives import new_archive
 
 
@@ -80,6 +84,47 @@ def test_an_unknown_database_url_is_refused(url: str) -> None:
     """A database URL we cannot use is a setting to be corrected."""
     with pytest.raises(Misconfigured, match=r"database\.url"):
         Database(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "user=g password=hunter2 host=127.0.0.1",
+        "postgresql:/u:hunter2@h/x",
+        "postgresql//hunter2/x",
+        "Postgresql://u:hunter2@h/x",
+        "host%3Dh password%3Dhunter2",
+        "u:hunter2",
+        "sqlite://u:hunter2@h/x",
+        "sqlite:/hunter2",
+        "sqlite:///postgresql://u:hunter2@h/x",
+        "",
+    ],
+)
+def test_a_server_written_wrongly_is_no_file(url: str, tmp_path: Path) -> None:
+    """What may be a server with a password is refused without a word of it, and no file is made of it."""
+    for read in (backend_of, lambda url: database_at(tmp_path, url)):
+        with pytest.raises(Misconfigured, match=r"^database\.url") as caught:
+            read(url)
+        assert "hunter2" not in caught.value.detail
+    told = wishes._shown(Settings.model_validate({"database": {"url": url}}), "database.url")
+    assert "hunter2" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("clips.db", "clips.db"),
+        ("my clips/a.db", "my clips/a.db"),
+        ("sqlite:///a=b@c.db", "a=b@c.db"),
+        ("sqlite:////srv/a.db", "/srv/a.db"),
+        ("/srv/a.db", "/srv/a.db"),
+    ],
+)
+def test_a_relative_file_is_in_the_archive_folder(url: str, file: str, tmp_path: Path) -> None:
+    """A bare path means the same file as `sqlite:///` with it: in the archive folder unless it is absolute."""
+    assert database_at(tmp_path, url) == tmp_path.resolve() / file
 
 
 def test_creating_twice_changes_nothing(tmp_path: Path) -> None:

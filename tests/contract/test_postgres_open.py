@@ -155,11 +155,20 @@ def test_a_right_password_opens(archive: str, monkeypatch: pytest.MonkeyPatch, t
         "postgresql://u:s3cr%zz@h/db",
         "postgresql://u:s3cr@h:port/db",
         "postgresql://u:s3cr@h/db?nonsense=1",
+        "postgresql:///user=g password=s3cr",
+        "postgresql://u%3As3cr@h/db",
     ],
 )
 def test_a_url_that_cannot_be_read_is_not_shown(url: str) -> None:
     """A URL that is not understood may hold a password anywhere: nothing of it is shown."""
     assert _refused(url).startswith("database.url is not a URL that PostgreSQL understands: write postgresql://")
+
+
+def test_a_forgotten_host_does_not_show_the_password() -> None:
+    """USER:PASSWORD without @HOST looks like HOST:PORT/NAME: neither port nor name is shown."""
+    assert "s3cr" not in backend_of("postgresql://u:8/s3cr").shown
+    assert backend_of("postgresql://h/clips").shown == "postgresql://h/clips"
+    assert backend_of("postgresql://u@h:8/clips").shown == "postgresql://u@h:8/clips"
 
 
 def test_an_unreachable_server_is_an_outage() -> None:

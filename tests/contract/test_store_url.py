@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from clipledger.core.errors import Misconfigured
+from clipledger.doctor import wishes
+from clipledger.settings import Settings
 from clipledger.storage import Options, open_store
 from contract.stores import VIDEO, keys, put, run
 
@@ -50,6 +52,15 @@ def test_an_unknown_store_is_refused_with_what_is_known(url: str) -> None:
         "gs://me:hunter2@bucket",
         "az://hunter2@container",
         "s3://bucket/x?AWSSecretKey=hunter2",
+        "s3://AKIA:abchunter2/RETPW@bucket/x",
+        "s3://AKIA:abc/hunter2@bucket/x",
+        "s3://AKIA:abc/.hunter2%40bucket/x",
+        "s3://AKIA:hunter2",
+        "s3://AKIA%3Ahunter2/x",
+        "s3://bucket/x#hunter2",
+        "s3://bucket/x;sig=hunter2",
+        "s3://[bucket",
+        "s4://AKIA:abc/hunter2@bucket/x",
         "s3://",
         "s3:bucket",
         "s3://b",
@@ -67,6 +78,8 @@ def test_a_place_that_cannot_be_is_refused(url: str) -> None:
     with pytest.raises(Misconfigured, match=r"storage\.url") as refused:
         open_store(url, archive=Path("/a"))
     assert "hunter2" not in str(refused.value)
+    told = wishes._shown(Settings.model_validate({"storage": {"url": url}}), "storage.url")
+    assert "hunter2" not in told
 
 
 @pytest.mark.parametrize(
@@ -85,12 +98,34 @@ def test_a_bucket_can_be_named(url: str, shown: str, monkeypatch: pytest.MonkeyP
     assert open_store(url, archive=Path("/a")).url == shown
 
 
-@pytest.mark.parametrize("endpoint", ["host:9000", "ftp://host", "https://", "http://k:hunter2@host", "http://h:x"])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "host:9000",
+        "ftp://host",
+        "https://",
+        "http://k:hunter2@host",
+        "http://h:x",
+        "http://AKIA:1/hunter2@127.0.0.1:1",
+        "http://AKIA:1/hunter2%40127.0.0.1:1",
+        "http://h/#hunter2",
+        "http://h/?sig=hunter2",
+        "http://h/;sig=hunter2",
+        "http://[host",
+    ],
+)
 def test_an_endpoint_is_a_web_address(endpoint: str) -> None:
     """An endpoint that is none is refused before anything is opened."""
     with pytest.raises(Misconfigured, match="endpoint_url") as refused:
         open_store("s3://bucket", archive=Path("/a"), options=Options(endpoint))
     assert "hunter2" not in str(refused.value)
+    told = wishes._shown(Settings.model_validate({"storage": {"endpoint_url": endpoint}}), "storage.endpoint_url")
+    assert "hunter2" not in told
+
+
+def test_a_folder_may_hold_an_at_sign() -> None:
+    """Only what stands where a user's name does is a credential: a folder may be called a@b."""
+    assert open_store("file:///srv/a@b", archive=Path("/a")).url == Path("/srv/a@b").as_uri()
 
 
 @pytest.mark.parametrize(

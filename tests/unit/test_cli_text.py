@@ -239,3 +239,18 @@ def test_exit_codes_are_the_documented_ones() -> None:
         "in_use": 9,
         "interrupted": 130,
     }
+
+
+def test_a_signed_link_is_no_reason_to_keep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A signed link in the reason of a pause, or in a mistyped option, is shown without its signature."""
+    link, archive = "https://u:SECRET@h/x?x-signature=SECRET", str(tmp_path / "a")
+    assert run(["init", archive]) == Exit.OK
+    assert run(["--archive", archive, "pause", "--reason", f"{link} is dead"]) == Exit.OK
+    run(["--archive", archive, "--json", "status"])
+    run(["--archive", archive, "show", link])
+    run(["--archive", archive, "stop", link])
+    run(["--archive", archive, "pause", link])
+    run(["--archive", archive, "failures", "--reason", link])
+    told = capsys.readouterr()
+    assert "https://h/x is dead" in told.out
+    assert "SECRET" not in told.out + told.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 
 import pytest
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 
 from clipledger.core.errors import UsageError
 from clipledger.core.links import (
-    EARLIEST_S,
     ListOptions,
     WantedPost,
     WantedShortLink,
@@ -23,7 +23,8 @@ from clipledger.core.links import (
     post_url,
     understand,
 )
-from clipledger.core.model import AwemeId
+from clipledger.core.model import EARLIEST_S, AwemeId
+from clipledger.core.scrub import scrub_text
 
 NOW = 1_780_000_000.0
 ID = AwemeId("7387261234567890123")
@@ -191,6 +192,28 @@ def test_what_is_no_form_we_know_is_refused_in_one_line(text: str) -> None:
     assert len(refused.value.detail) < 600
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "search:https://v16.tiktokcdn.com/x/?a=1&x-signature=SECRET",
+        "search:see http://h/x",
+        "search:v16.tiktokcdn.com/x?x-signature=SECRET",
+        "search:VSignature=SECRET",
+        "https://www.tiktok.com/search?q=https%3A%2F%2Fh%2Fx%3Fsig%3DSECRET",
+        "https://u:SECRET@www.tiktok.com/@a/video/7?x-signature=SECRET",
+        "https://u:SECRET@www.tiktok.com/" + "x" * 3000,
+        "https://h/x;x-signature=SECRET",
+    ],
+)
+def test_a_signed_link_is_neither_kept_nor_repeated(text: str) -> None:
+    """A link pasted where it does not belong is refused in one line without its password or signature."""
+    with pytest.raises(UsageError) as refused:
+        understand(text, now=NOW)
+    assert "SECRET" not in refused.value.detail
+    if text.startswith("search:"):
+        assert refused.value.detail.endswith("a link is not a search")
+
+
 def test_the_refusal_names_the_text_and_what_would_be_right() -> None:
     """The message shows what I typed, safe for a terminal, and the forms that exist."""
     with pytest.raises(UsageError, match=r"'al\\x1bice'"):
@@ -291,5 +314,5 @@ def test_defaults_are_not_options() -> None:
 def test_any_search_words_survive_being_written(words: str) -> None:
     """Words with ?, % and = come back as they were, never as options."""
     subject = " ".join(words.split())
-    assume(subject)
+    assume(subject and scrub_text(subject) == subject and not re.search("https?:|://", subject, re.I))
     assert understand(f"search:{escape_words(subject)}", now=NOW) == WantedSource("search", subject)

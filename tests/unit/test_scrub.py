@@ -16,7 +16,7 @@ SIGNED = (
     "https://v16m-default.akamaized.net/" + "0a" * 16 + "/66aabbcc/video/tos/x/?mime_type=video_mp4&vl=&sig=SECRET1"
 )
 IMAGE = "https://p16-sign.tiktokcdn-us.com/obj/tos/pic~tplv.jpeg?x-expires=1770000000&x-signature=SECRET2%3D"
-
+ALIKE = ("my signature = love", "signature=dish", "v = 3; x-ray=fun", "token: gold", "max-expires=never", "tv-token=x")
 
 _json = st.recursive(
     st.none()
@@ -80,9 +80,28 @@ def test_a_reply_is_kept_without_its_signatures() -> None:
     assert json.loads(kept["extra"]["json"])["n"] == [kept["cover"]]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "see h/x;x-signature=SECRET",
+        "VSignature=SECRET and more",
+        "h/x?a=1;VExpiration=1770000000;VSignature=SECRET",
+        "(x-amz-signature=SECRET)",
+        "x-tos-security-token%3DSECRET",
+        "h/x%3Bx-signature%3DSECRET",
+        "https://h/x;x-signature=SECRET",
+    ],
+)
+def test_a_signature_is_cut_wherever_it_stands(text: str) -> None:
+    """A signature pasted without the link it belongs to, or behind a semicolon, is not kept either."""
+    kept = scrub.scrub_text(text)
+    assert "SECRET" not in kept and scrub.scrub_text(kept) == kept
+    assert kept[:3] == text[:3]
+
+
 def test_words_are_left_alone() -> None:
     """What people wrote is kept to the letter."""
-    for text in ("50% off? #deal @you", "a/b//c", "who & what?", "key = value", "日本語 🐈", "", "1 / 2"):
+    for text in ("50% off? #deal @you", "a/b//c", "who & what?", "key = value", "日本語 🐈", "", "1 / 2", *ALIKE):
         assert scrub.scrub(text) == scrub.scrub_text(text) == text
 
 
@@ -109,7 +128,18 @@ def test_what_is_kept_can_always_be_stored(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["\\" * 2**20, "https:" * 2**17, "?a-" * 2**18, "/" + "0" * 2**20, "x-api-key " * 2**16, "?" * 2**20]
+    "text",
+    [
+        "\\" * 2**20,
+        "https:" * 2**17,
+        "?a-" * 2**18,
+        "/" + "0" * 2**20,
+        "x-api-key " * 2**16,
+        "x-" * 2**19,
+        "v" * 2**20,
+        ";a-" * 2**18,
+        "?" * 2**20,
+    ],
 )
 def test_hostile_text_is_scrubbed_quickly(text: str) -> None:
     """A megabyte made to hurt costs less than a second."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from urllib.parse import urlsplit
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from clipledger import presence
 from clipledger import settings as settings_file
 from clipledger.archive import SystemClock, database_at, database_url, identity_of
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context, table
-from clipledger.core.errors import UsageError
+from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.db import copying
 
 TOLD_EVERY = 50_000
@@ -19,17 +21,27 @@ TOLD_EVERY = 50_000
 
 def copy_database(context: Context, to: str, *, dry_run: bool) -> None:
     """Copy, or only count; alone on the archive."""
-    if urlsplit(to).password is not None or "password=" in to:
-        # Everybody on the machine can read what a command was called with.
-        raise UsageError("--to: leave the password out, and give it by PGPASSWORD or ~/.pgpass")
+    target = _target(context.archive, to)
     identity_of(context.archive)
     source = database_url(context.archive, settings_file.load(context.archive))
-    target, now = database_at(context.archive, to), SystemClock().now()
+    now = SystemClock().now()
     with presence.hold_archive(context.archive, alone=True):
         if dry_run:
             _tell_plan(context, to, copying.plan(source, target, now))
         else:
             _tell_copy(context, to, copying.copy(source, target, now, _Progress(context)))
+
+
+def _target(folder: Path, to: str) -> str | Path:
+    """Read --to; UsageError, without a word of it, when it holds a password or is no database."""
+    try:
+        target, parts = database_at(folder, to), urlsplit(to)
+    except (Misconfigured, ValueError):
+        raise UsageError("--to: write sqlite:///FILE or postgresql://USER@HOST/NAME, without a password") from None
+    # Everybody on the machine can read what a command was called with.
+    if parts.password is not None or re.search(r"password\s*=", unquote(unquote(to)), re.I):
+        raise UsageError("--to: leave the password out, and give it by PGPASSWORD or ~/.pgpass")
+    return target
 
 
 class _Progress:

@@ -12,7 +12,7 @@ from clipledger.cli.exits import Exit
 from clipledger.cli.members import fleet_lines, fleet_status, fleet_table
 from clipledger.cli.output import Context, one_line, size, table
 from clipledger.core.errors import Reason, UsageError
-from clipledger.core.links import WantedPost, post_url, understand
+from clipledger.core.links import WantedPost, post_url, shown, understand
 from clipledger.core.model import AwemeId, State
 from clipledger.core.times import iso_time, utc_day
 from clipledger.db.books import Balance
@@ -170,7 +170,7 @@ def _id(text: str) -> AwemeId:
 
     wanted = understand(text, now=time.time())  # noqa: TID251 - bounds what can be an id
     if not isinstance(wanted, WantedPost):
-        raise UsageError(f"{text[:80]!r} is not a post: give its id or its URL")
+        raise UsageError(f"'{shown(text)}' is not a post: give its id or its URL")
     return wanted.aweme_id
 
 

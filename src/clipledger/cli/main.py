@@ -91,8 +91,9 @@ def _is_flag(word: str) -> bool:
 
 def _fail(argv: Sequence[str], code: Exit, why: str) -> Exit:
     from clipledger.cli.output import printable, write_line
+    from clipledger.core.scrub import scrub_text
 
-    line = printable(" ".join(why.split()))
+    line = printable(scrub_text(" ".join(why.split())))  # the parser repeats what was typed
     write_line(sys.stderr, f"clipledger: {line}")
     if "--json" in argv:
         write_line(sys.stdout, json.dumps({"exit": code.word, "error": line}))

@@ -11,7 +11,8 @@ from clipledger.archive import Archive, open_archive
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context
 from clipledger.core.errors import UsageError
-from clipledger.core.links import WantedShortLink, WantedSource, understand
+from clipledger.core.links import WantedShortLink, WantedSource, shown, understand
+from clipledger.core.scrub import scrub_text
 from clipledger.db.switches import PAUSE, PAUSED, RESUMED, Switch
 
 REASON_MAX = 500
@@ -25,7 +26,7 @@ def pause(context: Context, names: Sequence[str], reason: str) -> None:
     if names:
         _tell(context, _with(context, lambda archive: _pause_sources(archive, names, archive.clock.now())), "paused")
         return
-    why = " ".join(reason.split())[:REASON_MAX]
+    why = scrub_text(" ".join(reason.split()))[:REASON_MAX]  # a signed link may be the reason: it is shown for days
     _with(context, lambda archive: archive.switches.set(Switch(PAUSE, PAUSED, archive.clock.now(), why)))
     _say(
         context,
@@ -50,7 +51,7 @@ def stop(context: Context, names: Sequence[str], everybody: bool, now: bool) -> 
         raise UsageError("name the workers to stop, as `clipledger status` lists them, or --all")
     asked, unknown = _with(context, lambda archive: _stop(archive, names, 2 if now else 1))
     if unknown:
-        raise UsageError(f"{', '.join(unknown)}: no such worker; `clipledger status` lists them")
+        raise UsageError(f"{', '.join(map(shown, unknown))}: no such worker; `clipledger status` lists them")
     _say(context, {"asked": asked}, f"{len(asked)} asked to stop; they do within seconds")
 
 
@@ -76,7 +77,9 @@ async def _pause_sources(archive: Archive, names: Sequence[str], at: float | Non
     wanted = {text: text if text in known else _canonical(text, archive.clock.now()) for text in names}
     unknown = [text for text, name in wanted.items() if name not in known]
     if unknown:
-        raise UsageError(f"{', '.join(unknown)}: not a source of this archive; `clipledger sources` lists them")
+        raise UsageError(
+            f"{', '.join(map(shown, unknown))}: not a source of this archive; `clipledger sources` lists them"
+        )
     changed = await archive.sources.pause(list(wanted.values()), at)
     if never := sorted(set(wanted.values()) - changed):
         raise UsageError(f"{', '.join(never)}: there is no list to read, so nothing to pause")

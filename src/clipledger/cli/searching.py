@@ -13,7 +13,7 @@ from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context, table
 from clipledger.core.errors import UsageError
 from clipledger.core.history import OFF, read_steps
-from clipledger.core.links import WantedSource, post_url, understand
+from clipledger.core.links import WantedSource, post_url, shown, understand
 from clipledger.core.query import Query, both, parse
 from clipledger.core.times import iso_time, parse_duration
 from clipledger.core.words import tag_of
@@ -218,7 +218,7 @@ def _source(archive: Archive, text: str) -> str:
     match understand(text, now=archive.clock.now()):
         case WantedSource(kind, subject, options):
             return registry()[kind].write(subject, options)
-    raise UsageError(f"{text[:80]!r} is not a source: use @handle, #tag, search:WORDS ...")
+    raise UsageError(f"'{shown(text)}' is not a source: use @handle, #tag, search:WORDS ...")
 
 
 def _counted(counts: Counter[str]) -> list[dict[str, Any]]:

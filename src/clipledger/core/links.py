@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qs, quote, unquote, urljoin, urlsplit
 
 from clipledger.core.errors import UsageError
-from clipledger.core.model import AwemeId
+from clipledger.core.model import EARLIEST_S, AwemeId
+from clipledger.core.scrub import scrub_text
 
 MAX_TEXT = 2048
 """The longest text looked at, in characters: what browsers agree on for a URL."""
@@ -22,10 +23,8 @@ SORTS = ("relevance", "likes", "date")
 WITHIN_DAYS = (0, 1, 7, 30, 90, 180)
 """The API's `publish_time` windows in days; 0 is no limit."""
 
-EARLIEST_S = 1_451_606_400
-"""2016-01-01 UTC: no post is older (tiklive-api.md, Identity)."""
-
 _DAY_S = 86_400
+_LOOKED_AT = 4 * MAX_TEXT  # of what cannot be meant, before it is shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +84,7 @@ _SHORT_HOST = re.compile(r"v[mt]\.tiktok\.com\.?(?::(?:80|443))?", _NO_CASE)
 _SHORT_CODE = re.compile(r"[A-Za-z0-9_-]{4,64}")
 _WRITTEN = re.compile(r"(search|music|playlist|collection|liked|stories): ?(.*)", _NO_CASE)
 _OPTIONS = re.compile(r"\?((?:region|sort|within)=[A-Za-z0-9]*(?:&(?:region|sort|within)=[A-Za-z0-9]*)*)\Z")
+_LINK = re.compile(r"https?:|://", _NO_CASE)
 _ESCAPED = re.compile(r"%(25|3F)", _NO_CASE)
 
 _POST_PATH = re.compile(
@@ -165,7 +165,8 @@ def from_redirect(location: str, now: float) -> AwemeId | None:
 
 
 def shown(text: str, limit: int = 80) -> str:
-    """Make a text safe for one line of an error: shortened, control characters escaped."""
+    """Make a text safe for one line of an error: without signatures, shortened, control characters escaped."""
+    text = scrub_text(text[:_LOOKED_AT])
     whole = text if len(text) <= limit else text[: limit - 3] + "..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in whole)
 
@@ -200,6 +201,8 @@ def _subject(kind: str, written: str, text: str) -> str:
         words = " ".join(written.split())
         if not 1 <= len(words) <= 200 or _CONTROL.search(words):
             raise _refused(text, "search takes 1 to 200 characters")
+        if _LINK.search(words) or scrub_text(words) != words:  # kept as a name, and shown everywhere
+            raise _refused(text, "a link is not a search")
         return words
     form, right = {
         "user": (_HANDLE, "a handle is 1 to 64 letters, digits, _ and dots"),

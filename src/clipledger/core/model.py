@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NewType
 
+EARLIEST_S = 1_451_606_400
+"""2016-01-01 UTC: no post is older (tiklive-api.md, Identity)."""
+
 AwemeId = NewType("AwemeId", str)
 """A post's id: 15-20 decimal digits. Always text: ids exceed 2^53."""
 

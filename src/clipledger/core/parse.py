@@ -14,8 +14,9 @@ from itertools import zip_longest
 from typing import Any
 
 from clipledger.core.errors import MalformedReply, Reason
-from clipledger.core.links import EARLIEST_S, created_second, plausible_id
+from clipledger.core.links import created_second, plausible_id
 from clipledger.core.model import (
+    EARLIEST_S,
     Author,
     AwemeId,
     Counters,

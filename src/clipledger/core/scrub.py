@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from clipledger.core.links import EARLIEST_S
+from clipledger.core.model import EARLIEST_S
 
 TEXT_MAX = 10_000
 """The longest text kept, in characters; captions end at 4,000."""
@@ -31,9 +31,13 @@ _RELATIVE_LINK = re.compile(r"\s*(/[^\s?#]*)[?#]\S*\s*")
 _USERINFO = re.compile(r"\A[^\\/?#]*@")
 _QUERY = re.compile(r"[?#].*|%3f.*|\\{1,4}u003f.*", re.I | re.S)
 _KEY_LOOKING = re.compile(
-    r"((?:[?&]|%3f|%26|\\{1,4}u0026|&amp;)(?:[a-z]+-)*[a-z]*(?:signature|expires?|expiration|token|policy|api-?key|key-pair-id)"
+    r"((?:[?&;]|%3f|%26|%3b|\\{1,4}u0026|&amp;)(?:[a-z]+-)*[a-z]*(?:signature|expires?|expiration|token|policy|api-?key|key-pair-id)"
     r"(?:=|%3d))[^\s&\"'<>]*",
     re.I,
+)
+# Names that nobody writes but a signer, wherever they stand.
+_BARE_SIGNATURE = re.compile(
+    r"((?<![a-z0-9-])(?:x-(?:[a-z]+-)*|v)(?:signature|expires?|expiration|token|credential)(?:=|%3d))[^\s&\"'<>]*", re.I
 )
 _API_KEY = re.compile(r"(x-api-key[\\\"']*\s*[:=]\s*[\\\"']*)[^\s\\\"',;&}]+", re.I)
 _EXPIRY_QUERY = re.compile(r"[?&;](?:x-)?(?:v?expir(?:e|es|ation))=([0-9]{9,13})(?![0-9])", re.I)
@@ -65,7 +69,8 @@ def scrub_text(text: str) -> str:
         return text
     text = _WEB_LINK.sub(lambda found: found[1] + _bare_link(found[2]), text)
     text = _SIGNING_PATH.sub(r"\1-\2-", text)
-    return _API_KEY.sub(r"\1-", _KEY_LOOKING.sub(r"\1-", text))
+    text = _BARE_SIGNATURE.sub(r"\1-", _KEY_LOOKING.sub(r"\1-", text))
+    return _API_KEY.sub(r"\1-", text)
 
 
 _LINK_NAMES = frozenset(

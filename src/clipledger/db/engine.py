@@ -6,6 +6,7 @@ is meant, which `insert` speaks ON CONFLICT, and whose error this is. Must not: 
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +14,10 @@ from pathlib import Path
 from typing import TypeVar
 from typing import cast as as_type
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Table, cast, func, make_url
+from sqlalchemy import BigInteger, ColumnElement, Connection, Table, cast, func
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 
 from clipledger.core.errors import ClipledgerError, Misconfigured
 from clipledger.db import postgres, sqlite
@@ -26,20 +27,33 @@ Statement = TypeVar("Statement")
 InsertInto = Callable[[Table], sqlite_dialect.Insert]
 _INSERTS = {"sqlite": sqlite_dialect.insert, "postgresql": as_type(InsertInto, postgresql.insert)}
 
+_FILE = "sqlite:///"
+_NO_FILE = re.compile(r"\A:memory:\Z|://|[\x00-\x1f]")
+# What libpq, a URL or an encoded form of either has, and a plain path seldom: one that has it is written sqlite:///FILE.
+_NO_BARE_PATH = re.compile(r"[=@:%?\x00-\x1f]|\A\s*(?:postgres(?:ql)?|sqlite)(?:\+\w*)?/", re.I)
+
 
 def backend_of(where: str | Path) -> Backend:
     """Read a bare path, `sqlite:///FILE` or `postgresql://...`; Misconfigured for anything else."""
     if isinstance(where, Path):
         return sqlite.Sqlite(str(where))
-    if where.startswith(postgres.SCHEMES):
-        return postgres.Postgres.read(where)
-    try:
-        url = make_url(where if "://" in where else f"sqlite:///{where}")
-    except (ArgumentError, ValueError):
-        raise Misconfigured("database.url is not a URL: write sqlite:///FILE or postgresql://USER@HOST/NAME") from None
-    if url.drivername != "sqlite" or not url.database or url.database == ":memory:":
+    file = file_of(where)
+    return postgres.Postgres.read(where) if file is None else sqlite.Sqlite(file)
+
+
+def file_of(url: str) -> str | None:
+    """Give the file that a bare path or `sqlite:///FILE` names, None for a server's URL.
+
+    Misconfigured, without a word of it, for anything else: a server written wrongly holds a password as
+    often as one written rightly, and must not become the name of a file.
+    """
+    if url.startswith(postgres.SCHEMES):
+        return None
+    file = url.removeprefix(_FILE)
+    wrong = _NO_FILE if url.startswith(_FILE) else _NO_BARE_PATH
+    if not file or wrong.search(file):
         raise Misconfigured("database.url: only sqlite:///FILE and postgresql://USER@HOST/NAME are known here")
-    return sqlite.Sqlite(url.database)
+    return file
 
 
 @contextmanager

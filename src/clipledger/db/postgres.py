@@ -42,6 +42,9 @@ _DEFAULTS = {
     "tcp_user_timeout": "10000",
 }
 
+_MISPLACED = {"host": "[@=]", "dbname": "[@=]", "user": "[:=]"}
+"""What shows, in a part that is shown, that a password ended up there."""
+
 _MIGRATING = 0x636C6970_6C656467
 """The key of the advisory lock: "clipledg"."""
 
@@ -112,13 +115,13 @@ class Postgres:
         told = {key: str(value) for key, value in said.items() if value is not None}
         # A password with @, / or : in it that was not written as %XX ends up in the wrong part.
         ports = told.get("port", "").split(",")
-        if any("@" in told.get(key, "") for key in ("host", "dbname")) or not all(
+        if any(re.search(signs, told.get(key, "")) for key, signs in _MISPLACED.items()) or not all(
             port.isdigit() or not port for port in ports
         ):
             raise Misconfigured(_URL)
-        return cls(
-            driver.conninfo.make_conninfo("", **(_DEFAULTS | told)), _shown(told, ports), told.get("password", "")
-        )
+        # USER:PASSWORD whose @HOST was forgotten looks like HOST:PORT/NAME.
+        shown = _shown(told, ports) if "@" in plain or not any(ports) else "postgresql://***"
+        return cls(driver.conninfo.make_conninfo("", **(_DEFAULTS | told)), shown, told.get("password", ""))
 
     @property
     def is_server(self) -> bool:

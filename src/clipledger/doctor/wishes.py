@@ -6,9 +6,9 @@ Must not: show a password or the key, or anything from which either could be gue
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from clipledger import settings as settings_file
 from clipledger.archive import SystemClock
@@ -84,14 +84,18 @@ def _key_place() -> Finding:
 def _shown(settings: Settings, dotted: str) -> str:
     section, name = dotted.split(".")
     value = getattr(getattr(settings, section), name)
-    return _without_secrets(value) if isinstance(value, str) and "://" in value else f"{value}"
+    if dotted == "database.url":
+        return value if value.startswith("sqlite:///") and "://" not in value[len("sqlite:///") :] else "***"
+    return _without_secrets(value) if isinstance(value, str) else f"{value}"
 
 
-def _without_secrets(url: str) -> str:
-    """Write a URL without user, password and query: any of them may be a secret."""
-    try:
-        parts = urlsplit(url)
-        place = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return "***"
-    return f"{parts.scheme}://{'***@' if '@' in parts.netloc else ''}{place}{parts.path}{'?***' if parts.query else ''}"
+def _without_secrets(text: str) -> str:
+    """Write what may be a URL, and of one with more to it than a place the host at most."""
+    scheme, mark, rest = text.partition("://")
+    if not mark:
+        return "***" if ":" in text and "@" in text else text
+    place = re.split("[/?#;]", rest, maxsplit=1)[0]
+    if not re.search("[@?#;%]", rest) and (scheme.startswith("http") or ":" not in place):
+        return text
+    known = f"***@{place.rpartition('@')[2]}/" if "@" in place and rest.count("@") == 1 else ""
+    return f"{scheme}://{known}***" if scheme.isalnum() else "***"

@@ -42,8 +42,8 @@ def errand_for(folder: Path, uuid: str, settings: Settings, words: tuple[str, ..
 
 def is_movable(settings: Settings) -> bool:
     """Say whether other machines can reach what the archive is made of: a database server and a bucket."""
-    store = settings.storage.url.partition("://")
-    return not settings.database.url.startswith("sqlite:") and bool(store[1]) and store[0] not in ("file", "memory")
+    store, database = settings.storage.url.partition("://"), settings.database.url.partition("://")
+    return bool(database[1]) and database[0] != "sqlite" and bool(store[1]) and store[0] not in ("file", "memory")
 
 
 def machine() -> str:

@@ -45,6 +45,7 @@ def open_store(url: str, *, archive: Path, options: Options = Options()) -> Obje
         return LocalStore(archive / Path(url).expanduser())
     opener = _OPENERS.get(scheme[1].lower())
     if opener is None:
+        refuse_credentials(url)
         known = ", ".join(["a folder", *(f"{name}:" for name in sorted(_OPENERS))])
         raise Misconfigured(f"storage.url: unknown scheme {scheme[1]!r}; known are {known}")
     return opener(url, options)
@@ -56,8 +57,9 @@ def is_remote(url: str) -> bool:
 
 
 def _open_file(url: str, _: Options) -> ObjectStore:
-    refuse_credentials(url)
     place = urlsplit(url)
+    if "@" in place.netloc:
+        refuse_credentials(url)
     if place.netloc not in ("", "localhost") or not place.path.startswith("/"):
         raise Misconfigured("storage.url: a file URL is written file:///absolute/folder")
     return LocalStore(Path(unquote(place.path)))

@@ -39,17 +39,22 @@ def read_place(url: str) -> Place:
     """Read `s3://bucket/prefix` and its kin; Misconfigured says what is wrong and never shows a credential."""
     scheme = url.partition(":")[0].lower()
     refuse_credentials(url)
-    parts = urlsplit(url)
-    if parts.query or parts.fragment or not parts.netloc or not url[len(scheme) :].startswith("://"):
+    bucket, _, path = url[len(scheme) :].removeprefix("://").partition("/")
+    if not bucket or not url[len(scheme) :].startswith("://") or set("?#;") & set(url):
         raise Misconfigured(f"storage.url: write {scheme}://bucket/prefix, and nothing after it")
-    if not _BUCKETS[scheme].fullmatch(parts.netloc):
-        raise Misconfigured(f"storage.url: {parts.netloc[:80]!r} cannot be the name of a bucket of {scheme}:")
-    return Place(scheme, parts.netloc, _read_prefix(unquote(parts.path)))
+    if not _BUCKETS[scheme].fullmatch(bucket):
+        raise Misconfigured(f"storage.url: {bucket[:80]!r} cannot be the name of a bucket of {scheme}:")
+    return Place(scheme, bucket, _read_prefix("/" + unquote(path)))
 
 
 def refuse_credentials(url: str, setting: str = "storage.url") -> None:
-    """Refuse a URL with anything before an `@`: what stands there is a key or a password."""
-    if "@" in url.partition("://")[2].partition("/")[0]:
+    """Refuse a URL with an `@` anywhere, or a `:` in a bucket's name: what stands there is a key or a password.
+
+    Anywhere, because a secret with a `/` in it moves the `@` out of the part where it belongs.
+    """
+    scheme, _, rest = url.partition("://")
+    named = "" if scheme.lower() in ("http", "https", "file") else unquote(rest).partition("/")[0]
+    if "@" in unquote(rest) or ":" in named:
         raise Misconfigured(
             f"{setting} holds credentials: take them out, and give them as the cloud's own tools take them "
             "(environment, shared credentials file, role of the machine)"
@@ -63,10 +68,10 @@ def check_endpoint(url: str) -> str:
     refuse_credentials(url, "storage.endpoint_url")
     try:
         parts = urlsplit(url)
-        is_whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not parts.query
+        is_whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:  # a port that is no number
         is_whole = False
-    if not is_whole:
+    if not is_whole or set("?#;") & set(unquote(url)):
         raise Misconfigured("storage.endpoint_url: write https://host or https://host:port")
     return url
 
