@@ -85,7 +85,7 @@ async def _known(context: Context, options: PlanOptions) -> tuple[Experience | N
             lived = await Spending(archive.db).experience()
             rpm = archive.settings.api.requests_per_minute
     except Misconfigured:
-        return None, settings_file.Settings().api.requests_per_minute
+        return None, settings_file.load(context.archive).api.requests_per_minute
     return (lived if lived.archived >= _EXPERIENCED and not options.guide else None), rpm
 
 
