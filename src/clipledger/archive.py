@@ -18,7 +18,7 @@ from pathlib import Path
 
 from clipledger import presence
 from clipledger import settings as settings_file
-from clipledger.core.errors import Misconfigured, StorageFull
+from clipledger.core.errors import Misconfigured, StorageFull, StorageUnavailable, StorageUnreachable
 from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock, ObjectStore
 from clipledger.db import schema
@@ -46,6 +46,9 @@ from clipledger.storage.probe import StoreProbe
 from clipledger.storage.spool import Spool
 
 _UUID_KEY = "archive_uuid"
+
+REACH_S = 25.0
+"""A store that does not answer one look within this cannot be reached: nothing is known of its files."""
 
 
 class SystemClock:
@@ -188,6 +191,24 @@ async def prove_store(archive: Archive, *, anew: bool = False) -> StoreProbe:
     store = archive.store.inner if isinstance(archive.store, PacedStore) else archive.store
     place, token = store_place(archive), uuid.uuid4().hex
     return await prove(store, archive.meta, archive.clock, place=place, token=token, anew=anew)
+
+
+async def reach_store(archive: Archive) -> None:
+    """Look at one file, so that a store that is away is not taken for damage: StorageUnreachable in `REACH_S`."""
+    store = archive.store.inner if isinstance(archive.store, PacedStore) else archive.store
+    ids = await archive.catalog.next_archived("", 1)
+    rows = (await archive.catalog.files_of_many(ids)).get(ids[0], []) if ids else []
+    if not rows:
+        return
+    try:
+        async with asyncio.timeout(REACH_S):
+            await store.stat(rows[0].storage_key)
+    except TimeoutError:
+        raise StorageUnreachable(f"the store {store.url} did not answer within {REACH_S:.0f} s") from None
+    except StorageUnreachable:
+        raise
+    except StorageUnavailable:
+        return  # a trouble of this one file, as far as is known, or asked to slow down: whoever reads it tells
 
 
 async def known_probe(archive: Archive) -> StoreProbe | None:

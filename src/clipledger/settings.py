@@ -311,7 +311,9 @@ def _read_file(path: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise Misconfigured(f"{path.name}: not valid TOML: {' '.join(str(error).split())}") from None
+        why = " ".join(str(error).split())
+        twice = ": each section stands once: edit the line that is there" if " twice" in why else ""
+        raise Misconfigured(f"{path.name}: not valid TOML: {why}{twice}") from None
     for section in Settings.model_fields:
         if not isinstance(content.get(section, {}), Mapping):
             raise Misconfigured(f"{path.name}: {section} is a section: write [{section}], and its settings below it")
@@ -327,6 +329,8 @@ def _check_env(environ: Mapping[str, str]) -> None:
         if upper in misspelt or (upper.startswith(_ENV_PREFIX) and "__" in upper and upper not in known):
             dotted = upper.removeprefix(_ENV_PREFIX).lower().replace("__", ".")
             raise Misconfigured(f"environment: {shown(name)} is not a setting{_meant(dotted, _names(), env_name)}")
+        if upper in known and not value.isascii() and value != value.encode(errors="replace").decode():
+            raise Misconfigured(f"environment: {name} is not UTF-8 text")
         if isinstance(known.get(upper), list) and not _is_json(value):
             raise Misconfigured(f'environment: {name} = {shown(value)}: write a list as JSON, such as ["a", "b"]')
 

@@ -144,3 +144,32 @@ def test_creating_twice_changes_nothing(tmp_path: Path) -> None:
             assert await Meta(db).get("regions") == "2"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("UPDATE alembic_version SET version_num = '9999'", "made by a newer clipledger: schema 9999"),
+        ("UPDATE alembic_version SET version_num = '0000'", "the schema cannot be brought up to date"),
+        ("DELETE FROM alembic_version", "alembic_version is empty"),
+        ("DELETE FROM meta", "UUID is missing"),
+    ],
+)
+def test_migrating_what_cannot_be_migrated_is_refused(tmp_path: Path, change: str, words: str) -> None:
+    """`db migrate` on a newer or damaged archive is one clear line, and changes nothing."""
+    path = new_archive(tmp_path)
+    with sqlite3.connect(path) as other:
+        other.execute(change)
+    other.close()
+    with pytest.raises(Misconfigured, match=words) as caught:
+        schema.migrate(path)
+    assert "\n" not in caught.value.detail
+
+
+def test_an_archive_that_holds_no_version_is_refused(tmp_path: Path) -> None:
+    """Without a schema version nobody is sent to `db migrate`, which could not help."""
+    path = new_archive(tmp_path)
+    with sqlite3.connect(path) as other:
+        other.execute("DELETE FROM alembic_version")
+    other.close()
+    assert "alembic_version is empty" in _refused(path)

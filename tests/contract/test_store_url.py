@@ -136,3 +136,9 @@ def test_a_missing_extra_is_named(url: str, module: str, extra: str, monkeypatch
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(Misconfigured, match=re.escape(f"pip install 'clipledger[{extra}]'")):
         open_store(url, archive=Path("/a"))
+
+
+def test_the_home_of_nobody_is_refused() -> None:
+    """`~name` of a user this machine does not have is a setting to be corrected."""
+    with pytest.raises(Misconfigured, match=r"storage\.url: '~nobodyx'"):
+        open_store("~nobodyx/x", archive=Path("/a"))

@@ -15,7 +15,7 @@ import pytest
 
 from clipledger.sim.audit import Evidence, audit
 from clipledger.sim.kept import KeptInBucket
-from process.harness import KEY, Archive, Sim, archive_for, events_of, simulator, wait_until
+from process.harness import KEY, Archive, Sim, archive_for, events_of, finished_archive, simulator, wait_until
 from s3_front import Front, s3_front
 from s3_servers import BUCKET, S3Server, boto, credentials
 
@@ -164,6 +164,17 @@ def test_a_wrong_place_is_told_in_one_line(tmp_path: Path, server: S3Server, sim
         ran = archive.cli("run", code=4, **{name: value})
         ran.says("holds credentials", "environment")
         assert SECRET not in ran.err + ran.out
+
+
+@pytest.mark.parametrize("words", ["verify", "verify --media"])
+def test_a_store_that_is_away_is_no_damage(tmp_path: Path, words: str) -> None:
+    """With its server stopped `verify` ends in half a minute with exit 6 and one line; no file is called damaged."""
+    archive = finished_archive(tmp_path / "archive")
+    keys = credentials()
+    away = {"CLIPLEDGER_STORAGE__URL": "s3://bucket/x", "CLIPLEDGER_STORAGE__ENDPOINT_URL": "http://127.0.0.1:9"}
+    began_at = time.monotonic()
+    archive.cli(*words.split(), code=6, **keys, **away).says("127.0.0.1:9")
+    assert time.monotonic() - began_at < 30
 
 
 def test_the_clouds_credentials_are_written_nowhere(tmp_path: Path, server: S3Server, sim: Sim) -> None:

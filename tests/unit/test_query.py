@@ -63,6 +63,7 @@ def test_bounds_are_whole_utc_days_and_narrow_each_other() -> None:
         ("music:abc", 1, "digits"),
         ("region:USA", 1, "two letters"),
         ("plays:many", 1, "a count"),
+        ("plays:999999999999999G", 1, "at most 1,000,000,000,000,000"),
         ("-since:2026-01-01", 1, "takes no -"),
         ("tag:a*", 1, "takes no *"),
         ("tag:", 1, "nothing to search for"),

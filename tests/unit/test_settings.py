@@ -262,9 +262,10 @@ def test_the_bounds_themselves_are_right(
         ("x = " + "1" * 5000, "not valid TOML"),
         ("x = " + "[" * 5000, "not valid TOML"),
         ("[api]\nconcurrency = 1\nconcurrency = 2\n", "not valid TOML"),
+        ("[database]\n[database]\n", "each section stands once: edit the line that is there"),
         (b"#" * (1 << 20) + b"#", "larger than 1 MiB"),
     ],
-    ids=["broken", "not text", "huge number", "deep", "twice", "huge"],
+    ids=["broken", "not text", "huge number", "deep", "twice", "section twice", "huge"],
 )
 def test_a_broken_file_is_refused(text: str | bytes, why: str, tmp_path: Path) -> None:
     """A file that is no TOML is refused in one line that says where it breaks."""

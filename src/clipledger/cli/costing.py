@@ -22,6 +22,9 @@ _DAY_S = 86_400.0
 _EXPERIENCED = 100
 """Posts that an archive must hold before its own sizes and waste are believed."""
 
+NEW_MIN, NEW_MAX = 0.01, 100.0
+"""New ids a page of a listing can give: one in a hundred pages, or a page full."""
+
 _SHOWN = 20
 _PRICES_MAX_BYTES = 1 << 20
 
@@ -85,7 +88,7 @@ async def _known(context: Context, options: PlanOptions) -> tuple[Experience | N
             lived = await Spending(archive.db).experience()
             rpm = archive.settings.api.requests_per_minute
     except Misconfigured:
-        return None, settings_file.Settings().api.requests_per_minute
+        return None, settings_file.load(context.archive).api.requests_per_minute
     return (lived if lived.archived >= _EXPERIENCED and not options.guide else None), rpm
 
 
@@ -134,8 +137,11 @@ def _share(text: str) -> Share:
         part = Share(kind, float(share), float(new)) if new else Share(kind, float(share))
     except ValueError:
         part = Share("", 0.0)
-    if not part.kind or not 0 < part.share <= 1 or not 0 < part.new_per_page <= 100:
-        raise UsageError(f"--source-mix: {text.strip()[:40]!r}: write KIND=SHARE or KIND=SHARE:NEW_IDS_PER_PAGE")
+    if not part.kind or not 0 < part.share <= 1 or not NEW_MIN <= part.new_per_page <= NEW_MAX:
+        raise UsageError(
+            f"--source-mix: {text.strip()[:40]!r}: write KIND=SHARE or KIND=SHARE:NEW_IDS_PER_PAGE, "
+            f"a share up to 1 and {NEW_MIN} to {NEW_MAX} new ids a page"
+        )
     return part
 
 
@@ -146,19 +152,33 @@ def _price_tables(file: Path | None) -> dict[str, Prices]:
         else:
             with file.open("rb") as opened:
                 body = opened.read(_PRICES_MAX_BYTES).decode("utf-8")
-        return {name: _prices(name, told) for name, told in tomllib.loads(body).items()}
+        tables = {name: _prices(name, told) for name, told in tomllib.loads(body).items()}
     except OSError as error:
         raise UsageError(f"--prices {file}: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UsageError(f"--prices {file}: not a price table: {' '.join(str(error).split())[:120]}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--prices {file}: {' '.join(str(error).split())[:200]}") from None
+    if not tables:
+        raise UsageError(f"--prices {file}: holds no price table: begin with a copy of prices.toml")
+    return tables
 
 
-def _prices(name: str, told: Mapping[str, Any]) -> Prices:
-    tiers = tuple(Tier(tier["name"], int(tier["from_day"]), float(tier["gigabyte_month"])) for tier in told["tiers"])
-    rest = {key: value for key, value in told.items() if key != "tiers"}
+def _prices(name: str, told: object) -> Prices:
+    """Read one table; ValueError names it and says what is wrong with it."""
+    if not isinstance(told, Mapping):
+        raise ValueError(f"not a price table: {name}: write [{name}], and its prices below it")
+    try:
+        tiers = tuple(
+            Tier(tier["name"], int(tier["from_day"]), float(tier["gigabyte_month"])) for tier in told["tiers"]
+        )
+        prices = Prices(name, tiers=tiers, **{key: value for key, value in told.items() if key != "tiers"})
+    except KeyError as error:
+        raise ValueError(f"not a price table: {name}: {error.args[0]} is missing") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        why = str(error).removeprefix("Prices.__init__() ")
+        raise ValueError(f"not a price table: {name}: {why}") from None
     if min((tier.from_day for tier in tiers), default=-1) != 0:
-        raise ValueError(f"{name}: one tier must begin at from_day = 0")
-    return Prices(name, tiers=tiers, **rest)
+        raise ValueError(f"not a price table: {name}: one tier must begin at from_day = 0")
+    return prices
 
 
 # Told: plan

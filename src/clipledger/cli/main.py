@@ -16,6 +16,10 @@ from clipledger.cli.exits import Exit
 
 _FLAGS = {"--json", "--quiet", "--verbose"}
 _VALUED = "--archive"
+_PATHS = frozenset({"--archive", "--log-file", "--batch-file", "-a", "--prices"})
+_FOLDERS = frozenset({"init", "demo"})
+"""Commands whose argument is a folder."""
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 
@@ -43,6 +47,7 @@ def run(argv: list[str]) -> Exit:
     if argv in ([], ["sim"], ["db"]):
         argv = [*argv, "--help"]
     try:
+        _refuse_bytes(argv)
         ended = app(argv, standalone_mode=False, prog_name="clipledger")
         return Exit(ended) if ended else context.exit  # the parser turns an interrupt into a number
     except typer.Exit as ended:
@@ -83,6 +88,40 @@ def globals_first(argv: Sequence[str]) -> list[str]:
         else:
             rest.append(word)
     return front + rest
+
+
+def not_text(argv: Sequence[str]) -> str | None:
+    """Give the first argument that is not UTF-8; a path may be any bytes, as the file system has it."""
+    takes_folder = any(word in _FOLDERS for word in argv[_front(argv) : _front(argv) + 1])
+    for before, word in zip(("", *argv), argv, strict=False):
+        is_path = before in _PATHS or word.partition("=")[0] in _PATHS or word.startswith("-a")
+        is_path = is_path or (takes_folder and not word.startswith("-"))
+        if not is_path and not _is_utf8(word):
+            return word
+    return None
+
+
+def _front(argv: Sequence[str]) -> int:
+    """Count the words before the command, of an argv that `globals_first` sorted."""
+    count = 0
+    while count < len(argv) and argv[count].startswith("-"):
+        count += 2 if argv[count] == _VALUED else 1
+    return count
+
+
+def _refuse_bytes(argv: Sequence[str]) -> None:
+    from clipledger.core.errors import UsageError
+
+    if (odd := not_text(argv)) is not None:
+        raise UsageError(f"the argument {ascii(os.fsencode(odd))[1:]} is not UTF-8 text")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # the interpreter hides bytes that are no UTF-8 in surrogates
+        return False
+    return True
 
 
 def _is_flag(word: str) -> bool:

@@ -50,7 +50,10 @@ def search(context: Context, asked: Asked) -> None:
         (row["aweme_id"], row["created"][:10], f"@{row['author_handle']}", row["play_count"], _title(row))
         for row in body["posts"]
     ]
-    context.tell(table(rows, ("id", "made", "author", "plays", "title")) if rows else "nothing found")
+    if not rows:
+        context.tell(f"nothing found{' behind this key' if asked.after else ''}")
+        return
+    context.tell(table(rows, ("id", "made", "author", "plays", "title")))
     for name, counts in (body["facets"] or {}).items():
         if isinstance(counts, list) and counts:
             context.tell(f"{name}: " + ", ".join(f"{each['value']} {each['posts']}" for each in counts))
@@ -134,7 +137,7 @@ def reindex(context: Context, check: bool) -> None:
         return
     mended = "nothing was wrong" if before.holds else f"{wrong} entries were wrong" + ("" if check else ", made anew")
     context.tell(
-        f"{after.posts} posts; {mended}; the index is {'equal to' if after.holds else 'not what'} the posts say"
+        f"{after.posts} posts; {mended}; the index is {'equal to' if after.holds else 'not'} what the posts say"
     )
 
 

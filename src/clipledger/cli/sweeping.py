@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipledger import presence
-from clipledger.archive import Archive, open_archive
+from clipledger.archive import Archive, open_archive, reach_store
 from clipledger.cli.exits import Exit
 from clipledger.cli.fleets import HERE, needs_ray, seats_at, supervised
 from clipledger.cli.output import Context, size
 from clipledger.cli.running import signals
 from clipledger.cli.verifying import KEPT, tell_findings
-from clipledger.core.errors import Misconfigured, UsageError
+from clipledger.core.errors import Misconfigured, StorageUnreachable, UsageError
 from clipledger.core.scaling import Bounds
 from clipledger.core.times import iso_time
 from clipledger.db.sweeps import Standing
@@ -57,6 +57,11 @@ def verify_media(context: Context, asked: Asked) -> None:
         asyncio.run(_take_part(context) if asked.child else _sweep(context, asked))
     except* SeatsLost as group:
         raise Misconfigured(str(group.exceptions[0])) from None
+    except* StorageUnreachable as group:
+        found: BaseException = group
+        while isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+        raise found from None
 
 
 async def _take_part(context: Context) -> None:
@@ -78,6 +83,7 @@ async def _sweep(context: Context, asked: Asked) -> None:
     async with open_archive(context.archive) as archive:
         stop, worker = Stop(), new_worker_name()
         with presence.hold_archive(archive.folder), presence.hold_worker(archive.folder, worker):
+            await reach_store(archive)
             await janitor(archive, Events(archive.clock)).recover()
             sweep = await _chosen(context, archive, asked)
             async with asyncio.TaskGroup() as group:

@@ -8,7 +8,7 @@ from typing import Any
 
 from clipledger import presence
 from clipledger import settings as settings_file
-from clipledger.archive import SystemClock, database_url, identity_of, open_archive
+from clipledger.archive import SystemClock, database_url, identity_of, open_archive, reach_store
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context, size, table
 from clipledger.db import schema
@@ -95,6 +95,8 @@ async def _verify(context: Context, books: bool, files: bool) -> dict[str, Any]:
     findings: list[dict[str, str]] = []
     count = 0
     async with open_archive(context.archive) as archive:
+        if files:
+            await reach_store(archive)
         check = Verify(archive.books, archive.catalog, archive.store)
         for wanted, found in ((books, check.books), (files, check.media)):
             if not wanted:

@@ -20,9 +20,13 @@ from clipledger.cli.progress import watch
 from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.crew import Crew, Plan
 from clipledger.events import Event, Events, Listener
+from clipledger.presence import PRIVATE
+from clipledger.settings import FILE_NAME
 
 if TYPE_CHECKING:
     from clipledger.metrics.door import Served
+
+_OWN = {FILE_NAME, *(f"clipledger.db{end}" for end in ("", "-wal", "-shm", "-journal"))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +38,22 @@ class Watched:
     log_format: LogFormat = LogFormat.TEXT
 
 
-def watched(metrics_port: int | None, metrics_host: str, log_file: Path | None, log_format: str) -> Watched:
-    """Read the options; UsageError for a log format that there is not."""
+def watched(
+    folder: Path, metrics_port: int | None, metrics_host: str, log_file: Path | None, log_format: str
+) -> Watched:
+    """Read the options; UsageError for a log format that there is not, or a log onto a file of the archive's own."""
+    if log_file is not None and _is_own(folder, log_file):
+        raise UsageError(f"--log-file {log_file}: that is a file of the archive's own: name another one")
     try:
         form = LogFormat(log_format)
     except ValueError:
         raise UsageError(f"--log-format {log_format!r}: use text or json") from None
     return Watched(None if metrics_port is None else (metrics_host, metrics_port), log_file, form)
+
+
+def _is_own(folder: Path, file: Path) -> bool:
+    folder, file = Path(os.path.realpath(folder)), Path(os.path.realpath(file))
+    return file.is_relative_to(folder / PRIVATE) or (file.parent == folder and file.name in _OWN)
 
 
 @dataclass(slots=True)

@@ -102,6 +102,10 @@ class StorageUnavailable(Transient):
     reason = Reason.STORAGE_UNAVAILABLE
 
 
+class StorageUnreachable(StorageUnavailable):
+    """No connection to the store, or no answer: nothing is said of any one object."""
+
+
 class StorageThrottled(StorageUnavailable):
     """The store asks to slow down (503 SlowDown, 429). `retry_after_s` when the answer told one."""
 

@@ -25,6 +25,9 @@ from clipledger.core.words import mark, tag_of, words
 LONGEST = 1000
 """Characters in a query, at most."""
 
+PLAYS_MAX = 10**15
+"""The highest count of plays that can be asked for: far above any post's, and every database can hold it."""
+
 TERMS_MAX = 64
 PREFIX_MIN = 2
 """Letters before a `*`: fewer would be half of all words."""
@@ -236,7 +239,9 @@ def _plays(token: _Token) -> Query:
     found = _COUNT.fullmatch(token.text.lstrip(">="))
     if found is None:
         raise _wrong(token, "write a count, such as plays:1000 or plays:2M")
-    return Query(plays_min=int(found[1]) * _SCALE[found[2].lower()])
+    if (plays := int(found[1]) * _SCALE[found[2].lower()]) > PLAYS_MAX:
+        raise _wrong(token, f"no post has so many plays; at most {PLAYS_MAX:,}")
+    return Query(plays_min=plays)
 
 
 def _day(token: _Token, after: int = 0) -> float:

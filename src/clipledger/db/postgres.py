@@ -192,6 +192,10 @@ def failure(cause: BaseException | None) -> ClipledgerError | None:
         return Passing("the database takes no writes: it is a standby, or was made read-only", reconnect=True)
     if _GONE.fullmatch(state):
         return Passing(f"the connection to the database was lost: {_first_line(cause)}", reconnect=True)
+    if state not in _WRONG and state.startswith("XX"):
+        return Misconfigured(f"the database is damaged, or its server is: {_first_line(cause)}")
+    if state not in _FULL and state.startswith("58"):
+        return StorageFull(f"the disk that holds the database fails: {_first_line(cause)}")
     for kind, told in ((Passing, _PASSING), (StorageFull, _FULL), (Misconfigured, _WRONG)):
         if state in told:
             return kind(f"{told[state]}: {_first_line(cause)}")

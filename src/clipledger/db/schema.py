@@ -49,13 +49,16 @@ def migrate(where: str | Path) -> None:
     backend.check_there()
     with _changing(backend) as connection:
         identity(connection)
+        _refuse_newer(_version(connection))
         lay_tables(connection)
 
 
 def identity(connection: Connection) -> str:
     """Give the archive's UUID; Misconfigured where the database is no archive."""
     _check_ours(set(inspect(connection).get_table_names()))
-    known: str = connection.execute(select(meta.c.value).where(meta.c.key == "archive_uuid")).scalar_one()
+    known: str | None = connection.execute(select(meta.c.value).where(meta.c.key == "archive_uuid")).scalar()
+    if known is None:
+        raise Misconfigured("the archive's UUID is missing from its database (table meta): restore it from a backup")
     return known
 
 
@@ -63,13 +66,24 @@ def check(connection: Connection) -> None:
     """Raise Misconfigured when the database is not an archive of this program's schema."""
     present = set(inspect(connection).get_table_names())
     _check_ours(present)
-    version = connection.execute(_VERSION).scalar() or "0000"
-    if version > SCHEMA_VERSION:
-        raise Misconfigured(f"made by a newer clipledger: schema {version}, this program knows {SCHEMA_VERSION}")
+    version = _version(connection)
+    _refuse_newer(version)
     if version < SCHEMA_VERSION:
         raise Misconfigured(f"schema {version}, this program needs {SCHEMA_VERSION}: run clipledger db migrate")
     if missing := sorted(set(metadata.tables) - present):
         raise Misconfigured(f"not a clipledger archive: table {missing[0]} is missing from its database")
+
+
+def _version(connection: Connection) -> str:
+    version: str | None = connection.execute(_VERSION).scalar()
+    if not version:
+        raise Misconfigured("the database holds no schema version (alembic_version is empty): restore it from a backup")
+    return version
+
+
+def _refuse_newer(version: str) -> None:
+    if version > SCHEMA_VERSION:
+        raise Misconfigured(f"made by a newer clipledger: schema {version}, this program knows {SCHEMA_VERSION}")
 
 
 def _check_ours(present: set[str]) -> None:
@@ -94,8 +108,12 @@ def lay_tables(connection: Connection) -> None:
     """Make the tables in an open transaction, or bring them up to date."""
     from alembic import command
     from alembic.config import Config
+    from alembic.util.exc import CommandError
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:  # a version that no migration here has
+        raise Misconfigured(f"the schema cannot be brought up to date: {' '.join(str(error).split())}") from None

@@ -18,7 +18,7 @@ from pathlib import Path
 from clipledger import __version__
 from clipledger.core.errors import StorageFull
 from clipledger.doctor.finding import Finding, green, red, yellow
-from clipledger.settings import Settings
+from clipledger.settings import Cdn, Settings
 from clipledger.wiring import EXTRA_JOBS
 
 PYTHON_MIN = (3, 11)
@@ -84,7 +84,7 @@ def sqlite() -> Finding:
 def descriptors(settings: Settings | None) -> Finding:
     """Hold the limit on open files against what a run can have open at once."""
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    need = CONNECTIONS + _OTHER_FILES + (settings or Settings()).cdn.concurrency + EXTRA_JOBS
+    need = CONNECTIONS + _OTHER_FILES + (settings.cdn if settings else Cdn()).concurrency + EXTRA_JOBS  # type: ignore[call-arg]
     unlimited = soft == resource.RLIM_INFINITY
     found = f"{'no limit on' if unlimited else soft} open files; a run may have {need} open"
     if unlimited or soft >= need:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from clipledger.core.errors import StorageUnavailable, TooLarge
+from clipledger.core.errors import StorageUnavailable, StorageUnreachable, TooLarge
 from clipledger.core.model import AwemeId, ObjectKey
 from clipledger.core.ports import ObjectStore
 from clipledger.core.sidecar import MAX_BYTES, BadSidecar, Sidecar, read
@@ -62,6 +62,8 @@ class Verify:
             size, sha256 = await self._store.digest(row.storage_key)
         except KeyError:
             return f"{row.storage_key} is missing"
+        except StorageUnreachable:
+            raise
         except StorageUnavailable as error:
             return f"{row.storage_key} cannot be read: {error.detail}"
         self.bytes += size
@@ -72,6 +74,8 @@ class Verify:
     async def _sidecar(self, aweme_id: AwemeId, key: ObjectKey, rows: list[FileRow]) -> AsyncIterator[str]:
         try:
             told = read(await self._store.read(key, MAX_BYTES))
+        except StorageUnreachable:
+            raise
         except (KeyError, TooLarge, BadSidecar, StorageUnavailable) as error:
             yield f"{key} is not a sidecar: {error}"
             return

@@ -42,7 +42,7 @@ def open_store(url: str, *, archive: Path, options: Options = Options()) -> Obje
     """
     scheme = _SCHEME.match(url)
     if scheme is None:
-        return LocalStore(archive / Path(url).expanduser())
+        return LocalStore(archive / _folder(url))
     opener = _OPENERS.get(scheme[1].lower())
     if opener is None:
         refuse_credentials(url)
@@ -54,6 +54,14 @@ def open_store(url: str, *, archive: Path, options: Options = Options()) -> Obje
 def is_remote(url: str) -> bool:
     """Tell whether a store lies beyond a network: its calls may be throttled, and are worth repeating."""
     return url.partition(":")[0].lower() in ("s3", "gs", "az")
+
+
+def _folder(url: str) -> Path:
+    try:
+        return Path(url).expanduser()
+    except RuntimeError:  # ~somebody who is no user here, or ~ without a HOME
+        home = url.partition("/")[0]
+        raise Misconfigured(f"storage.url: {home!r} is nobody's home on this machine: write the whole path") from None
 
 
 def _open_file(url: str, _: Options) -> ObjectStore:

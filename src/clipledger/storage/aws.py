@@ -19,6 +19,7 @@ from clipledger.core.errors import (
     StorageFull,
     StorageThrottled,
     StorageUnavailable,
+    StorageUnreachable,
 )
 
 if TYPE_CHECKING:
@@ -172,7 +173,9 @@ def translated(doing: str) -> Iterator[None]:
     except boto.ClientError as error:
         raise _refusal(error.response, doing) from None
     except TimeoutError:
-        raise StorageUnavailable(f"{doing}: no answer in time") from None
+        raise StorageUnreachable(f"{doing}: no answer in time") from None
+    except (boto.EndpointConnectionError, boto.ConnectTimeoutError, boto.ReadTimeoutError) as error:
+        raise StorageUnreachable(f"{doing}: {_told(error)}") from None
     except (
         boto.ConnectionError,
         boto.HTTPClientError,

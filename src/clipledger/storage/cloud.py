@@ -25,6 +25,7 @@ from clipledger.core.errors import (
     StorageFull,
     StorageThrottled,
     StorageUnavailable,
+    StorageUnreachable,
     TooLarge,
 )
 from clipledger.core.model import MediaType, ObjectKey
@@ -266,7 +267,7 @@ def translated(doing: str) -> Iterator[None]:
             raise _failure(error, doing) from None
         raise
     except TimeoutError:
-        raise StorageUnavailable(f"{doing}: no answer in time") from None
+        raise StorageUnreachable(f"{doing}: no answer in time") from None
     except (refused.BaseError, OSError) as error:
         raise _failure(error, doing) from None
 

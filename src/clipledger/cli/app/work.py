@@ -87,7 +87,7 @@ def run(
     from clipledger.cli.running import Wanted, run_archive
     from clipledger.cli.watching import watched
 
-    seen = watched(metrics_port, metrics_host, log_file, log_format)
+    seen = watched(context.archive, metrics_port, metrics_host, log_file, log_format)
     run_archive(context, Wanted(follow, only, max_videos, max_credits, max_bytes, dry_run, seen, attended))
 
 
