@@ -283,22 +283,24 @@ def test_latency_runs_from_discovery_to_resolve(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_long_queue_is_claimed_in_milliseconds(tmp_path: Path) -> None:
-    """With 200,000 waiting videos of which few are due, a claim takes milliseconds; adding 100,000 ids seconds."""
+def test_a_long_queue_is_claimed_as_quickly_as_a_short_one(tmp_path: Path) -> None:
+    """Many waiting videos of which few are due make a claim no slower: it never walks past what is not due."""
     half = 10_000 if is_postgres() else 100_000  # the benchmarks say how it fares with millions
 
-    async def act(queue: Queue, _db: Database) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        await queue.add_by_hand([(vid(n), None) for n in range(half)], "hand", 0, NOW + 3600)
-        assert loop.time() - began < 6
-        await queue.add_by_hand([(vid(n), None) for n in range(half, 2 * half)], "hand", 5, NOW + 3600)
-        await add(queue, *range(200_000, 200_300), priority=3)
-        spans = []
-        for _ in range(10):
+    async def quickest_claim(queue: Queue) -> float:
+        loop, spans = asyncio.get_running_loop(), []
+        for _ in range(5):
             began = loop.time()
             assert len(await claim(queue, 30)) == 30
             spans.append(loop.time() - began)
-        assert sorted(spans)[5] < (0.05 if is_postgres() else 0.02)
+        return min(spans)
+
+    async def act(queue: Queue, _db: Database) -> None:
+        await add(queue, *range(200_000, 200_150), priority=3)
+        short = await quickest_claim(queue)
+        await queue.add_by_hand([(vid(n), None) for n in range(half)], "hand", 0, NOW + 3600)
+        await queue.add_by_hand([(vid(n), None) for n in range(half, 2 * half)], "hand", 5, NOW + 3600)
+        await add(queue, *range(200_150, 200_300), priority=3)
+        assert await quickest_claim(queue) < 10 * short  # walking through them all takes a hundred times as long
 
     with_queue(tmp_path, act)
