@@ -15,6 +15,9 @@ from urllib.parse import quote
 
 PAGE = "index.html"
 
+_Found = tuple[str, Mapping[str, Any]]
+"""A sidecar's key, and what it tells."""
+
 _STYLE = """
 :root{color-scheme:light dark;--line:color-mix(in srgb,CanvasText 18%,Canvas)}
 body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;padding:2rem 1.5rem;max-width:90rem}
@@ -34,20 +37,20 @@ table{border-collapse:collapse}td,th{text-align:left;padding:.25rem 1.5rem .25re
 
 def write_gallery(folder: Path, missing: Mapping[str, str]) -> Path:
     """Write the page of the archive in `folder`; `missing` gives the reason of each id that is not there."""
-    posts = sorted(_sidecars(folder), key=lambda post: str(post["aweme_id"]), reverse=True)
+    posts = sorted(_sidecars(folder), key=lambda found: str(found[1]["aweme_id"]), reverse=True)
     page = folder / PAGE
     page.write_text("\n".join(_page(posts, missing)), encoding="utf-8")
     return page
 
 
-def _sidecars(folder: Path) -> Iterator[Mapping[str, Any]]:
+def _sidecars(folder: Path) -> Iterator[_Found]:
     for kind in ("videos", "photos"):
         for path in (folder / kind).rglob("*.json"):
-            yield json.loads(path.read_text(encoding="utf-8"))
+            yield path.relative_to(folder).as_posix(), json.loads(path.read_text(encoding="utf-8"))
 
 
-def _page(posts: list[Mapping[str, Any]], missing: Mapping[str, str]) -> Iterator[str]:
-    videos = sum(post["type"] == "video" for post in posts)
+def _page(posts: list[_Found], missing: Mapping[str, str]) -> Iterator[str]:
+    videos = sum(post["type"] == "video" for _, post in posts)
     yield '<!doctype html><html lang="en"><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width"><title>clipledger demo</title>'
     yield f"<style>{_STYLE}</style>"
@@ -64,14 +67,15 @@ def _page(posts: list[Mapping[str, Any]], missing: Mapping[str, str]) -> Iterato
     yield "</html>\n"
 
 
-def _card(post: Mapping[str, Any]) -> str:
+def _card(found: _Found) -> str:
+    key, post = found
     files: list[Mapping[str, Any]] = post["files"]
     author, title = html.escape(f"@{post['author']['handle']}"), html.escape(post["title"][:300])
     plays = post["counters"]["play"]
     seen = f"{plays:,} plays · " if plays is not None else ""
     return (
         f"<article>{_shown(files)}<h3>{author}</h3><p class=title>{title}</p>"
-        f'<small>{seen}<a href="{_link(_sidecar_key(files))}">record</a> · {post["aweme_id"]}</small></article>'
+        f'<small>{seen}<a href="{_link(key)}">record</a> · {post["aweme_id"]}</small></article>'
     )
 
 
@@ -92,12 +96,6 @@ def _slide(link: str) -> str:
     if link.endswith(".mp4"):
         return f'<video src="{link}" controls preload="none"></video>'
     return f'<img src="{link}" loading="lazy" alt="">'
-
-
-def _sidecar_key(files: Iterable[Mapping[str, Any]]) -> str:
-    key = next(str(file["key"]) for file in files if file["kind"] != "cover")
-    folder, _, _ = key.rpartition("/")
-    return f"{folder}.json" if key.startswith("photos/") else f"{key.rsplit('.', 1)[0].split('.t')[0]}.json"
 
 
 def _link(key: str) -> str:

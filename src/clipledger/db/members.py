@@ -38,21 +38,9 @@ class Sign:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class Member(Sign):
     """One process as the table holds it. `stop`: 0 nobody asked, 1 asked to finish, 2 asked to drop its work."""
 
-    worker: str
-    host: str
-    pid: int
-    roles: str
-    began_at: float
-    seen_at: float
-    in_flight: int
-    captured: int
-    bytes: int
-    spent: int
-    videos_per_min: float
-    credits_per_min: float
     stop: int
 
 

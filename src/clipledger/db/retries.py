@@ -21,19 +21,24 @@ _NAMED = _q.c.aweme_id.in_(bindparam("ids", expanding=True))
 _WAITS = and_(
     _q.c.state == State.PENDING, or_(_q.c.due_at > bindparam("now", type_=UtcTime), _q.c.suspect_at.is_not(None))
 )
+_ANEW = {
+    "state": State.PENDING,
+    "due_at": bindparam("now", type_=UtcTime),
+    "attempts": 0,
+    "crashes": 0,
+    "not_founds": 0,
+    "first_not_found_at": null(),
+    "throttles": 0,
+    "settled_at": null(),
+}
+"""What a dead video becomes that is to be asked as if for the first time."""
+
 _REVIVE = (
     update(_q)
     .where(_NAMED, _q.c.state == State.DEAD)
     .values(
-        state=State.PENDING,
-        due_at=bindparam("now", type_=UtcTime),
-        attempts=0,
-        crashes=0,
-        not_founds=0,
-        first_not_found_at=null(),
-        throttles=0,
+        **_ANEW,
         call_reason=CallReason.OPERATOR,
-        settled_at=null(),
     )
     .returning(_q.c.aweme_id)
 )
@@ -96,17 +101,10 @@ _RECHECK = (
     update(_q)
     .where(_q.c.aweme_id == bindparam("id"), _q.c.state == State.DEAD)
     .values(
-        state=State.PENDING,
-        due_at=bindparam("now", type_=UtcTime),
-        attempts=0,
-        crashes=0,
-        not_founds=0,
-        first_not_found_at=null(),
-        throttles=0,
+        **_ANEW,
         rechecks=_q.c.rechecks + 1,
         first_died_at=bindparam("first", type_=UtcTime),
         call_reason=CallReason.RECHECK,
-        settled_at=null(),
     )
 )
 
