@@ -1,7 +1,7 @@
-"""Six hundred posts on a hostile week, archived to an S3 server at the real limit, and judged: prints the figures.
+"""Six hundred posts on a hostile week, archived to PostgreSQL and an S3 server at the real limit, and judged.
 
-`python benchmarks/hostile_store.py [--server ministack] [--posts 600] [--rpm 200]`. Takes minutes: the limit
-of calls a minute is kept to.
+`python benchmarks/hostile_store.py [--server ministack] [--database postgres] [--posts 600] [--rpm 200]`. Takes
+minutes: the limit of calls a minute is kept to.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from s3_servers import BUCKET, credentials, s3_server
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--server", default="ministack")
+    parser.add_argument("--database", choices=("postgres", "sqlite"), default="postgres")
     parser.add_argument("--posts", type=int, default=600)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--rpm", type=int, default=200)
@@ -38,13 +39,15 @@ def main() -> None:
     ):
         url, began_at = server.url(), time.monotonic()
         storage = {"CLIPLEDGER_STORAGE__URL": url, "CLIPLEDGER_STORAGE__ENDPOINT_URL": server.endpoint_url}
-        archive = harness.archive_for(Path(folder) / "archive", sim, **storage, CLIPLEDGER_QUEUE__RETRY_BASE_S="5")
+        where = storage | {"CLIPLEDGER_QUEUE__RETRY_BASE_S": "5"}
+        archive = harness.archive_for(Path(folder) / "archive", sim, on=wanted.database, **where)
         archive.cli("add", *sim.names())
         archive.finish()
         took_s, calls = time.monotonic() - began_at, sum(sim.ledger()["endpoints"].values())
         archive.cli("run", code=None)
         kept = KeptInBucket(BUCKET, url.removeprefix(f"s3://{BUCKET}/") + "/", server.endpoint_url)
-        report = audit(archive.folder, Evidence(sim.ledger(), sim.truth(), harness.KEY, wanted.rpm), kept=kept)
+        evidence = Evidence(sim.ledger(), sim.truth(), harness.KEY, wanted.rpm)
+        report = audit(archive.folder, evidence, database=archive.database, kept=kept)
         told = {
             "states": dict(report.states),
             "findings": report.findings,

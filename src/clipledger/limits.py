@@ -97,8 +97,8 @@ class Limiter:
         self._paused_until = 0.0
         self._throttles = 0
 
-    async def permit(self, *, urgent: bool = False) -> None:
-        """Return when one call may be sent, which must be sent at once. First come, first served.
+    async def permit(self, *, urgent: bool = False) -> float:
+        """Return when one call may be sent, which must be sent at once; give its moment. First come, first served.
 
         `urgent` goes past all who stand in line but the first. A waiter that is cancelled leaves its
         moment to the next one.
@@ -106,10 +106,16 @@ class Limiter:
         self._waiting += 1
         try:
             async with nullcontext() if urgent else self._line, self._turn:
-                while not await self._moment_came():
+                while (moment := await self._moment_came()) is None:
                     pass
+                return moment
         finally:
             self._waiting -= 1
+
+    async def still(self, moment: float) -> None:
+        """Return at once while the permit of `moment` is good; else wait for another, as first in line."""
+        while permit_is_late(moment, self._clock.now()):
+            moment = await self.permit(urgent=True)
 
     async def throttled(self, retry_after_s: float | None, jitter: float) -> None:
         """Pause everybody after a 429: doubling from 5 s to 300 s, or as long as it asks."""
@@ -122,14 +128,14 @@ class Limiter:
             self._throttles = 0
             await self._row.recover()
 
-    async def _moment_came(self) -> bool:
+    async def _moment_came(self) -> float | None:
         if not self._moments:
             await self._reserve()
         at = self._moments[0]
         if self._is_good(at):
             await self._sleep_until(at)
         self._moments.popleft()
-        return self._is_good(at)
+        return at if self._is_good(at) else None
 
     async def _reserve(self) -> None:
         permits = permits_per_reservation(self._per_minute, self._waiting)

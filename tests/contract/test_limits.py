@@ -113,6 +113,22 @@ def test_an_idle_caller_is_not_kept_waiting(tmp_path: Path) -> None:
     assert all(later - earlier >= 0.302 for earlier, later in pairwise(times))
 
 
+def test_a_permit_that_was_not_used_in_time_is_taken_anew(tmp_path: Path) -> None:
+    """A call whose row took long to write is not sent at a moment that is past; one whose row stood at once is."""
+    times: list[float] = []
+
+    async def act(limiters: list[Limiter]) -> None:
+        for wait_s in (0.0, 0.3, 0.5, 3.0):
+            moment = await limiters[0].permit()
+            await asyncio.sleep(wait_s)
+            asked_at = _now()
+            await limiters[0].still(moment)
+            times.append(_now() - asked_at)
+
+    with_limiters(tmp_path, act, per_minute=20)
+    assert times[:2] == [0, 0] and times[2] == pytest.approx(2.53, abs=0.01) and 0 < times[3] < 3.03
+
+
 def test_a_429_stops_every_process(tmp_path: Path) -> None:
     """When one process is throttled all of them wait: five seconds, doubling, or as long as the API asks."""
     times: list[float] = []

@@ -45,8 +45,8 @@ BRISK = (
 )
 """Every wait of a hostile world cut to a second: for tests that want the fault and not the wait."""
 
-ON_POSTGRES = os.environ.get("CLIPLEDGER_TEST_DATABASE") == "postgres"
-"""Have every archive's tables on PostgreSQL. Tests that reach into the SQLite file itself fail then, and say so."""
+ON = os.environ.get("CLIPLEDGER_TEST_DATABASE", "sqlite")
+"""Where the tables are of archives whose test does not say: `sqlite` or `postgres`."""
 
 URL = "CLIPLEDGER_DATABASE__URL"
 STATES = ("pending", "running", "stored", "archived", "dead", "withheld")
@@ -262,9 +262,9 @@ class Archive:
         return report
 
 
-def archive_for(folder: Path, sim: Sim | None = None, **env: str) -> Archive:
-    """Make an archive whose commands know the simulator; a copy of a new one, since `init` is slow."""
-    return copy_of(_new_archive(), folder, sim, **env)
+def archive_for(folder: Path, sim: Sim | None = None, *, on: str = ON, **env: str) -> Archive:
+    """Make an archive on a database whose commands know the simulator; a copy of a new one, since `init` is slow."""
+    return copy_of(_new_archive(on), folder, sim, **env)
 
 
 def copy_of(archive: Archive, folder: Path, sim: Sim | None = None, **env: str) -> Archive:
@@ -284,10 +284,10 @@ def copy_of(archive: Archive, folder: Path, sim: Sim | None = None, **env: str) 
 
 
 @cache
-def _new_archive() -> Archive:
+def _new_archive(on: str) -> Archive:
     folder = Path(tempfile.mkdtemp(prefix="clipledger-new-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    archive = Archive(folder, plain_environment() | ({URL: new_database()} if ON_POSTGRES else {}))
+    archive = Archive(folder, plain_environment() | ({URL: new_database()} if on == "postgres" else {}))
     archive.cli("init", "-q")
     return archive
 

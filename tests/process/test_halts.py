@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from process.harness import Archive, Sim, archive_for, simulator
+from process.harness import ON, Archive, Sim, archive_for, simulator
 
 pytestmark = pytest.mark.slow
 
@@ -21,10 +21,12 @@ AS_ANYONE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner",
 
 
 @contextmanager
-def world(folder: Path, posts: int = 40, faults: str = "calm", **env: str) -> Iterator[tuple[Archive, Sim]]:
+def world(
+    folder: Path, posts: int = 40, faults: str = "calm", *, on: str = ON, **env: str
+) -> Iterator[tuple[Archive, Sim]]:
     """Serve a small world and queue all that its lists show."""
     with simulator(posts, faults) as sim:
-        archive = archive_for(folder, sim, **env)
+        archive = archive_for(folder, sim, on=on, **env)
         archive.cli("add", *sim.names())
         yield archive, sim
 
@@ -127,7 +129,10 @@ def grow(disk: Path, size: str) -> None:
 @pytest.mark.root
 def test_a_full_disk_burns_nothing_however_often(tmp_path: Path) -> None:
     """A disk that is full again and again ends each run with exit 6 and counts against no video."""
-    with small_disk(tmp_path / "disk", "1500k") as disk, world(disk / "archive", 60) as (archive, sim):
+    with (
+        small_disk(tmp_path / "disk", "1500k") as disk,
+        world(disk / "archive", 60, on="sqlite") as (archive, sim),  # the tables fill the disk too
+    ):
         for size in ("1800k", "2100k", "2400k", "2700k"):
             told = archive.cli("run", "--json", code=6)
             assert told.summary["exit"] == "storage" and "Traceback" not in told.err
@@ -202,7 +207,7 @@ def test_a_folder_that_cannot_take_a_file_costs_nothing(tmp_path: Path) -> None:
 
 def test_a_database_that_another_program_locks_is_exit_6(tmp_path: Path) -> None:
     """A database that a foreign program keeps locked ends the command in one line, and nothing is burnt."""
-    with world(tmp_path / "archive") as (archive, sim):
+    with world(tmp_path / "archive", on="sqlite") as (archive, sim):
         with closing(sqlite3.connect(archive.folder / "clipledger.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             archive.cli("run", code=6).says("another process keeps the database locked")

@@ -105,7 +105,7 @@ def test_follow_goes_on_until_sigterm(tmp_path: Path) -> None:
 
 def test_ctrl_c_in_a_short_command_is_130(tmp_path: Path) -> None:
     """Ctrl-C while `add` reads from standard input: exit 130 and one line."""
-    archive = archive_for(tmp_path / "archive")
+    archive = archive_for(tmp_path / "archive", on="sqlite")  # whose files show when it is open
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with archive.started("add", "-a", "-", **pipes) as process:
         wait_until(lambda: (archive.folder / "clipledger.db-shm").exists())

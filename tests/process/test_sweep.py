@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clipledger.db import tables
 from process.harness import Archive, finished_archive, stop, wait_until
 
 pytestmark = pytest.mark.slow
@@ -28,31 +27,31 @@ def archive(tmp_path: Path) -> Archive:
 def swollen(archive: Archive, count: int = FILLER) -> Archive:
     """Give one post many more ids with one file each, so that a sweep lasts long enough to be killed."""
     one = archive.ids()[0]
-    key, size, digest = archive.rows(
-        "SELECT storage_key, bytes, sha256 FROM files WHERE aweme_id = ? AND kind = 'video'", one
-    )[0]
-    with closing(sqlite3.connect(archive.folder / "clipledger.db")) as db, db:
-        names = [row[1] for row in db.execute("PRAGMA table_info(archive_queue)") if row[1] != "aweme_id"]
-        rest = ", ".join(names)
-        db.execute("CREATE TEMP TABLE more AS SELECT aweme_id FROM archive_queue LIMIT 0")
-        db.executemany("INSERT INTO more VALUES (?)", ((str(8 * 10**18 + n),) for n in range(count)))
-        db.execute(
-            f"INSERT INTO archive_queue (aweme_id, {rest}) "
-            f"SELECT more.aweme_id, {', '.join('q.' + name for name in names)} FROM more, archive_queue q "
-            "WHERE q.aweme_id = ?",
-            (one,),
-        )
-        db.execute(
-            "INSERT INTO files (aweme_id, storage_key, kind, media_type, bytes, sha256, stored_at) "
-            "SELECT aweme_id, ?, 'video', 'video/mp4', ?, ?, '2026-01-01T00:00:00.000Z' FROM more",
-            (key, size, digest),
-        )
+    ids = (
+        f"(WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {count - 1}) "
+        "SELECT CAST(8000000000000000000 + i AS TEXT) AS id FROM n)"
+    )
+    names = [column.name for column in tables.archive_queue.columns if column.name != "aweme_id"]
+    archive.change(
+        f"INSERT INTO archive_queue (aweme_id, {', '.join(names)}) "
+        f"SELECT more.id, {', '.join('q.' + name for name in names)} FROM {ids} more, archive_queue q "
+        "WHERE q.aweme_id = ?",
+        one,
+    )
+    archive.change(
+        "INSERT INTO files (aweme_id, storage_key, kind, media_type, bytes, sha256, stored_at) "
+        f"SELECT more.id, f.storage_key, f.kind, f.media_type, f.bytes, f.sha256, f.stored_at FROM {ids} more, files f "
+        "WHERE f.aweme_id = ? AND f.kind = 'video'",
+        one,
+    )
     return archive
 
 
 def progress(archive: Archive) -> int:
     """Read how many files of the last sweep are counted."""
-    return int(archive.one("SELECT total(files) FROM sweep_ranges WHERE sweep = (SELECT max(sweep) FROM sweeps)"))
+    return int(
+        archive.one("SELECT COALESCE(SUM(files), 0) FROM sweep_ranges WHERE sweep = (SELECT max(sweep) FROM sweeps)")
+    )
 
 
 def children_of(pid: int) -> list[int]:

@@ -1,12 +1,11 @@
-"""Where scenarios are played: in memory where the machine has room there, each test in a place of its own.
+"""Where scenarios are played: each on a laptop's ground (SQLite and a folder), and on servers (PostgreSQL and S3).
 
-A module that asks for `backend` has its tests played on both databases. CLIPLEDGER_TEST_DATABASE=postgres plays all of
-them on PostgreSQL.
+In memory where the machine has room there, each test in a place of its own. A module that says `GROUND = None`
+lays its own ground.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,40 +13,65 @@ from pathlib import Path
 
 import pytest
 
-from clipledger.sim.play import Play
+from clipledger.sim.bridged import BridgedStore
+from clipledger.sim.kept import KeptInBucket
+from clipledger.sim.play import Ground, Play
 from clipledger.sim.timeloop import bury
+from clipledger.storage.aws import Address, Aws
+from clipledger.storage.place import read_place
+from clipledger.storage.s3 import S3Store
 from contract.archives import drop_database, new_database
+from s3_servers import BUCKET, S3Server
 
 _MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 2 * 2**30
+GROUNDS = ("laptop", "servers")
 
 
-ALL_ON = os.environ.get("CLIPLEDGER_TEST_DATABASE", "sqlite")
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def backend(request: pytest.FixtureRequest) -> str:
-    """Have this test played on one database or the other."""
-    return str(request.param)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have every scenario played on each ground."""
+    if "_grounds" in metafunc.fixturenames:
+        grounds = GROUNDS if getattr(metafunc.module, "GROUND", "any") is not None else (None,)
+        metafunc.parametrize("_grounds", grounds, indirect=True)
 
 
 @pytest.fixture(autouse=True)
-def _databases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give each archive of a play on PostgreSQL a database of its own; drop them afterwards."""
-    on = request.getfixturevalue("backend") if "backend" in request.fixturenames else ALL_ON
-    made: dict[Path, str] = {}
-    if on == "postgres":
+def _grounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give each archive of a play a database and a bucket of its own, on servers; drop them afterwards."""
+    if request.param != "servers":
+        yield
+        bury()
+        return
+    server = request.getfixturevalue("s3_servers")("ministack")
+    made: dict[Path, Ground] = {}
 
-        def database_of(folder: Path) -> str:
-            if folder not in made:
-                made[folder] = new_database()
-            return made[folder]
+    def ground_of(folder: Path) -> Ground:
+        if folder not in made:
+            made[folder] = on_servers(server)
+        return made[folder]
 
-        monkeypatch.setattr(Play, "database_of", staticmethod(database_of))
+    monkeypatch.setattr(Play, "ground_of", staticmethod(ground_of))
     yield
     bury()  # what crashed runs left holds connections
-    for url in made.values():
-        drop_database(url)
+    for ground in made.values():
+        leave(ground)
+
+
+def on_servers(server: S3Server) -> Ground:
+    """Lay the ground of one archive on PostgreSQL and an S3 server."""
+    url = server.url()
+    store = BridgedStore(S3Store(read_place(url), Aws(Address(server.endpoint_url))))
+    kept = KeptInBucket(BUCKET, url.removeprefix(f"s3://{BUCKET}/") + "/", server.endpoint_url)
+    return Ground(new_database(), url, store, kept)
+
+
+def leave(ground: Ground) -> None:
+    """Drop the database and let the connections go."""
+    assert ground.database is not None and isinstance(ground.store, BridgedStore)
+    assert isinstance(ground.kept, KeptInBucket)
+    ground.store.shut()
+    ground.kept.close()
+    drop_database(ground.database)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from clipledger.sim.bridged import BridgedStore
 from clipledger.sim.dice import roll
 from clipledger.sim.kept import KeptInBucket
-from clipledger.sim.play import Crash, Play
+from clipledger.sim.play import Crash, Ground, Play
 from clipledger.sim.scenarios import everything
 from clipledger.storage.aws import Address, Aws
 from clipledger.storage.place import read_place
@@ -23,6 +23,8 @@ from s3_servers import BUCKET, S3Server
 pytestmark = pytest.mark.slow
 
 Servers = Callable[[str], S3Server]
+GROUND = None
+"""Each test lays its own: a bucket behind a front that fails."""
 
 
 @contextmanager
@@ -34,8 +36,8 @@ def stage_on(server: S3Server, folder: Path, seed: int, posts: int) -> Iterator[
         bridge = BridgedStore(store)
         kept = KeptInBucket(BUCKET, url.removeprefix(f"s3://{BUCKET}/") + "/", server.endpoint_url)
         try:
-            where = {"storage.url": url}
-            stage = Play(folder, seed=seed, posts=posts, faults="hostile", settings=where, store=bridge, kept=kept)
+            ground = Ground(storage_url=url, store=bridge, kept=kept)
+            stage = Play(folder, seed=seed, posts=posts, faults="hostile", ground=ground)
             yield stage, front, store
             assert kept.uploads() == []
         finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clipledger.sim.dice import roll
-from clipledger.sim.play import Crash, Play
+from clipledger.sim.play import Crash
 from clipledger.sim.scenarios import Outcome, Scenario, play
 
 pytestmark = pytest.mark.slow
@@ -30,12 +30,6 @@ def hostile(seed: int) -> Scenario:
         crashes=crashes if seed % 2 else (),
         runs_max=RUNS_MAX,
     )
-
-
-def files_of(stage: Play) -> dict[str, tuple[int, int]]:
-    """Say of each media file and sidecar when it was last changed and which inode it is."""
-    found = [path for kind in ("videos", "photos", "covers") for path in (stage.folder / kind).rglob("*")]
-    return {str(path): (path.stat().st_mtime_ns, path.stat().st_ino) for path in found if path.is_file()}
 
 
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))
@@ -64,13 +58,13 @@ def the_books_agree(week: Outcome) -> None:
 
 def a_second_run_does_nothing(week: Outcome) -> None:
     """Run once more: no call, no fetch, no file touched."""
-    stage, calls, before = week.stage, len(week.stage.world.ledger.calls), files_of(week.stage)
+    stage, calls, before = week.stage, len(week.stage.world.ledger.calls), week.stage.stamps()
     fetches, served = dict(stage.world.ledger.fetches), stage.world.ledger.served_bytes
     again = stage.run()
     assert again.ending == "done" and again.spent == (0,) and again.tallies[0].captured == 0
     assert len(stage.world.ledger.calls) == calls and stage.world.ledger.served_bytes == served
     assert dict(stage.world.ledger.fetches) == fetches
-    assert files_of(stage) == before and len(before) > 300
+    assert stage.stamps() == before and len(before) > 300
 
 
 def test_a_post_of_the_future_never_stands_in_for_another(folder: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from clipledger.sim.play import Crash, Play
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("backend")]
+pytestmark = pytest.mark.slow
 
 
 def staged(folder: Path, faults: str = "calm") -> Play:

@@ -53,7 +53,6 @@ def test_a_stopped_listing_goes_on_at_its_cursor(folder: Path) -> None:
     assert pages(play) == needed and queued(play) == found
 
 
-@pytest.mark.usefixtures("backend")
 def test_a_crash_costs_a_page_for_each_list_that_was_being_read(folder: Path) -> None:
     """Killed between a page and its commit, a list is asked for that page again, and for no other."""
     needed, found = whole_listing(folder.with_name("whole"))

@@ -294,7 +294,7 @@ def test_the_books_tell_who_was_shown_and_served() -> None:
     assert not world.ledger.shown and not world.ledger.served, "nothing is booked before it was handed over"
     world.delivered(page)
     world.delivered(file)
-    books = json.loads(call(world, "/_sim/ledger", {}, calls="1").body)
+    books = json.loads(call(world, "/_sim/ledger", {}, calls="1", files="1").body)
     assert books["detail_calls"] == books["detail_credits"] == {post_id: 2} and books["credits"] == 3
     assert set(books["shown"]) == set(shown([json.loads(page.body)])) == set(books["shown_by"]["@mossyotter"])
     served = books["served"][0]

@@ -22,7 +22,7 @@ from clipledger.cli.exits import Exit
 from clipledger.cli.logs import LogFormat, speller
 from clipledger.cli.output import Context
 from clipledger.cli.progress import watch
-from clipledger.cli.running import chosen_roles, saved, signals
+from clipledger.cli.running import chosen_roles, ending, signals
 from clipledger.core.errors import ClipledgerError, Misconfigured, UsageError
 from clipledger.core.scaling import Bounds, Load
 from clipledger.events import Events
@@ -198,12 +198,14 @@ async def _supervise(context: Context, wanted: Wanted) -> None:
 
 
 async def _report(context: Context, archive: Archive, outcome: Outcome, *, interrupted: bool) -> None:
+    why: str | None = outcome.why
     if outcome.code is not None:
         context.exit = Exit(outcome.code) if outcome.code in set(Exit) else Exit.BUG
     else:
-        context.exit = Exit.INTERRUPTED if interrupted else await saved(archive)
+        context.exit, why = await ending(archive, interrupted)
     body = fleet_summary(context.exit, outcome) | {
-        "states": {state.value: count for state, count in (await archive.queue.counts()).items()}
+        "why": why or None,
+        "states": {state.value: count for state, count in (await archive.queue.counts()).items()},
     }
     if context.json:
         context.line(body)
@@ -212,8 +214,8 @@ async def _report(context: Context, archive: Archive, outcome: Outcome, *, inter
         f"{context.exit.word}: {outcome.started} processes were started, {outcome.deaths} died; "
         f"together they archived {body['archived']} for {body['credits']} credits"
     )
-    if outcome.why:
-        context.warn(f"clipledger: {outcome.why}")
+    if why:
+        context.warn(f"clipledger: {why}")
 
 
 def fleet_summary(code: Exit, outcome: Outcome) -> dict[str, Any]:

@@ -62,6 +62,7 @@ class _Totals:
         self.counts: Counter[str] = Counter()
         self.bytes = 0
         self.new = 0
+        self.dead = 0
         self.recent: deque[float] = deque(maxlen=2000)
 
     def take(self, event: Event) -> None:
@@ -72,6 +73,8 @@ class _Totals:
             self.recent.append(event.at)
         elif event.name == "page":
             self.new += int(event.fields.get("new") or 0)
+        elif event.name in ("dead", "confirmed_gone"):
+            self.dead += int(event.fields.get("ids") or 1)
 
     def per_minute(self) -> float:
         """Give the rate of stored posts over the last minute."""
@@ -86,7 +89,7 @@ class _Totals:
         c = self.counts
         return (
             f"{self.new} found, {c['stored']} stored ({size(self.bytes)}, {self.per_minute():.0f}/min), "
-            f"{c['archived']} archived, {c['dead'] + c['confirmed_gone']} dead, {c['failed']} to try again"
+            f"{c['archived']} archived, {self.dead} dead, {c['failed']} attempts failed"
         )
 
 

@@ -19,6 +19,7 @@ from clipledger.cli.output import Context, table
 from clipledger.cli.watching import Watched, Watchers, watching
 from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.core.model import State
+from clipledger.core.times import iso_time
 from clipledger.crew import ROLES, Crew, Plan
 from clipledger.db.sources import SourceRow
 from clipledger.events import Events
@@ -80,8 +81,8 @@ async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched, *
                 hands, tally, interrupted = await _work(
                     archive, plan, limits, worker, watchers, found, attended=attended
                 )
-                code = await _ending(archive, tally, interrupted or bool(hands.worker.stop))
-                summary = await _summary(archive, tally, hands, code)
+                code, why = await _ending(archive, tally, interrupted or bool(hands.worker.stop))
+                summary = await _summary(archive, tally, hands, code, why)
                 watchers.sum_up(summary)
         _report(context, summary, tally, code)
 
@@ -150,26 +151,44 @@ def signals(step: Callable[[], None], events: Events, *, attended: bool = False)
             loop.remove_signal_handler(number)
 
 
-async def _ending(archive: Archive, tally: Tally, interrupted: bool) -> Exit:
+async def _ending(archive: Archive, tally: Tally, interrupted: bool) -> tuple[Exit, str | None]:
     if tally.halted is not None:
-        return exit_of(tally.halted)
-    return Exit.INTERRUPTED if interrupted else await saved(archive)
+        return exit_of(tally.halted), tally.halted.detail
+    return await ending(archive, interrupted)
 
 
-async def saved(archive: Archive) -> Exit:
-    """Say how a run ends that nothing stopped: is everything saved?"""
-    counts = await archive.queue.counts()
-    open_ids = sum(counts[state] for state in (State.PENDING, State.RUNNING, State.STORED))
-    open_ids += await archive.queue.unacknowledged()
-    failing = any(source.last_reason is not None for source in await archive.sources.all())
-    return Exit.UNFINISHED if open_ids or failing else Exit.OK
+async def ending(archive: Archive, interrupted: bool) -> tuple[Exit, str | None]:
+    """Say how work ends that nothing halted, and why if not everything is saved."""
+    if interrupted:
+        return Exit.INTERRUPTED, None
+    owed = await _owed(archive)
+    return (Exit.UNFINISHED, "; ".join(owed)) if owed else (Exit.OK, None)
 
 
-async def _summary(archive: Archive, tally: Tally, hands: Crew, code: Exit) -> dict[str, Any]:
+async def _owed(archive: Archive) -> list[str]:
+    """Say in words what is not saved, and what to do about it; nothing when everything asked for is."""
+    counts, dead = await archive.queue.counts(), await archive.queue.unacknowledged()
+    waiting = sum(counts[state] for state in (State.PENDING, State.RUNNING, State.STORED))
+    failing = [source for source in await archive.sources.all() if source.last_reason is not None]
+    words = []
+    if dead:
+        words.append(f"dead, not acknowledged: {dead} (`clipledger failures` says why)")
+    if waiting:
+        due_at = await archive.queue.next_due_at()
+        later = due_at is not None and due_at > archive.clock.now()
+        until = f", the first until {iso_time(due_at)[:19]}Z" if due_at is not None and later else ""
+        words.append(f"waiting: {waiting}{until} (`clipledger run` again then, or `run --follow`)")
+    if failing:
+        first = f"{failing[0].source}: {failing[0].last_reason}"
+        words.append(f"sources that cannot be read: {len(failing)}, such as {first} (`clipledger sources`)")
+    return words
+
+
+async def _summary(archive: Archive, tally: Tally, hands: Crew, code: Exit, why: str | None) -> dict[str, Any]:
     return {
         "event": "summary",
         "exit": code.word,
-        "why": tally.halted.detail if tally.halted else None,
+        "why": why,
         "captured": tally.captured,
         "adopted": tally.adopted,
         "archived": tally.archived,
@@ -186,6 +205,8 @@ def _report(context: Context, summary: dict[str, Any], tally: Tally, code: Exit)
         context.line(summary)
     else:
         context.tell(_in_words(summary))
+        if code is Exit.UNFINISHED:
+            context.tell(f"not saved: {summary['why']}")
         if tally.halted is not None:
             context.warn(f"clipledger: {tally.halted.detail}")
     context.exit = code

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 SLACK_S = 0.6
 """How late after its moment a call may reach the server: scheduling plus the way there. 1 % of a minute."""
 
+LATE_S = 0.4
+"""How late it may be sent; what is left of the slack is for the way there."""
+
 PAUSE_BASE_S, PAUSE_CAP_S = 5.0, 300.0
 """After a 429: first pause and longest one (API bursts are forgiven within seconds; contract unknown)."""
 
@@ -57,7 +60,7 @@ def reserve(next_at: float, now: float, permits: int, per_minute: int) -> Reserv
 
 def permit_is_late(scheduled_at: float, now: float) -> bool:
     """Say that a permit's moment is past: it must be thrown away and reserved anew, or the proof breaks."""
-    return now - scheduled_at >= SLACK_S
+    return now - scheduled_at >= LATE_S
 
 
 def pause(throttles: int, now: float, retry_after_s: float | None, jitter: float) -> float:

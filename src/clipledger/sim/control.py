@@ -28,7 +28,7 @@ class Control:
         try:
             match ask.path.rstrip("/"):
                 case "/_sim/ledger":
-                    return _reply(self.ledger(calls=ask.param("calls") == "1"))
+                    return _reply(self.ledger(calls=ask.param("calls") == "1", with_files=ask.param("files") == "1"))
                 case "/_sim/world":
                     return _reply(self.world(ask.param("id"), with_files=ask.param("files") == "1"))
                 case "/_sim/control":
@@ -67,8 +67,11 @@ class Control:
         scene = self._scene
         return {"plan": str(scene.plan), "balance": scene.balance, "now": scene.now(), "start": scene.start}
 
-    def ledger(self, *, calls: bool = False) -> dict[str, Any]:
-        """Return the books; `calls` adds one row per API call."""
+    def ledger(self, *, calls: bool = False, with_files: bool = False) -> dict[str, Any]:
+        """Return the books; `calls` adds one row per API call, `with_files` the size and digest of what was served.
+
+        Both take time, in which the world stands still and calls pile up.
+        """
         ledger = self._scene.ledger
         report: dict[str, Any] = {
             "calls": len(ledger.calls),
@@ -80,7 +83,7 @@ class Control:
             "detail_credits": ledger.credits_about("/post-detail/"),
             "shown": sorted(ledger.shown),
             "shown_by": {source: sorted(ids) for source, ids in ledger.shown_by.items()},
-            "served": [self._served(ref, times) for ref, times in ledger.served.items()],
+            "served": [self._served(ref, times, with_files) for ref, times in ledger.served.items()],
             "served_bytes": ledger.served_bytes,
             "fetches": dict(ledger.fetches),
             "key_leaks": ledger.key_leaks,
@@ -110,9 +113,9 @@ class Control:
             "words": list(names.WORDS),
         }
 
-    def _served(self, ref: FileRef, times: int) -> dict[str, Any]:
+    def _served(self, ref: FileRef, times: int, with_files: bool) -> dict[str, Any]:
         kinds = {"id": ref.id, "kind": ref.kind, "rendition": ref.rendition, "position": ref.position, "times": times}
-        known = {file.ref: file for file in truth.true_files(self._scene, ref.id)}
+        known = {file.ref: file for file in truth.true_files(self._scene, ref.id)} if with_files else {}
         if ref in known:
             kinds |= {"sha256": known[ref].sha256, "bytes": known[ref].bytes}
         return kinds

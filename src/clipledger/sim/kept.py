@@ -29,6 +29,10 @@ class Kept(Protocol):
         """Say what is wrong about an object besides its bytes."""
         ...
 
+    def stamps(self) -> dict[str, object]:
+        """Give, by key, what changes when an object is written again, be it with the same bytes."""
+        ...
+
 
 class KeptInFolder:
     """Files below a folder."""
@@ -55,6 +59,11 @@ class KeptInFolder:
         mode = (self._folder / key).stat().st_mode & 0o777
         return f"has mode {mode:o}" if mode != _FILE_MODE else None
 
+    def stamps(self) -> dict[str, object]:
+        """Give each file's inode and time of change."""
+        found = {key: (self._folder / key).stat() for key in self.listed()}
+        return {key: (stat.st_ino, stat.st_mtime_ns) for key, stat in found.items()}
+
 
 class KeptInBucket:
     """Objects of an S3 bucket below a prefix; credentials as botocore finds them."""
@@ -78,12 +87,17 @@ class KeptInBucket:
 
     def listed(self) -> Iterator[str]:
         """List every object below the prefix, whatever its name."""
-        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix):
-            yield from (found["Key"].removeprefix(self._prefix) for found in page.get("Contents", []))
+        yield from self.stamps()
 
     def oddity(self, key: str) -> str | None:
         """Find none: a bucket has no modes."""
         return None
+
+    def stamps(self) -> dict[str, object]:
+        """Give each object's time of change, as exact as the server tells it."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+        found = (entry for page in pages for entry in page.get("Contents", []))
+        return {entry["Key"].removeprefix(self._prefix): entry["LastModified"] for entry in found}
 
     def uploads(self) -> list[str]:
         """List uploads that were begun and not ended."""

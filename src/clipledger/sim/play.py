@@ -31,7 +31,7 @@ from clipledger.sim import timeloop
 from clipledger.sim.asking import asking
 from clipledger.sim.audit import Evidence, Report, audit
 from clipledger.sim.faults import FaultPlan
-from clipledger.sim.kept import Kept
+from clipledger.sim.kept import Kept, KeptInFolder
 from clipledger.sim.population import AHEAD_S
 from clipledger.sim.timeloop import SimClock, SimulatedCrash, TimeLoop
 from clipledger.sim.wire import SimWire
@@ -53,6 +53,25 @@ BY_HAND = "by-hand"
 """The source of posts that are added by id or link; `clipledger add` calls it so."""
 
 NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What an archive stands on; None is its own folder.
+
+    `database` is a server's URL. `store` holds the files of `storage_url` (a `BridgedStore` when it is real),
+    and `kept` is how the judge looks into it.
+    """
+
+    database: str | None = None
+    storage_url: str | None = None
+    store: ObjectStore | None = None
+    kept: Kept | None = None
+
+    def settings(self) -> dict[str, object]:
+        """Give the settings that name it."""
+        named = {"database.url": self.database, "storage.url": self.storage_url}
+        return {name: url for name, url in named.items() if url is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +132,14 @@ class Play:
     """A world of `posts` posts and an archive of it in `folder`, which is made.
 
     `faults` is a plan as `FaultPlan.parse` reads it; `settings` go into the archive's own file, by dotted
-    name; `database` is a server's URL, None for what `database_of` says. `wire` builds the way into the
-    world. `store` stands for the folder (a `BridgedStore` when it is real), `kept` is how the judge looks into
-    it; `storage.url` should name it. Time stands still between runs; `wait` moves it.
+    name. `wire` builds the way into the world. `ground` is what the archive stands on, if not what `ground_of`
+    says. Time stands still between runs; `wait` moves it.
     """
 
     @staticmethod
-    def database_of(_folder: Path) -> str | None:
-        """Say where the database of an archive is whose play names none: a server's URL, or None for its folder."""
-        return None
+    def ground_of(_folder: Path) -> Ground:
+        """Say what an archive stands on whose play does not: its own folder."""
+        return Ground()
 
     def __init__(
         self,
@@ -136,14 +154,11 @@ class Play:
         ahead_s: float = AHEAD_S,
         wire: Callable[[World], Wire] = SimWire,
         listener: Listener | None = None,
-        database: str | None = None,
-        store: ObjectStore | None = None,
-        kept: Kept | None = None,
+        ground: Ground | None = None,
     ) -> None:
-        self.database = database if database is not None else self.database_of(folder)
+        self.ground = ground or self.ground_of(folder)
         self.folder, self.seed, self.runs = folder, seed, list[Run]()
         self._wire, self._listeners = wire, [listener] if listener is not None else []
-        self._store, self._kept = store, kept
         self._epoch: float = START
         self._loop: TimeLoop | None = None
         self._clock: SimClock | None = None
@@ -161,8 +176,7 @@ class Play:
             photo_share=photo_share,
             ahead_s=ahead_s,
         )
-        where = {"database.url": self.database} if self.database is not None else {}
-        _write_settings(folder, where | dict(settings or {}))
+        _write_settings(folder, self.ground.settings() | dict(settings or {}))
         create_archive(folder, _Standing(START))
 
     def now(self) -> float:
@@ -263,8 +277,12 @@ class Play:
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask the archive's database, as an operator with `sqlite3` would."""
-        with asking(self.folder, self.database) as ask:
+        with asking(self.folder, self.ground.database) as ask:
             return [row.values for row in ask(sql, *values)]
+
+    def stamps(self) -> dict[str, object]:
+        """Give, by the key of each stored file, what changes when it is written again."""
+        return (self.ground.kept or KeptInFolder(self.folder)).stamps()
 
     def states(self) -> dict[str, int]:
         """Count the ids in each state."""
@@ -274,12 +292,12 @@ class Play:
         """Hold the archive against the world."""
         ledger, truth = self.world.control.ledger(calls=True), self.world.control.world(with_files=True)
         evidence = Evidence(ledger, truth, KEY, requests_per_minute)
-        return audit(self.folder, evidence, finished=finished, database=self.database, kept=self._kept)
+        return audit(self.folder, evidence, finished=finished, database=self.ground.database, kept=self.ground.kept)
 
     async def _process(self, clock: SimClock, name: str, plan: Plan, limits: Limits, cast: _Cast) -> None:
         """Be one process of the archive, from opening to closing it."""
         jitter, events = random.Random(f"{self.seed}/{name}"), Events(clock, *self._listeners)
-        async with open_archive(self.folder, clock, self._store, jitter.random) as archive:
+        async with open_archive(self.folder, clock, self.ground.store, jitter.random) as archive:
             wire = self._wire(self.world)
             hands = crew(
                 archive,

@@ -115,7 +115,7 @@ class PaidCalls:
         async with nullcontext() if urgent else self._slots:
             if self.held:
                 raise Held("paused by the operator")
-            await self._limiter.permit(urgent=urgent)
+            moment = await self._limiter.permit(urgent=urgent)
             if self.held:
                 raise Held("paused by the operator")
             if self._halted is not None:
@@ -123,6 +123,7 @@ class PaidCalls:
             purpose.check()
             seq = await self._intend(call, purpose)
             purpose.sent()
+            await self._limiter.still(moment)  # a slow database made the row late
             sent = _Sent(seq, call, purpose, asked_at, self._clock.now())
             try:
                 answer = read(await self._api.call(call))
