@@ -21,6 +21,8 @@ from clipledger.db.sums import sums
 
 T = TypeVar("T")
 
+NOTHING_YET = "no sources yet: clipledger add @handle '#tag' 'search:WORDS' ..."
+
 _TIMES = ("at", "_until")
 _SPANS = (("minute", 60.0), ("hour", 3600.0))
 
@@ -53,8 +55,8 @@ def status(context: Context, fresh: bool = False) -> None:
     context.tell("\n".join(lines))
     if body["members"]:
         context.tell("\n" + fleet_table(body["members"]))
-    if body["sources"]:
-        context.tell("\n" + _source_table(body["sources"]))
+    if body["sources"] or not ids["seen"]:
+        context.tell("\n" + (_source_table(body["sources"]) if body["sources"] else NOTHING_YET))
 
 
 def _pace_lines(body: dict[str, Any]) -> list[str]:
@@ -77,7 +79,7 @@ def list_sources(context: Context) -> None:
     elif rows:
         context.tell(_source_table(rows))
     else:
-        context.tell("no sources yet: clipledger add @handle '#tag' 'search:WORDS' ...")
+        context.tell(NOTHING_YET)
 
 
 def show_post(context: Context, text: str) -> None:
@@ -197,9 +199,7 @@ async def _status(archive: Archive, fresh: bool) -> dict[str, Any]:
         "kept": summed.as_of < now,
         "ids": _balance(summed.everything),
         "states": {state.value: summed.states.get(state, 0) for state in State},
-        "oldest_due_age_s": round(now - oldest_due_at, 3)
-        if oldest_due_at is not None and oldest_due_at <= now
-        else None,
+        "oldest_due_age_s": None if oldest_due_at is None or oldest_due_at > now else round(now - oldest_due_at, 3),
         "due_now": await archive.queue.due_count(now, 1 << 62),
         "suspects": await archive.queue.suspect_count(),
         "files": summed.files,
@@ -218,9 +218,9 @@ async def _status(archive: Archive, fresh: bool) -> dict[str, Any]:
         "requests_per_minute": archive.settings.api.requests_per_minute,
         "rates": spans,
         "pauses": {
-            name: {"until": iso_time(pause.until), "throttles": pause.throttles}
-            for name, pause in (await pauses(archive.db)).items()
-            if pause.until > now
+            name: {"until": iso_time(held.until), "throttles": held.throttles}
+            for name, held in (await pauses(archive.db)).items()
+            if held.until > now
         },
         "breaker": {
             "state": "open" if is_open else "closed",

@@ -67,7 +67,7 @@ def list_regions(context: Context) -> None:
     """Print the API's regions, buying them when none are kept."""
     regions = asyncio.run(_regions(context.archive))
     if context.json:
-        context.document(regions)
+        context.line(regions)
     else:
         context.tell(table(sorted(regions.items()), ("code", "name")))
 
