@@ -1,16 +1,19 @@
 """The sidecar: the post's own record beside its bytes, from which the index can be rebuilt.
 
 Written last; where it stands, the post is complete. Holds attribution, the scrubbed reply and, for
-each file, its key, size, sha256, media type and rendition. Never a signed URL.
+each file, its key, size, sha256, media type and rendition. Never a signed URL. People edit such files: what is
+read from one fits the index and names no place but the post's own, or the whole is refused.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from clipledger.core.layout import parse_key
 from clipledger.core.links import post_url
 from clipledger.core.model import (
     Author,
@@ -23,11 +26,19 @@ from clipledger.core.model import (
     Quality,
     StoredFile,
 )
+from clipledger.core.scrub import plain
 from clipledger.core.times import iso_time, read_iso_time
 
 FORMAT = 1
 MAX_BYTES = 4 * 2**20
 """A reply is at most 16 MiB on the wire; with its links cut, 4 MiB is a thousand times the usual."""
+
+NUMBER_MAX = 2**63 - 1
+"""The largest number of a sidecar: what every database holds."""
+
+_POSITION_MAX = 9_999  # as `layout` writes it
+_SECONDS_MAX = 253_402_300_799  # the last second that `iso_time` can write
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _TEXT, _WHOLE = (str,), (int, type(None))
 _SHAPE: Mapping[str, tuple[type, ...]] = {
@@ -126,20 +137,21 @@ def _sidecar(told: Mapping[str, Any]) -> Sidecar:
     _check(told["counters"], _COUNTERS_SHAPE)
     post = Post(
         aweme_id=AwemeId(told["aweme_id"]),
-        author=Author(**told["author"]),
-        title=told["title"],
-        region=told["region"],
-        duration_s=told["duration"],
-        created_at=told["create_time"],
-        counters=Counters(**told["counters"]),
-        music_id=told["music_id"],
+        author=Author(**{name: plain(text) for name, text in told["author"].items()}),
+        title=plain(told["title"]),
+        region=plain(told["region"]),
+        duration_s=_number(told, "duration", _SECONDS_MAX),
+        created_at=_number(told, "create_time"),
+        counters=Counters(**{name: _number(told["counters"], name) for name in told["counters"]}),
+        music_id=plain(told["music_id"]),
         is_ad=told["is_ad"],
         thin=told["thin"],
         reply=told["reply"],
     )
-    files = tuple(_file_in(entry) for entry in told["files"])
+    files = tuple(_file_in(entry, post.aweme_id) for entry in told["files"])
     is_photo = {"photo": True, "video": False}[told["type"]]
-    return Sidecar(post, files, read_iso_time(told["captured_at"]), is_photo, tuple(told["missing"]))
+    captured_at = _number({"captured_at": read_iso_time(told["captured_at"])}, "captured_at", _SECONDS_MAX)
+    return Sidecar(post, files, captured_at, is_photo, tuple(told["missing"]))
 
 
 def _file_out(file: StoredFile) -> dict[str, Any]:
@@ -157,18 +169,30 @@ def _file_out(file: StoredFile) -> dict[str, Any]:
     return entry
 
 
-def _file_in(entry: Mapping[str, Any]) -> StoredFile:
+def _file_in(entry: Mapping[str, Any], aweme_id: AwemeId) -> StoredFile:
     entry = {"position": 0, **entry}
     _check(entry, _FILE_SHAPE)
+    place = parse_key(entry["key"])
+    if place is None or place.aweme_id != aweme_id:
+        raise BadSidecar("`key` is none of this post's")
+    if not _SHA256.fullmatch(entry["sha256"]):
+        raise BadSidecar("`sha256` is not what it should be")
     return StoredFile(
         kind=FileKind(entry["kind"]),
         key=ObjectKey(entry["key"]),
-        bytes=entry["bytes"],
+        bytes=_number(entry, "bytes"),
         sha256=entry["sha256"],
         media_type=MediaType(entry["media_type"]),
         rendition=Quality(entry["rendition"]) if "rendition" in entry else None,
-        position=entry["position"],
+        position=_number(entry, "position", _POSITION_MAX),
     )
+
+
+def _number(told: Mapping[str, Any], name: str, most: int = NUMBER_MAX) -> Any:
+    """Give a number, or None where none is told; BadSidecar beyond what the index holds. NaN is beyond."""
+    if told[name] is not None and not 0 <= told[name] <= most:
+        raise BadSidecar(f"`{name}` is not what it should be")
+    return told[name]
 
 
 def _check(told: Mapping[str, Any], shape: Mapping[str, tuple[type, ...]]) -> None:
