@@ -118,7 +118,7 @@ def test_an_unfinished_upload_that_is_listed_for_ever_is_swept_once() -> None:
     ids=["empty", "text", "json", "deep", "date", "digits", "size", "entities"],
 )  # fmt: skip
 def test_a_listing_that_is_none_is_a_failure_of_the_store(body: bytes) -> None:
-    """Garbage where a listing belongs is one of our own errors, or no key at all; never a traceback or a full memory."""
+    """Garbage where a listing belongs is one of our own errors, or no key at all; never a traceback."""
     try:
         assert set(walked(Answer(body=body))) <= {GOOD}
     except ClipledgerError as error:
