@@ -3,7 +3,7 @@
     python benchmarks/stateful.py [--steps 1000000] [--seed 1] [--database sqlite|postgres] [--rounds N]
 
 A step is one call of a rule (claim, settle, crash, buy, index ...) and the comparison of every table with the model
-after it. A round is 50 histories of 100 steps, a function of the seed and its number: `--seed S --rounds 1` replays
+after it. A round is 25 histories of 200 steps, a function of the seed and its number: `--seed S --rounds 1` replays
 the round of seed S. A failure is shown as the shortest history that Hypothesis finds; then the exit code is 1.
 """
 
@@ -22,7 +22,7 @@ from hypothesis import seed as seeded
 from contract.archive_machine import ArchiveMachine, case
 from contract.archives import on
 
-HISTORIES, STEPS = 50, 100
+HISTORIES, STEPS = 25, 200
 
 
 def main() -> int:

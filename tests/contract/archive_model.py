@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from clipledger.core.errors import Reason
 from clipledger.core.model import AwemeId, ObjectKey, State
+from clipledger.db import standing
 from clipledger.db.credits import CallOutcome
 from clipledger.db.tables import archive_queue, credit_days, dead_letters, posts
 from clipledger.db.tables import credits as calls
@@ -138,17 +139,37 @@ def row_of(video: Video) -> tuple[object, ...]:
     return due, *(getattr(video, name) for name in _FIELDS)
 
 
-def everything(connection: Connection) -> tuple[dict[str, object], ...]:
-    """Read all that the model speaks of: queue, letters, posts, calls, days, and the cursor."""
-    queue = {
-        row.aweme_id: (row.due_at if row.state == State.PENDING else None, *row[2:])
-        for row in connection.execute(_QUEUE)
-    }
-    letters = {i: (reason, at) for i, reason, at in connection.execute(_LETTERS)}
-    indexed = {i: at for i, at in connection.execute(_INDEXED)}
-    paid = {seq: (outcome, cost) for seq, outcome, cost in connection.execute(_PAID)}
-    days = {day: spent for day, spent in connection.execute(_DAYS)}
-    return queue, letters, indexed, paid, days, connection.execute(_CURSOR).scalar_one()
+def everything(connection: Connection, now: float) -> tuple[object, ...]:
+    """Read all that the model speaks of: queue, letters, posts, calls, days, the cursor, and what is due when."""
+    return (
+        {row.aweme_id: (row.due_at if row.state == State.PENDING else None, *row[2:]) for row in _rows(connection)},
+        {i: (reason, at) for i, reason, at in connection.execute(_LETTERS)},
+        {i: at for i, at in connection.execute(_INDEXED)},
+        {seq: (outcome, cost) for seq, outcome, cost in connection.execute(_PAID)},
+        {day: spent for day, spent in connection.execute(_DAYS) if spent},
+        connection.execute(_CURSOR).scalar_one(),
+        standing.due_count(connection, 0.0, now, 100),
+        standing.next_due_at(connection),
+    )
+
+
+def expected(model: Model) -> tuple[object, ...]:
+    """Lay the model out as `everything` reads the tables."""
+    due = [v.due for v in model.videos.values() if claimable(v)]
+    return (
+        {i: row_of(v) for i, v in model.videos.items()},
+        {i: v.letter for i, v in model.videos.items() if v.letter is not None},
+        {i: v.archived for i, v in model.videos.items() if v.archived is not None},
+        {call.seq: (call.outcome, call.credits) for call in model.calls},
+        {day: spent for day in {call.day for call in model.calls} if (spent := model.spent(day))},
+        model.cursor,
+        sum(at <= model.now for at in due),
+        min(due, default=None),
+    )
+
+
+def _rows(connection: Connection) -> Sequence[Row[tuple[object, ...]]]:
+    return connection.execute(_QUEUE).all()
 
 
 _LETTERS = select(dead_letters.c.aweme_id, dead_letters.c.reason, dead_letters.c.died_at)
