@@ -15,6 +15,7 @@ from clipledger.archive import create_archive, open_archive
 from clipledger.core.errors import StorageUnavailable
 from clipledger.core.model import ApiKey, MediaType, ObjectKey
 from clipledger.core.ports import Part, Request, Response, Sink, Stat
+from clipledger.core.times import read_iso_time
 from clipledger.crew import Plan
 from clipledger.events import Events
 from clipledger.storage.local import LocalStore
@@ -31,10 +32,13 @@ class Record:
 
     folder: Path
     moments: list[tuple[str, str, str | None, tuple[str, ...]]] = field(default_factory=list)
+    leases_s: list[float] = field(default_factory=list)
 
     def note(self, what: str) -> None:
         """Read the row, the open calls and the files as they are now, past our own code."""
-        state, key = raw(self.folder, "SELECT state, storage_key FROM archive_queue")[0]
+        state, key, lease = raw(self.folder, "SELECT state, storage_key, lease_until FROM archive_queue")[0]
+        if lease is not None:
+            self.leases_s.append(read_iso_time(str(lease)) - LoopClock().now())
         outcomes = tuple(str(row[0]) for row in raw(self.folder, "SELECT outcome FROM credits ORDER BY seq"))
         self.moments.append((what, str(state), None if key is None else str(key), outcomes))
 
@@ -42,13 +46,15 @@ class Record:
 class HonestWire:
     """An API and a CDN that give whole answers, and note when they are asked."""
 
-    def __init__(self, record: Record) -> None:
-        self._record = record
+    def __init__(self, record: Record, takes_s: float) -> None:
+        self._record, self._takes_s = record, takes_s
 
     async def get(self, request: Request, sink: Sink) -> Response:
         url = urlsplit(request.url.reveal())
         is_call = url.hostname == "api.tikliveapi.com"
         self._record.note("call" if is_call else "download")
+        if not is_call:
+            await asyncio.sleep(self._takes_s)
         whole = detail_body(random.Random(1), ID) | {"images": None}
         body = json.dumps(whole).encode() if is_call else media_files.mp4("vide", "soun")
         sink.open(Response(200))
@@ -102,8 +108,8 @@ class WatchedStore:
     async def close(self) -> None: ...
 
 
-def captured(folder: Path, fails: str = "") -> Record:
-    """Capture one post in an archive; give what was on the record at each moment."""
+def captured(folder: Path, fails: str = "", takes_s: float = 0.0) -> Record:
+    """Capture one post, whose download takes so long; give what was on the record at each moment."""
     record = Record(folder)
 
     async def main() -> None:
@@ -117,7 +123,7 @@ def captured(folder: Path, fails: str = "") -> Record:
             crew = wiring.crew(
                 archive,
                 Plan(roles=frozenset({"capture"})),
-                wire=HonestWire(record),
+                wire=HonestWire(record, takes_s),
                 key=ApiKey("honest-key-1"),
                 events=events,
                 worker="w",
@@ -149,3 +155,10 @@ def test_nothing_is_called_stored_whose_sidecar_does_not_stand(tmp_path: Path) -
     assert {state for what, state, *_ in record.moments if what == "sidecar"} == {"running"}
     assert record.moments[-1][1] == "pending"
     assert not list((tmp_path / "archive").rglob(f"{ID}.json"))
+
+
+def test_a_long_download_keeps_its_lease(tmp_path: Path) -> None:
+    """A download that takes ten times as long as a lease is never up for grabs: the lease is renewed all along."""
+    record = captured(tmp_path / "archive", takes_s=600.0)
+    assert record.moments[-1][1] == "stored"
+    assert min(record.leases_s) > 0
