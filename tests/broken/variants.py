@@ -222,7 +222,7 @@ VARIANTS = (
     Variant(
         "late permits are used",
         "core/pace.py",
-        "    return now - scheduled_at >= SLACK_S\n",
+        "    return now - scheduled_at >= LATE_S\n",
         "    return False\n",
         "tests/contract/test_limits.py::test_a_late_permit_is_thrown_away",
     ),
