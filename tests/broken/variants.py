@@ -280,7 +280,7 @@ VARIANTS = (
         "net/wire.py",
         "    (pycurl.FOLLOWLOCATION, 0),\n",
         "    (pycurl.FOLLOWLOCATION, 1),\n",
-        "tests/unit/test_tiklive.py::test_the_key_never_follows_a_redirect",
+        "tests/contract/test_wire.py::test_a_refusal_is_an_answer",
     ),
     Variant(
         "a redirect may weaken the scheme",
@@ -290,11 +290,11 @@ VARIANTS = (
         "tests/unit/test_cdn.py::test_a_redirect_never_weakens_the_scheme",
     ),
     Variant(
-        "bodies have no largest size",
-        "net/wire.py",
-        "        if self._received > self.request.limits.max_bytes:\n",
-        "        if self._received < 0:\n",
-        "tests/contract/test_wire.py::test_a_packed_bomb_is_measured_unpacked",
+        "downloads have no largest size",
+        "net/cdn.py",
+        "self.floor_window_s, self.max_bytes)\n",
+        "self.floor_window_s, 2**62)\n",
+        "tests/unit/test_cdn.py::test_a_broken_download_is_named",
     ),
     Variant(
         "headers have no largest size",

@@ -116,10 +116,15 @@ def _media(dice: random.Random, sink: Sink) -> Response:
 def feed(place: Sandbox, seed: str, numbers: Iterable[int]) -> Iterator[Verdict]:
     """Capture one post for each number, index what was stored, and look everything over."""
     folder = place.folder / "captured"
-    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
-        found = runner.run(_captured(folder, seed, list(numbers)))
+    found = play(folder, seed, list(numbers))
     shutil.rmtree(folder)
     yield from found
+
+
+def play(folder: Path, seed: str, numbers: list[int]) -> list[Verdict]:
+    """Lay an archive down in `folder` and capture one post for each number."""
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        return runner.run(_captured(folder, seed, numbers))
 
 
 async def _captured(folder: Path, seed: str, numbers: list[int]) -> list[Verdict]:

@@ -24,7 +24,7 @@ from clipledger.cli.main import run
 from clipledger.settings import env_name
 from clipledger.settings import keys as settings_keys
 from contract.archives import vid
-from hostile import naughty
+from hostile import capturing, naughty
 from hostile.sandbox import Sandbox
 from hostile.verdicts import ACCEPTED, Corpus, Feed, Verdict, judged
 
@@ -60,9 +60,9 @@ def _archive(place: Sandbox, name: str) -> Path:
     """Copy an archive with ids and sources in it, made once."""
     made = place.folder / "made"
     if not made.exists():
-        assert said("init", "-q", str(made))[0] is Exit.OK
+        capturing.play(made, "made", list(range(120)))  # a dozen of them are archived
         batch = place.folder / "ids.txt"
-        batch.write_text("\n".join([vid(number) for number in range(_IDS)]))
+        batch.write_text("\n".join([vid(number) for number in range(1000, 1000 + _IDS)]))
         assert said("--archive", str(made), "-q", "add", "-a", str(batch), *_SOURCES)[0] is Exit.OK
     folder = place.folder / name
     if folder.exists():
@@ -225,22 +225,17 @@ def databases(archive: Path, dice: random.Random) -> str:
             body = bytearray(file.read_bytes() if file.exists() else b"")
     file.write_bytes(body)
     words = (
-        ("status",),
-        ("verify", "--ledger"),
-        ("add", vid(10**6)),
-        ("show", vid(3)),
-        ("sources",),
-        ("failures",),
-        ("search", "cat"),
-        ("janitor",),
-    )
+        ("status",), ("verify",), ("verify",), ("verify", "--ledger"), ("add", vid(10**6)), ("show", vid(3)),
+        ("sources",), ("failures",), ("search", "cat"), ("janitor",), ("retry",), ("reindex",),
+    )  # fmt: skip
     return _told(archive, *dice.choice(words))
 
 
 def _spoil_a_row(archive: Path, dice: random.Random) -> None:
     """Write nonsense into a column, as somebody with a SQLite shell might."""
     with sqlite3.connect(archive / "clipledger.db") as connection:
-        table = dice.choice(("archive_queue", "archive_queue", "sources", "limits", "meta", "sightings", "switches"))
+        tables = ("archive_queue", "files", "posts", "sources", "limits", "meta", "sightings", "switches", "credits")
+        table = dice.choice(tables)
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         what = dice.choice((naughty.text(dice).encode("utf-8", "replace").decode(), 2**62, -1, 1e308, b"\xff\x00", ""))
         with suppress(sqlite3.IntegrityError):

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from clipledger.core.times import iso_time, read_iso_time
+from clipledger.db.backend import DamagedValue
 
 SCHEMA_VERSION = "0005"
 
@@ -58,12 +59,15 @@ class UtcTime(TypeDecorator[float]):
         return told_time(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> float | None:
-        """Read unix seconds."""
+        """Read unix seconds; DamagedValue where no moment stands."""
         if value is None:
             return None
         if isinstance(value, datetime):
             return (value - _EPOCH) / timedelta(seconds=1)
-        return read_iso_time(value)
+        try:
+            return read_iso_time(value)
+        except (ValueError, TypeError) as error:
+            raise DamagedValue(f"{str(value)[:40]!r} where a moment belongs") from error
 
 
 # BIGINT everywhere but in SQLite's rowid columns, which must say INTEGER to count by themselves.

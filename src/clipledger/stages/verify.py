@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from clipledger.core.errors import StorageUnavailable, StorageUnreachable, TooLarge
 from clipledger.core.model import AwemeId, ObjectKey
 from clipledger.core.ports import ObjectStore
-from clipledger.core.sidecar import MAX_BYTES, BadSidecar, Sidecar, read
+from clipledger.core.sidecar import MAX_BYTES, Sidecar, read
 from clipledger.db.books import Books, Finding
 from clipledger.db.catalog import SIDECAR, Catalog, FileRow
 
@@ -62,6 +62,8 @@ class Verify:
             size, sha256 = await self._store.digest(row.storage_key)
         except KeyError:
             return f"{row.storage_key} is missing"
+        except ValueError:
+            return f"{row.storage_key[:80]!r} is not a key of the archive"
         except StorageUnreachable:
             raise
         except StorageUnavailable as error:
@@ -76,7 +78,7 @@ class Verify:
             told = read(await self._store.read(key, MAX_BYTES))
         except StorageUnreachable:
             raise
-        except (KeyError, TooLarge, BadSidecar, StorageUnavailable) as error:
+        except (KeyError, TooLarge, ValueError, StorageUnavailable) as error:  # a sidecar or a key that is none
             yield f"{key} is not a sidecar: {error}"
             return
         if told.post.aweme_id != aweme_id:
