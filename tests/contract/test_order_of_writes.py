@@ -64,6 +64,25 @@ class HonestWire:
     async def close(self) -> None: ...
 
 
+class FickleWire(HonestWire):
+    """An API that calls the post photos first, with links that are dead, and a video when it is asked again."""
+
+    async def get(self, request: Request, sink: Sink) -> Response:
+        url = urlsplit(request.url.reveal())
+        if url.hostname != "api.tikliveapi.com":
+            if url.path.endswith("slide"):
+                sink.open(Response(403))
+                return Response(403)
+            return await super().get(request, sink)
+        calls = len(raw(self._record.folder, "SELECT seq FROM credits"))
+        self._record.note("call")
+        links = ["https://v16.tiktokcdn.com/slide"] if calls == 1 else None
+        body = json.dumps(detail_body(random.Random(1), ID) | {"images": links}).encode()
+        sink.open(Response(200))
+        sink.write(body)
+        return Response(200, received=len(body))
+
+
 class WatchedStore:
     """A folder of files that notes each put as it begins, and fails those it is told to."""
 
@@ -108,7 +127,7 @@ class WatchedStore:
     async def close(self) -> None: ...
 
 
-def captured(folder: Path, fails: str = "", takes_s: float = 0.0) -> Record:
+def captured(folder: Path, fails: str = "", takes_s: float = 0.0, wire_of: type[HonestWire] = HonestWire) -> Record:
     """Capture one post, whose download takes so long; give what was on the record at each moment."""
     record = Record(folder)
 
@@ -123,7 +142,7 @@ def captured(folder: Path, fails: str = "", takes_s: float = 0.0) -> Record:
             crew = wiring.crew(
                 archive,
                 Plan(roles=frozenset({"capture"})),
-                wire=HonestWire(record, takes_s),
+                wire=wire_of(record, takes_s),
                 key=ApiKey("honest-key-1"),
                 events=events,
                 worker="w",
@@ -162,3 +181,14 @@ def test_a_long_download_keeps_its_lease(tmp_path: Path) -> None:
     record = captured(tmp_path / "archive", takes_s=600.0)
     assert record.moments[-1][1] == "stored"
     assert min(record.leases_s) > 0
+
+
+def test_a_post_that_changes_its_kind_in_the_middle_never_takes_its_sidecars_place(tmp_path: Path) -> None:
+    """Called photos first and a video when its links were bought anew, a post gets a key of its kind in the end."""
+    record = captured(tmp_path / "archive", wire_of=FickleWire)
+    published = [what for what, *_ in record.moments if what in ("video", "sidecar")]
+    assert published == ["video", "sidecar"]
+    key = next(key for what, _, key, _ in record.moments if what == "video")
+    assert key is not None and key.startswith("videos/") and key.endswith(".mp4")
+    assert record.moments[-1][1] == "stored"
+    assert [path.suffix for path in sorted((tmp_path / "archive").rglob(f"{ID}*"))] == [".json", ".mp4"]

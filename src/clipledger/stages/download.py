@@ -112,6 +112,8 @@ class Download:
                 if not self._guard.link_refused(attempt.job.aweme_id) or not resolves_left:
                     raise
                 post = await self._detail.resolve(attempt, CallReason.URL_EXPIRED)
+                if post.is_photo != _is_photo(capture):  # another attempt gives it the place of its kind
+                    raise NotMedia("called photos and a video by turns") from None
         return await self._complete(capture, post)
 
     async def _adopt(self, job: Job) -> Captured | None:
@@ -295,9 +297,14 @@ def _main_key(day: str, author: str, post: Post) -> ObjectKey:
     return layout.video_key(day, author, post.aweme_id)
 
 
+def _is_photo(capture: _Capture) -> bool:
+    """Say what kind of post has the place that was fixed: the main key of photos is their sidecar's."""
+    return capture.key == layout.sidecar_of(capture.key)
+
+
 def _key(capture: _Capture, want: Want, media_type: MediaType) -> ObjectKey:
     day, author, aweme_id = capture.job.first_seen_day, capture.author_part, capture.job.aweme_id
-    is_photo = capture.key == layout.sidecar_of(capture.key)
+    is_photo = _is_photo(capture)
     match want.kind:
         case FileKind.COVER:
             return layout.cover_key(day, aweme_id, media_type)
