@@ -1,6 +1,6 @@
 """Play random histories of the queue, the catalog and the ledger against a model: prints steps and steps a second.
 
-    python benchmarks/stateful.py [--steps 1000000] [--seed 1] [--database sqlite|postgres] [--rounds N]
+    python benchmarks/stateful.py [--steps 1000000] [--seed 1] [--seconds N] [--database sqlite|postgres] [--rounds N]
 
 A step is one call of a rule (claim, settle, crash, buy, index ...) and the comparison of every table with the model
 after it. A round is 25 histories of 200 steps, a function of the seed and its number: `--seed S --rounds 1` replays
@@ -29,7 +29,9 @@ def main() -> int:
     """Play rounds until there were enough steps; tell how many, and how fast."""
     asked = _asked()
     began, rounds, failure = time.perf_counter(), 0, ""
-    while not failure and rounds < (asked.rounds or sys.maxsize) and ArchiveMachine.steps < asked.steps:
+    while not failure and rounds < asked.rounds and ArchiveMachine.steps < asked.steps:
+        if time.perf_counter() - began > asked.seconds:
+            break
         failure = _round(asked.database, asked.seed + rounds)
         rounds += 1
         rate = ArchiveMachine.steps / (time.perf_counter() - began)
@@ -64,7 +66,8 @@ def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--rounds", type=int, default=sys.maxsize)
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     return parser.parse_args()
 

@@ -73,6 +73,13 @@ VARIANTS = (
         _ORDER + "test_each_write_stands_before_the_next_begins",
     ),
     Variant(
+        "a post keeps the place of its first kind",
+        "stages/download.py",
+        "                if post.is_photo != _is_photo(capture):",
+        "                if post.is_photo is None:",
+        _ORDER + "test_a_post_that_changes_its_kind_in_the_middle_never_takes_its_sidecars_place",
+    ),
+    Variant(
         "the key is not written down before the first byte",
         "db/settling.py",
         "        storage_key=case((told.c.anew, told.c.key), else_=func.coalesce(_q.c.storage_key, told.c.key)),\n",

@@ -24,6 +24,7 @@ from clipledger.core.layout import sidecar_of
 from clipledger.core.lifecycle import after_failure
 from clipledger.core.model import ApiKey, AwemeId, Job, State
 from clipledger.core.ports import Request, Response, Sink, WireError
+from clipledger.core.sidecar import BadSidecar, read_of
 from clipledger.events import Events
 from clipledger.stages.detail import Attempt
 from clipledger.stages.guard import Guard
@@ -137,7 +138,7 @@ async def _captured(folder: Path, seed: str, numbers: list[int]) -> list[Verdict
         while jobs := await archive.queue.claim(1, clock.now(), 3600.0, "w"):
             wire.number = int(jobs[0].aweme_id) - int(vid(0))
             verdicts[wire.number] = await _attempted(archive, jobs[0], wire)
-        await _edit_sidecars(archive, seed, numbers)
+        await _edit_sidecars(archive, seed, verdicts)
         await _look_over(archive, verdicts)
         return [verdicts[number] for number in numbers]
 
@@ -179,12 +180,20 @@ async def _act(archive: Archive, job: Job, wire: HostileWire) -> None:
         assert await archive.queue.settle(later, clock.now())
 
 
-async def _edit_sidecars(archive: Archive, seed: str, numbers: Iterable[int]) -> None:
-    for number in numbers:
+async def _edit_sidecars(archive: Archive, seed: str, verdicts: dict[int, Verdict]) -> None:
+    """Edit most sidecars that stand, as nobody should; one that is none, or another's, is a fault."""
+    for number, verdict in verdicts.items():
         dice = random.Random(f"{seed}/{number}/sidecar")
         row = await archive.queue.row(vid(number))
-        if row is not None and row.state == State.STORED and row.storage_key is not None and dice.random() < 0.6:
-            path = archive.folder / sidecar_of(row.storage_key)  # type: ignore[arg-type]
+        if row is None or row.state != State.STORED or row.storage_key is None:
+            continue
+        path = archive.folder / sidecar_of(row.storage_key)
+        try:
+            read_of(path.read_bytes(), vid(number))
+        except (OSError, BadSidecar) as error:
+            verdicts[number] = Verdict(number, "fault", verdict.seconds, f"stored without its sidecar: {error}")
+            continue
+        if dice.random() < 0.6:
             path.write_bytes(reading.hostile_sidecar(dice, path.read_bytes()))
 
 
