@@ -31,7 +31,7 @@ class DoesNotApply(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of one variant: `caught`, `survived`, or `broken trial` with what happened."""
+    """What came of one variant: `caught`, `survived`, `not tried` (its test was skipped), or `broken trial`."""
 
     name: str
     test: str
@@ -83,8 +83,8 @@ def tried(folder: Path, variant: Variant) -> Tried:
     finally:
         file.write_text(whole, encoding="utf-8")
     outcome = {_FAILED: "caught", _PASSED: "survived"}.get(code, "broken trial")
-    if outcome == "caught" and " skipped" in told and " failed" not in told:
-        outcome = "broken trial"
+    if code == _PASSED and " skipped" in told and " passed" not in told:
+        outcome = "not tried"
     return Tried(variant.name, variant.test, outcome, "" if outcome == "caught" else told)
 
 

@@ -35,9 +35,12 @@ def test_broken_variants_are_caught() -> None:
     with copied() as folder:
         whole = unbroken(folder, chosen)
         assert whole.outcome == "passed", whole.told
-        for variant in chosen:
-            found = tried(folder, variant)
-            assert found.outcome == "caught", f"{variant.name} by {variant.test}: {found.outcome}\n{found.told}"
+        found = {variant: tried(folder, variant) for variant in chosen}
+    for variant, came_of in found.items():
+        told = f"{variant.name} by {variant.test}: {came_of.outcome}\n{came_of.told}"
+        assert came_of.outcome in ("caught", "not tried"), told
+    if skipped := [variant.name for variant, came_of in found.items() if came_of.outcome == "not tried"]:
+        pytest.skip(f"NOT TESTED, since the tests that should notice are skipped here: {skipped}")
 
 
 def _turn() -> str:
