@@ -111,6 +111,8 @@ class Crew:
     async def run(self) -> Tally:
         """Do the due work of all roles; what halted the run, if anything, is in the tally."""
         await self._janitor.recover()
+        if self._plan.roles & {"capture", "janitor"}:
+            await self._janitor.reconcile()
         if self._capturing:
             await self._janitor.revive()
         await self._guard.load()
@@ -135,6 +137,7 @@ class Crew:
         name, now = self.worker.name, self._clock.now()
         if in_order:
             await self._queue.give_back(name, now)
+            await self._janitor.note()
             await self._membership.leave()
         else:
             await self._queue.release_worker(name, now, self._policy.crashes_max)

@@ -20,6 +20,7 @@ from clipledger.core.ports import Clock, Wire
 from clipledger.crew import Crew, Plan
 from clipledger.db.clock import WARN_S, SharedClock
 from clipledger.db.paces import PaceRow
+from clipledger.db.restoring import Restorer
 from clipledger.events import Events
 from clipledger.limits import Limiter
 from clipledger.membership import Membership, Place
@@ -188,6 +189,7 @@ def janitor(archive: Archive, events: Events) -> Janitor:
         archive.settings,
         archive.policy,
         archive.store,
+        Restorer(archive.db),
     )
 
 

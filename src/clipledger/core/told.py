@@ -162,6 +162,8 @@ EVENTS: Mapping[str, Told] = {
     "vanished": Told("archived posts are gone: not found twice, between living ones", ("ids",), rare=True),
     "still_doubted": Told("doubted posts are not believed to be gone yet", ("ids", "alive")),
     "came_back": Told("a post that was gone is there again", ("aweme_id",), rare=True),
+    "database_older": Told("the database does not know all that was archived here", ("why",), _WARNING, rare=True),
+    "reconciled": Told("posts were taken in from the store alone; nothing was paid", ("posts",), rare=True),
     "halted": Told("the run ends early, in good order", ("reason", "why", "seat", "code"), _ERROR, rare=True),
     "stopping": Told("a signal asked the run to stop", ("signal", "how")),
 }

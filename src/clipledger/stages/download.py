@@ -267,8 +267,14 @@ class Download:
 
     async def _complete(self, capture: _Capture, post: Post) -> Captured:
         files = tuple(capture.files.values())
+        job = capture.job
         body = sidecar.write(
-            post, files, captured_at=self._clock.now(), version=__version__, missing=sorted(capture.missing)
+            post,
+            files,
+            captured_at=self._clock.now(),
+            version=__version__,
+            missing=sorted(capture.missing),
+            origin=sidecar.Origin(job.source, job.added_at, job.asked_url),
         )
         key = layout.sidecar_of(capture.key)
         try:
