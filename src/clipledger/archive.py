@@ -23,9 +23,11 @@ from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock, ObjectStore
 from clipledger.db import schema
 from clipledger.db.books import Books
+from clipledger.db.care import Care
 from clipledger.db.catalog import Catalog
 from clipledger.db.clock import SharedClock
 from clipledger.db.credits import Credits
+from clipledger.db.custody import Custody
 from clipledger.db.database import Database
 from clipledger.db.engine import file_of
 from clipledger.db.members import Members
@@ -83,6 +85,8 @@ class Archive:
     refreshes: Refreshes
     members: Members
     sweeps: Sweeps
+    care: Care
+    custody: Custody
     store: ObjectStore
     spool: Spool
 
@@ -172,6 +176,8 @@ async def open_archive(
                 refreshes=Refreshes(db, settings.history.refresh, settings.budget.history_credits_per_day),
                 members=Members(db),
                 sweeps=Sweeps(db),
+                care=Care(db),
+                custody=Custody(db),
                 store=store,
                 spool=Spool(presence.private_folder(folder) / "spool"),
             )

@@ -157,7 +157,9 @@ async def _ending(archive: Archive, tally: Tally, interrupted: bool) -> Exit:
 
 
 async def saved(archive: Archive) -> Exit:
-    """Say how a run ends that nothing stopped: is everything saved?"""
+    """Say how a run ends that nothing stopped: is everything saved, and whole as far as is known?"""
+    if await archive.care.damaged(1):
+        return Exit.DAMAGED
     counts = await archive.queue.counts()
     open_ids = sum(counts[state] for state in (State.PENDING, State.RUNNING, State.STORED))
     open_ids += await archive.queue.unacknowledged()

@@ -38,10 +38,12 @@ custody = Table(
     Column("at", UtcTime, nullable=False),
     Column("aweme_id", Text, nullable=False),
     Column("act", Text, nullable=False),  # db.custody.Act
+    Column("kind", Text, nullable=False, server_default=""),  # core.model.FileKind, or 'sidecar'
     Column("storage_key", Text, nullable=False),
     Column("bytes", BigInteger),  # what stands there since
     Column("sha256", Text),
-    Column("was_bytes", BigInteger),  # what the index held before
+    Column("was_key", Text),  # what the index held before
+    Column("was_bytes", BigInteger),
     Column("was_sha256", Text),
     Column("detail", Text, nullable=False, server_default=""),
     Column("worker", Text),

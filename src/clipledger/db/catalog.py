@@ -175,6 +175,9 @@ _STORED = (
     .limit(bindparam("n"))
 )
 _ONE_POST = select(posts).where(posts.c.aweme_id == bindparam("id"))
+_CAPTURED = select(*(post_metrics_history.c[name] for name in _COUNTERS)).where(
+    post_metrics_history.c.aweme_id == bindparam("id"), post_metrics_history.c.feed == "capture"
+)
 _FILES = select(files).where(files.c.aweme_id == bindparam("id")).order_by(files.c.kind, files.c.position)
 _FILES_OF_MANY = (
     select(files)
@@ -218,6 +221,11 @@ class Catalog:
     async def post(self, aweme_id: AwemeId) -> PostRow | None:
         """Look one archived post up."""
         return await self._db.read(lambda connection: _read_post(connection, aweme_id))
+
+    async def captured_counters(self, aweme_id: AwemeId) -> Counters:
+        """Give the counters that the capture of a post told."""
+        found = await self._db.read(lambda connection: connection.execute(_CAPTURED, {"id": aweme_id}).one_or_none())
+        return Counters(*found) if found is not None else Counters()
 
     async def files_of(self, aweme_id: AwemeId) -> list[FileRow]:
         """List a post's files, its sidecar among them."""

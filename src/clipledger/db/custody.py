@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, bindparam, insert, select
 
-from clipledger.core.model import AwemeId, ObjectKey
+from clipledger.core.model import AwemeId, FileKind, ObjectKey
 from clipledger.core.sidecar import Replaced
 from clipledger.db.care_tables import custody
 from clipledger.db.database import Database
@@ -34,9 +34,11 @@ class CustodyRow:
     at: float
     aweme_id: AwemeId
     act: str
+    kind: str
     storage_key: ObjectKey
     bytes: int | None = None
     sha256: str | None = None
+    was_key: ObjectKey | None = None
     was_bytes: int | None = None
     was_sha256: str | None = None
     detail: str = ""
@@ -57,6 +59,14 @@ def note(connection: Connection, rows: Sequence[CustodyRow]) -> None:
         connection.execute(insert(_c), [asdict(row) for row in rows])
 
 
+def replacement(row: CustodyRow) -> Replaced | None:
+    """Read an act as a sidecar tells it; None for one that replaced nothing."""
+    old, new = (row.was_bytes, row.was_sha256), (row.bytes, row.sha256)
+    if row.act != Act.REPLACED or row.was_key is None or None in (*old, *new):
+        return None
+    return Replaced(row.at, FileKind(row.kind), row.was_key, *old, row.storage_key, *new)  # type: ignore[arg-type]
+
+
 def told(aweme_id: AwemeId, replaced: Sequence[Replaced]) -> list[CustodyRow]:
     """Read the acts that a sidecar tells of its post."""
     return [
@@ -64,12 +74,13 @@ def told(aweme_id: AwemeId, replaced: Sequence[Replaced]) -> list[CustodyRow]:
             at=each.at,
             aweme_id=aweme_id,
             act=Act.REPLACED,
+            kind=each.kind,
             storage_key=each.new_key,
             bytes=each.new_bytes,
             sha256=each.new_sha256,
+            was_key=each.key,
             was_bytes=each.bytes,
             was_sha256=each.sha256,
-            detail=f"{each.kind.value}, was {each.key}",
         )
         for each in replaced
     ]
