@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,9 @@ class Heard:
             self.checks.setdefault(str(event.fields["aweme_id"]), []).append(event.at)
 
 
-def archived(folder: Path, heard: Heard, posts: int = 50, **more: object) -> Play:
+def archived(folder: Path, heard: Heard, posts: int = 50, settings: Mapping[str, object] | None = None) -> Play:
     """Archive a small calm world."""
-    play = Play(folder, seed=3, posts=posts, settings=more, listener=heard)
+    play = Play(folder, seed=3, posts=posts, settings=settings, listener=heard)
     play.add(*(f"@{author.first_handle}" for author in play.world.population.authors))
     play.run_to_the_end(4)
     return play
@@ -103,7 +104,7 @@ def test_a_shorter_period_is_kept_at_once(folder: Path) -> None:
 def test_reading_is_no_faster_than_allowed(folder: Path) -> None:
     """At 100 kB/s a day's share of the files takes as many seconds as it has hundreds of kilobytes, or more."""
     heard = Heard()
-    play = archived(folder, heard, **{"janitor.fixity_bytes_per_s": 100_000, "janitor.fixity": "1d"})
+    play = archived(folder, heard, 50, {"janitor.fixity_bytes_per_s": 100_000, "janitor.fixity": "1d"})
     play.run(roles=("janitor",))
     play.wait(DAY_S)
     run = play.run(roles=("janitor",))

@@ -20,9 +20,16 @@ DAY_S = 86_400.0
 MENDING = {"janitor.fixity": "1d", "janitor.repair": True, "listing.every": "30d", "queue.attempts_max": 2}
 
 
-def archived(folder: Path, posts: int = 40, listener: Listener | None = None, **more: object) -> Play:
+def archived(folder: Path, posts: int = 40, listener: Listener | None = None, budget: int = 100) -> Play:
     """Archive a small calm world that reads every file daily and repairs what it finds."""
-    play = Play(folder, seed=9, posts=posts, settings=MENDING | more, photo_share=0.25, listener=listener)
+    play = Play(
+        folder,
+        seed=9,
+        posts=posts,
+        settings=MENDING | {"budget.repair_credits_per_day": budget},
+        photo_share=0.25,
+        listener=listener,
+    )
     play.add(*(f"@{author.first_handle}" for author in play.world.population.authors))
     play.run_to_the_end(4)
     play.run()
@@ -32,7 +39,7 @@ def archived(folder: Path, posts: int = 40, listener: Listener | None = None, **
 def file_of(play: Play, aweme_id: str, kind: str = "video") -> Path:
     """Give the path of one of a post's files."""
     sql = "SELECT storage_key FROM files WHERE aweme_id = ? AND kind = ? ORDER BY position"
-    return play.folder / play.rows(sql, aweme_id, kind)[0][0]
+    return play.folder / str(play.rows(sql, aweme_id, kind)[0][0])
 
 
 def flip(path: Path) -> None:
@@ -149,7 +156,7 @@ def test_a_post_that_is_gone_meanwhile_is_not_lost_twice(folder: Path) -> None:
 
 def test_the_budget_of_repairs_holds(folder: Path) -> None:
     """With two credits a day for repairs, eight damaged posts take four days, and no day costs more."""
-    play = archived(folder, **{"budget.repair_credits_per_day": 2})
+    play = archived(folder, budget=2)
     for aweme_id in videos(play)[:8]:
         cut(file_of(play, aweme_id))
     for _ in range(3):

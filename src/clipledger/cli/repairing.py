@@ -142,7 +142,7 @@ def tell_repair(context: Context, told: dict[str, Any]) -> None:
     """Say to people what was repaired, or what it would cost."""
     if told["dry_run"]:
         context.tell(
-            f"--repair would spend {told['credits']} credits on {told['files']} files: one a post, and one more where its "
+            f"--repair would spend {told['credits']} credits on {told['files']} files: one a post, and one more where "
             f"links die meanwhile; {told['free']} posts are repaired without any. Nothing was changed"
         )
         return
