@@ -101,6 +101,7 @@ def crew(
     guard = Guard(paid, archive.queue, archive.catalog, archive.credits, archive.switches, clock, events, policy)
     cdn = _cdn(wire, settings, clock)
     mends = settings.janitor.repair and "capture" in plan.roles
+    mender = _repair(archive, paid, cdn, events, worker, lambda: guard.is_open)
     hands = Worker(
         worker,
         archive.queue,
@@ -125,18 +126,7 @@ def crew(
         listing=_listing(archive, paid, cdn, events, gated="capture" in plan.roles, on_page=hands.stop.wake.set),
         metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
         janitor=janitor(archive, events),
-        fixity=Fixity(
-            archive.care,
-            archive.catalog,
-            archive.store,
-            archive.meta,
-            clock,
-            events,
-            settings,
-            worker=worker,
-            checks="janitor" in plan.roles,
-            repair=_repair(archive, paid, cdn, events, worker, lambda: guard.is_open) if mends else None,
-        ),
+        fixity=_fixity(archive, events, worker, "janitor" in plan.roles, mender if mends else None),
         enrol=lambda doing: Membership(worker, here(), plan.roles, archive.members, clock, doing),
         history=History(paid, archive.queue, archive.refreshes, archive.meta, guard, clock, events, settings, worker),
         clock=clock,
@@ -145,6 +135,21 @@ def crew(
         policy=policy,
         jitter=jitter,
         beats=_keep_time(archive, events),
+    )
+
+
+def _fixity(archive: Archive, events: Events, worker: str, checks: bool, mender: Repair | None) -> Fixity:
+    return Fixity(
+        archive.care,
+        archive.catalog,
+        archive.store,
+        archive.meta,
+        archive.clock,
+        events,
+        archive.settings,
+        worker=worker,
+        checks=checks,
+        repair=mender,
     )
 
 

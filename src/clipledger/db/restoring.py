@@ -48,7 +48,7 @@ _TAKE = (
     .where(
         _q.c.aweme_id == bindparam("id"),
         or_(
-            _q.c.state.in_([State.PENDING, State.STORED, State.DEAD]),
+            *(_q.c.state == state for state in (State.PENDING, State.STORED, State.DEAD)),  # many rows take no IN
             (_q.c.state == State.RUNNING) & (_q.c.lease_until < bindparam("now", type_=UtcTime)),
         ),
     )
