@@ -130,7 +130,9 @@ _ENDINGS: Mapping[str, str] = {
     "cap": "The account has no credits left, or a cap of your own was reached: `budget.credits_per_day` or "
     "`--max-...`.",
     "storage": "The disk is full, read-only or not the one it was. Work under way was given back.",
-    "damaged": "`verify` found damage or books that do not balance; each finding names its id.",
+    "damaged": "`verify` found damage or books that do not balance; each finding names its id. `verify --repair`: not all "
+    "of it could be mended. `run`: nothing else is open, but `janitor.fixity` found damaged files that are not repaired. "
+    "`rebuild`: a sidecar cannot be read, or with `--check` the two differ.",
     "outage": "The breaker is open: the answers of the API or the CDN cannot be believed now. On such answers nothing "
     "was declared dead. Run again later; the first calls are probes. Or the operator paused the archive: "
     "`clipledger resume`.",
@@ -235,6 +237,8 @@ _TABLES: Mapping[str, str] = {
     "author_handles": "Every handle an author was seen with, and when.",
     "hashtags": "The tags in the titles of archived posts.",
     "availability": "Whether an archived post was still there: one row for each time that it came or went.",
+    "fixity": "When each archived post's files were read last and are read next, and what is known to be damaged.",
+    "custody": "What was done to stored bytes after they were stored: damage found, repairs, other bytes. Append only.",
     "refreshes": "When an archived post is asked again on purpose, and whether it is doubted.",
 }
 
@@ -281,6 +285,7 @@ _CALL_REASONS: Mapping[str, str] = {
     "lookup": "the numeric id behind a handle or a tag",
     "regions": "the list of regions",
     "refresh": "an archived post asked again for its counters, by the schedule of `history.refresh`",
+    "repair": "files of an archived post were damaged or missing: `verify --repair`, `janitor.repair`",
     "short_link": "not used: short links are followed without the API",
 }
 
@@ -290,11 +295,14 @@ def tables() -> str:
     from clipledger.core.errors import Reason
     from clipledger.core.lifecycle import CallReason
     from clipledger.core.model import FileKind, State
-    from clipledger.db import index_tables
+    from clipledger.db import care_tables, index_tables
     from clipledger.db import tables as module
+    from clipledger.db.custody import Act
 
-    sources = (Path(each.__file__).read_text(encoding="utf-8") for each in (module, index_tables))
+    modules = (module, index_tables, care_tables)
+    sources = (Path(each.__file__).read_text(encoding="utf-8") for each in modules)
     spelt = {"core.model.State": words(State), "core.model.FileKind": words(FileKind)}
+    spelt["db.custody.Act"] = words(Act)
     spelt["core.errors.Reason"] = "a [reason](#reasons)"
     notes = {
         place: next((note.replace(name, told) for name, told in spelt.items() if name in note), note)

@@ -23,9 +23,11 @@ from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock, ObjectStore
 from clipledger.db import schema
 from clipledger.db.books import Books
+from clipledger.db.care import Care
 from clipledger.db.catalog import Catalog
 from clipledger.db.clock import SharedClock
 from clipledger.db.credits import Credits
+from clipledger.db.custody import Custody
 from clipledger.db.database import Database
 from clipledger.db.engine import file_of
 from clipledger.db.members import Members
@@ -83,6 +85,8 @@ class Archive:
     refreshes: Refreshes
     members: Members
     sweeps: Sweeps
+    care: Care
+    custody: Custody
     store: ObjectStore
     spool: Spool
 
@@ -98,7 +102,7 @@ def create_archive(folder: Path, clock: Clock) -> bool:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         file = folder / settings_file.FILE_NAME
         if not file.exists():
-            _private(file)
+            private_file(file)
             file.write_text(settings_file.template(), encoding="utf-8")
     name = presence.private_folder(folder) / "uuid"
     if name.exists():
@@ -106,7 +110,7 @@ def create_archive(folder: Path, clock: Clock) -> bool:
     url = database_url(folder, settings_file.load(folder))
     if isinstance(url, Path):
         with _cannot_make(folder):
-            _private(url)
+            private_file(url)
     # What the database says, not what was just thrown: an earlier init may have died between the two.
     identity = schema.create(url, now=clock.now(), archive_uuid=str(uuid.uuid4()))
     name.write_text(identity + "\n", encoding="ascii")
@@ -121,7 +125,7 @@ def _cannot_make(folder: Path) -> Iterator[None]:
         raise StorageFull(f"cannot make an archive in {folder}: {error.strerror}") from error
 
 
-def _private(file: Path) -> None:
+def private_file(file: Path) -> None:
     """Make an empty file that others cannot read, whatever the umask; leave one that is there as it is."""
     with suppress(FileExistsError):
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
@@ -135,16 +139,17 @@ async def open_archive(
     clock: Clock | None = None,
     store: ObjectStore | None = None,
     jitter: Callable[[], float] = random.random,
+    database: str | Path | None = None,
 ) -> AsyncIterator[Archive]:
     """Open an archive; Misconfigured with one clear line when there is none, or it is not whole.
 
     `clock` None: the wall clock, on a database server corrected to the server's. `store` stands for the one
-    that the settings name: a play's.
+    that the settings name: a play's. `database` stands for the one that they name: what is being rebuilt.
     """
     settings = settings_file.load(folder)
     identity = identity_of(folder)
-    patience_s = settings.database.patience_s
-    async with Database.open(database_url(folder, settings), patience_s=patience_s, jitter=jitter) as db:
+    patience_s, where = settings.database.patience_s, database or database_url(folder, settings)
+    async with Database.open(where, patience_s=patience_s, jitter=jitter) as db:
         meta = Meta(db)
         if clock is None:
             clock = await _one_clock(db)
@@ -171,6 +176,8 @@ async def open_archive(
                 refreshes=Refreshes(db, settings.history.refresh, settings.budget.history_credits_per_day),
                 members=Members(db),
                 sweeps=Sweeps(db),
+                care=Care(db),
+                custody=Custody(db),
                 store=store,
                 spool=Spool(presence.private_folder(folder) / "spool"),
             )

@@ -26,6 +26,7 @@ from clipledger.db.switches import Switch
 from clipledger.events import Events
 from clipledger.membership import BEAT_S, Doing, Membership
 from clipledger.settings import Settings
+from clipledger.stages.fixity import Fixity
 from clipledger.stages.guard import Guard
 from clipledger.stages.history import History
 from clipledger.stages.janitor import Janitor
@@ -79,6 +80,7 @@ class Crew:
         listing: Listing,
         metadata: Metadata,
         janitor: Janitor,
+        fixity: Fixity,
         enrol: Callable[[Callable[[], Doing]], Membership],
         history: History,
         clock: Clock,
@@ -91,7 +93,7 @@ class Crew:
         self._beats = (worker.beat, self._beat, self._attend, self._take_over, self._keep_events, *beats)
         self.worker, self._plan = worker, plan
         self._queue, self._sources, self._guard = queue, sources, guard
-        self._listing, self._metadata, self._janitor = listing, metadata, janitor
+        self._listing, self._metadata, self._janitor, self._fixity = listing, metadata, janitor, fixity
         self._clock, self._events, self._settings = clock, events, settings
         self._policy, self._jitter = policy, jitter
         self._paid, self._samples, self._history = paid, samples, history
@@ -111,6 +113,8 @@ class Crew:
     async def run(self) -> Tally:
         """Do the due work of all roles; what halted the run, if anything, is in the tally."""
         await self._janitor.recover()
+        if self._plan.roles & {"capture", "janitor"}:
+            await self._janitor.reconcile()
         if self._capturing:
             await self._janitor.revive()
         await self._guard.load()
@@ -135,6 +139,7 @@ class Crew:
         name, now = self.worker.name, self._clock.now()
         if in_order:
             await self._queue.give_back(name, now)
+            await self._janitor.note()
             await self._membership.leave()
         else:
             await self._queue.release_worker(name, now, self._policy.crashes_max)
@@ -192,6 +197,8 @@ class Crew:
             yield self._refresh
         if "janitor" in self._plan.roles:
             yield self._sweep
+        if self._plan.roles & {"janitor", "capture"}:
+            yield self._rotate
 
     async def _in_good_order(self, role: Callable[[], Awaitable[None]]) -> None:
         """Run a role; a Halt in it stops every role, each in its own good order."""
@@ -350,6 +357,12 @@ class Crew:
             await self.worker.renew()  # before anybody's lease is called over: this machine may have slept
             await self._janitor.act()
             await self._janitor.revive()
+
+    async def _rotate(self) -> None:
+        """Read stored files again, as far as they are due, and repair what is damaged where that is allowed."""
+        alone = not (self._capturing or self._listers)
+        others = None if alone else lambda: not (self._capturing or self._listers)
+        await self._fixity.run(lambda: bool(self.worker.stop), self._pause, others, follow=self._plan.follow)
 
     async def _soon(self, due_at: float | None) -> bool:
         """Sleep towards the next due moment; False when it is too far off for this run, or there is none."""

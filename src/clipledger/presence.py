@@ -20,6 +20,7 @@ PRIVATE = ".clipledger"
 """The archive's own folder: locks and the spool."""
 
 _STOPPED = ".stop"
+_NEWEST = "newest"
 
 
 def private_folder(archive: Path) -> Path:
@@ -64,6 +65,28 @@ def stopped_workers(archive: Path) -> list[str]:
 def dead_workers(archive: Path) -> list[str]:
     """List the workers of this machine whose process is gone; `forget` them when they are dealt with."""
     return [path.stem for path in sorted(_workers(archive).glob("*.lock")) if _is_free(path)]
+
+
+def note(archive: Path, newest: float, *, anew: bool = False) -> None:
+    """Write down when the newest archived post was captured (unix seconds), unless a newer note stands or `anew`."""
+    if not anew and (noted(archive) or 0.0) >= newest:
+        return
+    name = private_folder(archive) / _NEWEST
+    draft = name.with_name(f"{_NEWEST}.{os.getpid()}")
+    try:
+        draft.write_text(f"{newest!r}\n", encoding="ascii")
+        draft.replace(name)
+    except OSError:  # only a note: what it is to bring to light can be asked for by hand
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def noted(archive: Path) -> float | None:
+    """Read what `note` wrote last; None where there is nothing that can be read."""
+    try:
+        return float((archive / PRIVATE / _NEWEST).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def live_workers(archive: Path) -> list[str]:

@@ -54,7 +54,12 @@ def _unset(value: object) -> object:
     return None if value == _NONE else value
 
 
+def _period(text: str) -> str:
+    return text if text == _NONE else _duration(text)
+
+
 Duration = Annotated[str, AfterValidator(_duration)]
+Period = Annotated[str, AfterValidator(_period)]
 Steps = Annotated[str, AfterValidator(_steps)]
 Cap = Annotated[int | None, BeforeValidator(_unset)]
 
@@ -157,6 +162,9 @@ class Budget(_Section):
     history_credits_per_day: Cap = Field(
         1000, ge=0, description='of these, what history.refresh may spend in one UTC day; "none" for no cap of its own'
     )
+    repair_credits_per_day: Cap = Field(
+        100, ge=0, description='of these, what janitor.repair may spend in one UTC day; "none" for no cap of its own'
+    )
 
 
 class History(_Section):
@@ -174,6 +182,11 @@ class Janitor(_Section):
     uploads_after: Duration = Field("24h", description="age at which an unfinished upload to a bucket is aborted")
     dead_letters_keep: Duration = Field("365d", description="age at which a dead letter's detail is summarised away")
     every: Duration = Field("10m", description="how often --follow sweeps")
+    fixity: Period = Field("30d", description='every stored file is read again once in so long; "none": never')
+    fixity_bytes_per_s: int = Field(
+        20_000_000, ge=1024, le=2**40, description="reading for janitor.fixity is no faster than this, bytes per second"
+    )
+    repair: bool = Field(False, description="fetch again what janitor.fixity finds damaged: a credit a post")
 
 
 class _Toml(PydanticBaseSettingsSource):

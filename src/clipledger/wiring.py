@@ -20,6 +20,7 @@ from clipledger.core.ports import Clock, Wire
 from clipledger.crew import Crew, Plan
 from clipledger.db.clock import WARN_S, SharedClock
 from clipledger.db.paces import PaceRow
+from clipledger.db.restoring import Restorer
 from clipledger.events import Events
 from clipledger.limits import Limiter
 from clipledger.membership import Membership, Place
@@ -28,12 +29,15 @@ from clipledger.net.tiklive import TikLive
 from clipledger.settings import Settings
 from clipledger.stages.detail import Detail
 from clipledger.stages.download import Download
+from clipledger.stages.fixity import DEFAULT_PERIOD_S, Fixity, period_s
 from clipledger.stages.guard import Guard
 from clipledger.stages.history import History
 from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
+from clipledger.stages.repair import Repair
+from clipledger.stages.rewriting import Rewriting
 from clipledger.storage.paced import PacedStore
 from clipledger.worker import Caps, Worker
 
@@ -96,6 +100,8 @@ def crew(
     paid = paid_calls(archive, wire, key, events, worker, limits.credits, jitter)
     guard = Guard(paid, archive.queue, archive.catalog, archive.credits, archive.switches, clock, events, policy)
     cdn = _cdn(wire, settings, clock)
+    mends = settings.janitor.repair and "capture" in plan.roles
+    mender = _repair(archive, paid, cdn, events, worker, lambda: guard.is_open)
     hands = Worker(
         worker,
         archive.queue,
@@ -120,6 +126,7 @@ def crew(
         listing=_listing(archive, paid, cdn, events, gated="capture" in plan.roles, on_page=hands.stop.wake.set),
         metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
         janitor=janitor(archive, events),
+        fixity=_fixity(archive, events, worker, "janitor" in plan.roles, mender if mends else None),
         enrol=lambda doing: Membership(worker, here(), plan.roles, archive.members, clock, doing),
         history=History(paid, archive.queue, archive.refreshes, archive.meta, guard, clock, events, settings, worker),
         clock=clock,
@@ -128,6 +135,48 @@ def crew(
         policy=policy,
         jitter=jitter,
         beats=_keep_time(archive, events),
+    )
+
+
+def _fixity(archive: Archive, events: Events, worker: str, checks: bool, mender: Repair | None) -> Fixity:
+    return Fixity(
+        archive.care,
+        archive.catalog,
+        archive.store,
+        archive.meta,
+        archive.clock,
+        events,
+        archive.settings,
+        worker=worker,
+        checks=checks,
+        repair=mender,
+    )
+
+
+def repair(archive: Archive, wire: Wire, key: ApiKey | None, events: Events, worker: str, cap: int | None) -> Repair:
+    """Build what mends posts by hand, on a store that was proven; `cap`: credits at most."""
+    paid = paid_calls(archive, wire, key, events, worker, cap)
+    return _repair(archive, paid, _cdn(wire, archive.settings, archive.clock), events, worker, lambda: False)
+
+
+def _repair(
+    archive: Archive, paid: PaidCalls, cdn: Cdn, events: Events, worker: str, is_outage: Callable[[], bool]
+) -> Repair:
+    capture = archive.settings.capture
+    return Repair(
+        paid,
+        cdn,
+        archive.store,
+        archive.spool,
+        archive.catalog,
+        archive.care,
+        Rewriting(archive.store, archive.queue, archive.catalog, archive.custody),
+        archive.clock,
+        events,
+        CaptureChoice(capture.quality, capture.covers, capture.audio),
+        worker=worker,
+        period_s=period_s(archive.settings) or DEFAULT_PERIOD_S,
+        is_outage=is_outage,
     )
 
 
@@ -188,6 +237,7 @@ def janitor(archive: Archive, events: Events) -> Janitor:
         archive.settings,
         archive.policy,
         archive.store,
+        Restorer(archive.db),
     )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from clipledger.archive import Archive, known_probe, open_archive
+from clipledger.archive import Archive, open_archive
 from clipledger.cli.exits import Exit
+from clipledger.cli.keeping import care_line, care_status, custody_told, store_line, store_status
 from clipledger.cli.members import fleet_lines, fleet_status, fleet_table
 from clipledger.cli.output import Context, one_line, size, table
 from clipledger.core.errors import Reason, UsageError
@@ -43,7 +44,8 @@ def status(context: Context, fresh: bool = False) -> None:
         f"credits: {spent['today']} today, {spent['all']} in all"
         + (f", cap {spent['cap']} a day" if spent["cap"] is not None else ""),
         f"discovery to resolve: p50 {_seconds(late['p50'])}, p95 {_seconds(late['p95'])} (last {late['of']} posts)",
-        _store_line(body["store"]),
+        store_line(body["store"]),
+        care_line(body["fixity"]),
         f"breaker: {body['breaker']['state']}"
         + (f" since {body['breaker']['since']}: {body['breaker']['evidence']}" if body["breaker"]["since"] else ""),
         *_pace_lines(body),
@@ -227,26 +229,11 @@ async def _status(archive: Archive, fresh: bool) -> dict[str, Any]:
             "since": iso_time(switch.since) if switch is not None and is_open else None,
             "evidence": switch.evidence if switch is not None and is_open else None,
         },
-        "store": await _store(archive),
+        "store": await store_status(archive),
+        "fixity": await care_status(archive),
         "events": [_timed(asdict(event)) for event in await archive.samples.events(20)],
         "sources": await _sources(archive, summed.per_source),
     } | await fleet_status(archive)
-
-
-async def _store(archive: Archive) -> dict[str, Any]:
-    """Tell where the files are, and what was last found of that place; no mode: it was never probed."""
-    found = await known_probe(archive)
-    if found is None:
-        return {"url": archive.store.url, "mode": None, "probed_at": None, "warning": None, "problems": []}
-    told = found.as_json()
-    return {**told, "probed_at": iso_time(told.pop("at"))}
-
-
-def _store_line(store: dict[str, Any]) -> str:
-    if store["mode"] is None:
-        return f"store: {store['url']}, not probed yet"
-    problems = "".join(f"; {problem}" for problem in (store["warning"], *store["problems"]) if problem)
-    return f"store: {store['url']}, {store['mode']}{problems}"
 
 
 async def _sources(archive: Archive, summed: Sequence[Balance] | None = None) -> list[dict[str, Any]]:
@@ -272,6 +259,7 @@ async def _post(archive: Archive, aweme_id: AwemeId) -> dict[str, Any] | None:
         "queue": _timed(asdict(row)),
         "post": _timed(asdict(post)) if post is not None else None,
         "files": [_timed(asdict(file)) for file in await archive.catalog.files_of(aweme_id)],
+        "custody": await custody_told(archive, aweme_id),
         "availability": [_timed(asdict(run)) for run in await archive.catalog.availability(aweme_id)],
         "dead_letter": await _letter(archive, aweme_id),
         "sightings": [_timed(asdict(seen)) for seen in await archive.books.sightings(aweme_id)],

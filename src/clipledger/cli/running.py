@@ -158,9 +158,11 @@ async def _ending(archive: Archive, tally: Tally, interrupted: bool) -> tuple[Ex
 
 
 async def ending(archive: Archive, interrupted: bool) -> tuple[Exit, str | None]:
-    """Say how work ends that nothing halted, and why if not everything is saved."""
+    """Say how work ends that nothing halted, and why if not everything is saved, and whole as far as is known."""
     if interrupted:
         return Exit.INTERRUPTED, None
+    if hurt := await archive.care.damaged(1):
+        return Exit.DAMAGED, f"{hurt[0].aweme_id} is damaged (`clipledger status` and `verify --repair` say more)"
     owed = await _owed(archive)
     return (Exit.UNFINISHED, "; ".join(owed)) if owed else (Exit.OK, None)
 

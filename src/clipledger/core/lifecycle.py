@@ -63,6 +63,7 @@ class CallReason(StrEnum):
     LOOKUP = "lookup"
     REGIONS = "regions"
     REFRESH = "refresh"
+    REPAIR = "repair"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """The sidecar: the post's own record beside its bytes, from which the index can be rebuilt.
 
-Written last; where it stands, the post is complete. Holds attribution, the scrubbed reply and, for
-each file, its key, size, sha256, media type and rendition. Never a signed URL. People edit such files: what is
-read from one fits the index and names no place but the post's own, or the whole is refused.
+Written last; where it stands, the post is complete. Holds attribution, the scrubbed reply, how the id came into the
+queue and, for each file, its key, size, sha256, media type and rendition; of a file that a repair replaced by other
+bytes also what stood there before. Never a signed URL. What an older sidecar lacks is read as unknown. People edit
+such files: what is read from one fits the index and names no place but the post's own, or the whole is refused.
 """
 
 from __future__ import annotations
@@ -61,10 +62,44 @@ _SHAPE: Mapping[str, tuple[type, ...]] = {
 _AUTHOR_SHAPE = dict.fromkeys(Author.__slots__, _TEXT)
 _COUNTERS_SHAPE = dict.fromkeys(Counters.__slots__, _WHOLE)
 _FILE_SHAPE: Mapping[str, tuple[type, ...]] = {"key": _TEXT, "bytes": (int,), "sha256": _TEXT, "position": (int,)}
+_ORIGIN_SHAPE: Mapping[str, tuple[type, ...]] = {"source": _TEXT, "added_at": _TEXT, "asked_url": (str, type(None))}
+_REPLACED_SHAPE: Mapping[str, tuple[type, ...]] = {
+    "at": _TEXT,
+    "kind": _TEXT,
+    "key": _TEXT,
+    "bytes": (int,),
+    "sha256": _TEXT,
+    "new_key": _TEXT,
+    "new_bytes": (int,),
+    "new_sha256": _TEXT,
+}
 
 
 class BadSidecar(ValueError):
     """The bytes are not a sidecar we can read; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How an id came into the queue: the source that showed it first, when, and how the operator wrote it by hand."""
+
+    source: str
+    added_at: float
+    asked_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A file that a repair replaced by other bytes: what stood before, and what stands since `at`."""
+
+    at: float
+    kind: FileKind
+    key: ObjectKey
+    bytes: int
+    sha256: str
+    new_key: ObjectKey
+    new_bytes: int
+    new_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +111,32 @@ class Sidecar:
     captured_at: float
     is_photo: bool
     missing: tuple[str, ...] = ()
+    origin: Origin | None = None
+    replaced: tuple[Replaced, ...] = ()
 
 
 def write(
-    post: Post, files: Sequence[StoredFile], *, captured_at: float, version: str, missing: Sequence[str]
+    post: Post,
+    files: Sequence[StoredFile],
+    *,
+    captured_at: float,
+    version: str,
+    missing: Sequence[str],
+    origin: Origin | None = None,
+    replaced: Sequence[Replaced] = (),
+    is_photo: bool | None = None,
 ) -> bytes:
-    """Encode a complete post as UTF-8 JSON, indented for people, ids as text; at most `MAX_BYTES`."""
+    """Encode a complete post as UTF-8 JSON, indented for people, ids as text; at most `MAX_BYTES`.
+
+    `is_photo` None: as the post's slides say; a post that was read back from an index has none.
+    """
+    is_photo = post.is_photo if is_photo is None else is_photo
     body = {
         "format": FORMAT,
         "tool": f"clipledger {version}",
         "aweme_id": post.aweme_id,
-        "type": "photo" if post.is_photo else "video",
-        "url": post_url(post.aweme_id, post.author.handle or "_", is_photo=post.is_photo),
+        "type": "photo" if is_photo else "video",
+        "url": post_url(post.aweme_id, post.author.handle or "_", is_photo=is_photo),
         "author": asdict(post.author),
         "captured_at": iso_time(captured_at),
         "title": post.title,
@@ -99,12 +148,17 @@ def write(
         "is_ad": post.is_ad,
         "thin": post.thin,
         "missing": list(missing),
+        **_came_from(origin),
+        **_history(replaced),
         "files": [_file_out(file) for file in files],
         "reply": post.reply,
     }
-    # A sidecar too large to be read again would keep its post incomplete for ever; the reply is what can be spared.
-    whole = _encoded(body)
-    return whole if len(whole) <= MAX_BYTES else _encoded(body | {"reply": {}})
+    return _bounded(body)
+
+
+def with_files(body: bytes, files: Sequence[StoredFile], replaced: Sequence[Replaced]) -> bytes:
+    """Encode a readable sidecar anew with other files and a longer history; all else in it stays as it is."""
+    return _bounded(json.loads(body) | _history(replaced) | {"files": [_file_out(file) for file in files]})
 
 
 def read(body: bytes) -> Sidecar:
@@ -115,6 +169,12 @@ def read(body: bytes) -> Sidecar:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadSidecar(f"not a readable sidecar: {type(error).__name__}") from None
+
+
+def _bounded(body: Mapping[str, Any]) -> bytes:
+    # A sidecar too large to be read again would keep its post incomplete for ever; the reply is what can be spared.
+    whole = _encoded(body)
+    return whole if len(whole) <= MAX_BYTES else _encoded({**body, "reply": {}})
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
@@ -151,7 +211,34 @@ def _sidecar(told: Mapping[str, Any]) -> Sidecar:
     files = tuple(_file_in(entry, post.aweme_id) for entry in told["files"])
     is_photo = {"photo": True, "video": False}[told["type"]]
     captured_at = _number({"captured_at": read_iso_time(told["captured_at"])}, "captured_at", _SECONDS_MAX)
-    return Sidecar(post, files, captured_at, is_photo, tuple(told["missing"]))
+    history = tuple(_replaced_in(entry) for entry in told.get("replaced", ()))
+    return Sidecar(post, files, captured_at, is_photo, tuple(told["missing"]), _origin_in(told), history)
+
+
+def _came_from(origin: Origin | None) -> dict[str, Any]:
+    if origin is None:
+        return {}
+    told = {"source": origin.source, "added_at": iso_time(origin.added_at)}
+    return told | ({"asked_url": origin.asked_url} if origin.asked_url is not None else {})
+
+
+def _origin_in(told: Mapping[str, Any]) -> Origin | None:
+    if "source" not in told:
+        return None
+    _check({"asked_url": "", **told}, _ORIGIN_SHAPE)
+    asked_url = told.get("asked_url")
+    return Origin(plain(told["source"]), read_iso_time(told["added_at"]), plain(asked_url) if asked_url else asked_url)
+
+
+def _history(replaced: Sequence[Replaced]) -> dict[str, Any]:
+    return {"replaced": [asdict(each) | {"at": iso_time(each.at)} for each in replaced]} if replaced else {}
+
+
+def _replaced_in(entry: Mapping[str, Any]) -> Replaced:
+    _check(entry, _REPLACED_SHAPE)
+    names = {name: entry[name] for name in _REPLACED_SHAPE}
+    names |= {name: _number(entry, name) for name in ("bytes", "new_bytes")}
+    return Replaced(**names | {"at": read_iso_time(entry["at"]), "kind": FileKind(entry["kind"])})
 
 
 def _file_out(file: StoredFile) -> dict[str, Any]:

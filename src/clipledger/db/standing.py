@@ -50,6 +50,7 @@ class QueueRow:
     throttles: int
     rechecks: int
     first_died_at: float | None
+    restored_at: float | None
 
 
 @dataclass(frozen=True, slots=True)

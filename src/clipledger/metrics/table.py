@@ -74,6 +74,10 @@ METRICS = (
     Metric("clipledger_sources", _G, _A, "sources, each in one state", ("state",)),
     Metric("clipledger_breaker_open", _G, _A, "1 while the breaker is open: an outage", ("which",)),
     Metric("clipledger_pause_remaining_seconds", _G, _A, "how long everybody still waits after a 429", ("limiter",)),
+    Metric("clipledger_damaged_posts", _G, _A, "archived posts whose files are known not to be what they were"),
+    Metric(
+        "clipledger_oldest_check_age_seconds", _G, _A, "how long ago the files were read that were not read for longest"
+    ),
     Metric("clipledger_credits_today", _G, _A, "credits spent on this UTC day, open calls as one each"),
     Metric("clipledger_credits_cap", _G, _A, "budget.credits_per_day; +Inf without a cap"),
     Metric("clipledger_rate_limit_calls_per_minute", _G, _A, "api.requests_per_minute"),
@@ -90,6 +94,8 @@ METRICS = (
     Metric("clipledger_stored_bytes_total", _C, _P, "bytes of files put into the store"),
     Metric("clipledger_stored_videos_total", _C, _P, "posts completed in the store", ("how",)),
     Metric("clipledger_archived_videos_total", _C, _P, "posts brought into the index"),
+    Metric("clipledger_checked_files_total", _C, _P, "stored files read again, as janitor.fixity says"),
+    Metric("clipledger_checked_bytes_total", _C, _P, "bytes of these"),
     Metric("clipledger_failed_attempts_total", _C, _P, "attempts that ended without a post", ("reason", "verdict")),
     Metric("clipledger_failed_files_total", _C, _P, "links of files that gave nothing", ("kind", "reason")),
     Metric("clipledger_leases_lost_total", _C, _P, "verdicts that came after another worker took over"),

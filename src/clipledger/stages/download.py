@@ -231,7 +231,7 @@ class Download:
                 seconds=seconds,
                 publish_s=since(received_at, self._clock.now()),
             )
-            return _stored(want, candidate, key, part, whole.media_type)
+            return stored_as(want, candidate, key, part, whole.media_type)
 
     async def _fetch(self, capture: _Capture, candidate: Candidate, part: Part) -> float:
         """Download one link; give how long it took in seconds."""
@@ -269,8 +269,14 @@ class Download:
 
     async def _complete(self, capture: _Capture, post: Post) -> Captured:
         files = tuple(capture.files.values())
+        job = capture.job
         body = sidecar.write(
-            post, files, captured_at=self._clock.now(), version=__version__, missing=sorted(capture.missing)
+            post,
+            files,
+            captured_at=self._clock.now(),
+            version=__version__,
+            missing=sorted(capture.missing),
+            origin=sidecar.Origin(job.source, job.added_at, job.asked_url),
         )
         key = layout.sidecar_of(capture.key)
         try:
@@ -316,7 +322,8 @@ def _key(capture: _Capture, want: Want, media_type: MediaType) -> ObjectKey:
             return capture.key
 
 
-def _stored(want: Want, candidate: Candidate, key: ObjectKey, part: Part, media_type: MediaType) -> StoredFile:
+def stored_as(want: Want, candidate: Candidate, key: ObjectKey, part: Part, media_type: MediaType) -> StoredFile:
+    """Describe a file as it was stored for a want."""
     # A slide that turned out to be video is a video of its own, in the one rendition slides have.
     live = want.kind is FileKind.IMAGE and media_type is MediaType.MP4
     kind = FileKind.VIDEO if live else want.kind

@@ -1,7 +1,8 @@
 """Sweep: leases that ran out, workers that died, parts and uploads nobody holds, dead letters that aged.
 
-Every pass is bounded. What it removes is never the only record of anything: a dead letter keeps its id,
-reason and date when its detail is summarised away.
+Every pass is bounded, but for the one that follows when the database turns out to be older than the archive: then
+all that the store holds is taken in before anything is bought. What is removed is never the only record of anything:
+a dead letter keeps its id, reason and date when its detail is summarised away.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from clipledger import presence
 from clipledger.core.errors import Misconfigured, StorageUnavailable
 from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock, ObjectStore
-from clipledger.core.times import parse_duration
+from clipledger.core.times import iso_time, parse_duration
 from clipledger.db import commits
 from clipledger.db.credits import Credits
 from clipledger.db.database import Database
 from clipledger.db.members import Members
 from clipledger.db.queue import Queue
+from clipledger.db.restoring import Restorer
 from clipledger.events import Events
 from clipledger.settings import Settings
+from clipledger.stages.restoring import Restoring
 from clipledger.storage.spool import Spool
 
 BATCH = 1000
@@ -61,8 +64,9 @@ class Janitor:
         settings: Settings,
         policy: Policy,
         store: ObjectStore,
+        restorer: Restorer,
     ) -> None:
-        self._db = db
+        self._db, self._restorer = db, restorer
         self._archive, self._queue, self._credits, self._spool = archive, queue, credits, spool
         self._members = members
         self._clock, self._events, self._policy, self._store = clock, events, policy, store
@@ -84,10 +88,29 @@ class Janitor:
         now = self._clock.now()
         letters = await self._queue.summarise_letters(now - self._letters_keep_s, now, BATCH)
         await self._db.write(lambda connection: commits.forget(connection, now - commits.AGED_S, BATCH))
+        await self.note()
         swept = Swept(back, dead, parts, part_bytes, letters, uploads)
         if any((back, dead, parts, letters, uploads)):
             self._events.emit("swept", **asdict(swept))
         return swept
+
+    async def reconcile(self) -> None:
+        """Take in what the store holds when a rebuild did not end, or the database is older than the one before it."""
+        begun, noted = await self._restorer.begun(), presence.noted(self._archive)
+        newest = await self._restorer.newest()
+        if begun is None and (noted is None or (newest or 0.0) >= noted):
+            return
+        self._events.emit("database_older", why="posts were archived here that it does not know: read from the store")
+        restoring = Restoring(self._store, self._restorer, self._clock)
+        await restoring.act(after=begun or "", keep_cursor=True, stopping=lambda: False)
+        await self._restorer.ended(iso_time(self._clock.now()))
+        self._events.emit("reconciled", posts=restoring.tally.restored)
+        await self.note(anew=True)
+
+    async def note(self, *, anew: bool = False) -> None:
+        """Write into the folder how new the database is: an older one in its place is noticed."""
+        if (newest := await self._restorer.newest()) is not None:
+            presence.note(self._archive, newest, anew=anew)
 
     async def recover(self) -> tuple[int, int]:
         """Take back what dead workers held: at once on this machine, after the lease elsewhere."""
