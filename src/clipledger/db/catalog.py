@@ -24,7 +24,7 @@ from sqlalchemy.dialects.sqlite import Insert
 from clipledger.core.history import growth
 from clipledger.core.model import AwemeId, Counters, MediaType, ObjectKey, Post, State, StoredFile
 from clipledger.db import search_index
-from clipledger.db.availability import AvailabilityRow, runs
+from clipledger.db.availability import AvailabilityRow, had_been_gone, runs
 from clipledger.db.database import Database
 from clipledger.db.engine import InsertInto, per_dialect, summed
 from clipledger.db.intake import counts, measured
@@ -250,6 +250,7 @@ def _record(connection: Connection, batch: Sequence[Record], now: float) -> int:
         connection.execute(_MEASURE(connection), measures)
         ids = [record.post.aweme_id for record in records]
         search_index.begin(connection, ids)
+        had_been_gone(connection, ids)
         search_index.index(connection, ids)
     return len(records)
 

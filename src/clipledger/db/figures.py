@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, case, func, literal, literal_column, select
 
 from clipledger.core.times import utc_day
-from clipledger.db import standing, suspects
+from clipledger.db import alarms, standing, suspects
 from clipledger.db.credits import CallOutcome
 from clipledger.db.database import Database
 from clipledger.db.engine import summed
@@ -45,6 +45,7 @@ class Figures:
     credits_today: int
     open_calls: int
     sources: Mapping[str, int]
+    same_bytes: int = 0
 
     def oldest_due_age_s(self, now: float) -> float:
         """Say for how long the id that has been due longest has waited; 0 when nothing is due."""
@@ -127,6 +128,7 @@ def _figures(connection: Connection, now: float) -> Figures:
         credits_today=connection.execute(_TODAY, {"day": utc_day(now)}).scalar() or 0,
         open_calls=connection.execute(_OPEN_CALLS).scalar_one(),
         sources={state: found.get(state, 0) for state in SOURCE_STATES},
+        same_bytes=alarms.standing(connection),
     )
 
 

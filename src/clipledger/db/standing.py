@@ -50,6 +50,7 @@ class QueueRow:
     throttles: int
     rechecks: int
     first_died_at: float | None
+    video_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)

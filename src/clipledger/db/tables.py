@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from clipledger.core.times import iso_time, read_iso_time
 from clipledger.db.backend import DamagedValue
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0007"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 told_time = lru_cache(maxsize=256)(iso_time)  # the rows of one batch hold the same few moments
@@ -121,6 +121,7 @@ archive_queue = Table(
     Column("throttles", Integer, nullable=False, server_default="0"),  # 429s that it met
     Column("rechecks", Integer, nullable=False, server_default="0"),  # times asked again after it was gone
     Column("first_died_at", UtcTime),  # what `queue.recheck_gone` counts from
+    Column("video_sha256", Text),  # what was served as its video last, stored or not
     Index(  # walked backwards by the claim, which needs nothing else: suspects are not in it
         "archive_queue_due",
         "priority",
@@ -132,6 +133,7 @@ archive_queue = Table(
     Index("archive_queue_open", "state", "lease_until", **_where("state IN ('running','stored')")),
     Index("archive_queue_suspect", "suspect_at", **_where("suspect_at IS NOT NULL")),
     Index("archive_queue_source", "source", "state"),
+    Index("archive_queue_video", "video_sha256", **_where("video_sha256 IS NOT NULL")),
 )
 
 sources = Table(

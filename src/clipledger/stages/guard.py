@@ -78,6 +78,7 @@ class Guard:
         self._few = False  # too few canaries to tell an outage from an archive that lost its posts
         self._unvouched = False  # a run of not-founds was seen, and not every canary asked was alive
         self._refused: set[AwemeId] = set()  # whose links were refused since a file was last delivered
+        self._deceived: str | None = None  # why the CDN is not believed, whatever it delivers
         self._open: str | None = None
         self._probes_left = PROBES
 
@@ -132,11 +133,18 @@ class Guard:
         self._refused.add(aweme_id)
         return self._open is None and len(self._refused) < REFUSED_MAX
 
+    def distrust_cdn(self, evidence: str) -> None:
+        """Note proof that the CDN serves one file in place of others: nothing more is bought until it is mended."""
+        self._deceived = evidence
+
     async def admit(self, in_flight: int) -> int | None:
         """Say how many more jobs may be claimed: None for no limit. Raises Outage while the breaker is open."""
         if self._open is not None:
             return await self._probe(in_flight)
         mood = self._resolves.mood()
+        if self._deceived is not None:
+            evidence, self._deceived = self._deceived, None
+            await self._trip(_CDN, evidence)
         if self._deliveries.mood() is Mood.FAILING:
             await self._trip(_CDN, f"downloads: {self._deliveries.evidence()}")
         if mood in (Mood.FAILING, Mood.CHANGED):
