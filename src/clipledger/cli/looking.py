@@ -123,6 +123,7 @@ def list_failures(context: Context, ids: Sequence[str], reason: str | None, limi
 
 def asked(context: Context, ask: Callable[[Archive], Awaitable[T]]) -> T:
     """Open the archive, ask it, close it."""
+
     async def told() -> T:
         async with open_archive(context.archive) as archive:
             return await ask(archive)

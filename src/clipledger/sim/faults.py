@@ -114,6 +114,8 @@ KINDS: tuple[Kind, ...] = (
         ("relative_link", "play links such as /video/media/play/ID.mp4"),
         ("signed_caption", "somebody pasted a signed link into the title and the nickname"),
         ("images_as_objects", "the images of a photo post as objects, a shape nobody has documented"),
+        ("links_renamed", "the links under names nobody has documented"),
+        ("links_as_objects", "the links of a video as objects, a shape nobody has documented"),
         ("images_gone", "a photo post without its images: its sound looks like video"),
     ),
     *_kinds(
@@ -321,6 +323,8 @@ _UNTOLD = ("placeholder", "placeholder_fits")  # nothing tells the first few of 
 _NEW_SHAPES = (
     "images_as_objects",
     "images_gone",
+    "links_renamed",
+    "links_as_objects",
 )  # what they hide is not there to be saved: no bad week, a changed API
 
 PRESETS: Mapping[str, FaultPlan] = {
