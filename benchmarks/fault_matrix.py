@@ -1,8 +1,8 @@
 """The fault matrix: every kind of fault at three intensities, and 300 random pairs with a crash in the middle.
 
-`python benchmarks/fault_matrix.py [--pairs 300] [--seed 1] [--cell http_500=1] [--pair N] [--out FILE]`. Each cell is half an
-hour of trouble in simulated time, then recovery; the judge must be content. Prints one JSON document; exit 1
-when a cell failed, which is told with the line that replays it.
+`python benchmarks/fault_matrix.py [--pairs 300] [--seed 1] [--cell http_500=1] [--pair N] [--out FILE]`. Each
+cell is half an hour of trouble in simulated time, then recovery; the judge must be content. Prints one JSON
+document; exit 1 when a cell failed, which is told with the line that replays it.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from trials.verdicts import Verdict, faults_end, judged, recover
 
 INTENSITIES = (0.1, 0.4, 1.0)
 POSTS = 40
-BEGINS_S, ENDS_S = 15.0, 1800.0
+BEGINS_S, ENDS_S = 4.0, 1800.0
 BETWEEN_S = 400.0
 SAME_MOST = 5
 
