@@ -9,35 +9,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from trials.matrix import Cell, pairs, singles, tried
-from trials.verdicts import Verdict, places, told
-
-SHARE = 5
-
-
-def some(cells: Sequence[Cell]) -> list[Verdict]:
-    """Try a few cells in this process."""
-    with places() as fresh:
-        return [tried(cell, fresh) for cell in cells]
-
-
-def all_of(cells: Sequence[Cell], processes: int) -> Iterator[Verdict]:
-    """Try all cells, several processes side by side."""
-    with ProcessPoolExecutor(processes) as pool:
-        for verdicts in pool.map(some, [cells[at : at + SHARE] for at in range(0, len(cells), SHARE)]):
-            yield from verdicts
+from trials.matrix import Cell, pairs, singles, trial
+from trials.verdicts import side_by_side, told
 
 
 def chosen(text: str, seed: int) -> Cell:
     """Read one cell: KIND=SHARE, several joined by +."""
     kinds = [word.split("=") for word in text.split("+")]
-    return Cell(tuple((name, float(share)) for name, share in kinds), seed)
+    return Cell(tuple((name, float(share)) for name, share in kinds), seed, again=f"--cell {text} --seed {seed}")
 
 
 def main() -> int:
@@ -56,7 +39,9 @@ def main() -> int:
         cells = [pairs(given.seed, given.pair + 1)[-1]]
     else:
         cells = [*singles(given.seed), *pairs(given.seed, given.pairs)]
-    return told(all_of(cells, given.processes), out=given.out, harness="fault matrix", seed=given.seed)
+    return told(
+        side_by_side(map(trial, cells), given.processes), out=given.out, harness="fault matrix", seed=given.seed
+    )
 
 
 if __name__ == "__main__":

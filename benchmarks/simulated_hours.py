@@ -9,31 +9,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from trials.hours import drawn, one
-from trials.verdicts import Verdict, places, told
-
-SHARE = 5
-"""Seeds that one process plays before it hands its verdicts over."""
-
-
-def some(seeds: Sequence[int], twice: bool) -> list[Verdict]:
-    """Play a few hours in this process."""
-    with places() as fresh:
-        return [one(seed, fresh, twice=twice) for seed in seeds]
-
-
-def played(first: int, count: int, processes: int, twice: bool) -> Iterator[Verdict]:
-    """Play all of them, several processes side by side."""
-    shares = [list(range(at, min(at + SHARE, first + count))) for at in range(first, first + count, SHARE)]
-    with ProcessPoolExecutor(processes) as pool:
-        for verdicts in pool.map(some, shares, [twice] * len(shares)):
-            yield from verdicts
+from trials.hours import drawn, trial
+from trials.verdicts import side_by_side, told
 
 
 def main() -> int:
@@ -48,7 +29,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.tell:
         sys.stderr.write(f"{drawn(given.first)}\n")
-    verdicts = played(given.first, given.seeds, given.processes, not given.once)
+    trials = [trial(seed, twice=not given.once) for seed in range(given.first, given.first + given.seeds)]
+    verdicts = side_by_side(trials, given.processes)
     return told(verdicts, out=given.out, harness="simulated hours", first=given.first, played_twice=not given.once)
 
 

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from clipledger.archive import SystemClock, open_archive
@@ -18,16 +19,16 @@ from clipledger.db.alarms import ALLOWED, Alarms
 from clipledger.sim.dice import roll
 from clipledger.sim.faults import KINDS, Door
 from clipledger.sim.play import Crash, Play
-from trials.hours import OWN_TROUBLE
-from trials.verdicts import Verdict, faults_end, judged, recover
+from trials.hours import BLOCKS, OWN_TROUBLE
+from trials.verdicts import Trial, Verdict, faults_end, judged, recover
 
 INTENSITIES = (0.1, 0.4, 1.0)
-POSTS = 40
+POSTS = 30
 BEGINS_S, ENDS_S = 4.0, 1800.0
 BETWEEN_S = 400.0
 SAME_MOST = 5
 
-BY_HAND = OWN_TROUBLE | {"partial_block", "reposted"}
+BY_HAND = OWN_TROUBLE | BLOCKS | {"reposted"}
 """Kinds after which the operator's `retry` may be needed: what `reliability.md` tells of each."""
 
 _STRANGE = re.compile(r"(\d+): \S+ is no \S* ?video of this post")
@@ -48,6 +49,11 @@ class Cell:
         return "+".join(f"{kind}={share:g}" for kind, share in self.kinds)
 
     @property
+    def replay(self) -> str:
+        """Write the line that tries it again."""
+        return f"python benchmarks/fault_matrix.py {self.again}"
+
+    @property
     def plan(self) -> str:
         """Write the plan."""
         doors = {kind.name: kind.door for kind in KINDS}
@@ -62,10 +68,10 @@ class Cell:
 
 def singles(seed: int) -> list[Cell]:
     """List every kind at each intensity."""
-    return [_single(kind.name, share, seed) for kind in KINDS for share in INTENSITIES]
+    return [single(kind.name, share, seed) for kind in KINDS for share in INTENSITIES]
 
 
-def _single(kind: str, share: float, seed: int) -> Cell:
+def single(kind: str, share: float, seed: int) -> Cell:
     return Cell(((kind, share),), seed, again=f"--cell {kind}={share:g} --seed {seed}")
 
 
@@ -99,7 +105,7 @@ def tried(cell: Cell, fresh: Callable[[], Path], *, posts: int = POSTS) -> Verdi
     told, trace = judged(stage)
     return Verdict(
         cell.name,
-        f"python benchmarks/fault_matrix.py {cell.again}",
+        cell.replay,
         (*findings, *_unexplained(stage, told, kinds)),
         stage.states(),
         tuple(run.ending for run in stage.runs),
@@ -107,6 +113,11 @@ def tried(cell: Cell, fresh: Callable[[], Path], *, posts: int = POSTS) -> Verdi
         round(time.process_time() - began, 2),
         retried,
     )
+
+
+def trial(cell: Cell) -> Trial:
+    """Make a trial of a cell, as a pool of processes takes it."""
+    return Trial(cell.name, cell.replay, partial(tried, cell))
 
 
 def _recovered(stage: Play, kinds: set[str]) -> tuple[int, list[str]]:

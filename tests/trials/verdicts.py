@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -86,6 +87,38 @@ def places(where: Path | None = None) -> Iterator[Callable[[], Path]]:
             yield fresh
         finally:
             bury()
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial to be made: what it is called, how it is made again, and how it is made in a folder."""
+
+    name: str
+    replay: str
+    make: Callable[[Callable[[], Path]], Verdict]
+
+
+def side_by_side(trials: Iterable[Trial], processes: int) -> Iterator[Verdict]:
+    """Make trials, several processes side by side; one that breaks off is a verdict too."""
+    with ProcessPoolExecutor(processes) as pool:
+        waiting = [(trial, pool.submit(_made, trial.make)) for trial in trials]
+        for trial, future in waiting:
+            error = future.exception()
+            if error is None:
+                yield future.result()
+            else:
+                yield Verdict(trial.name, trial.replay, (f"it broke off: {_leaf(error)!r}",))
+
+
+def _made(make: Callable[[Callable[[], Path]], Verdict]) -> Verdict:
+    with places() as fresh:
+        return make(fresh)
+
+
+def _leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def told(verdicts: Iterable[Verdict], *, out: str | None, **about: object) -> int:
