@@ -154,7 +154,6 @@ EVENTS: Mapping[str, Told] = {
     ),
     "held_back": Told("suspects of a partial block are asked again in an hour", ("suspects",), rare=True),
     "asked_again_after_death": Told("gone posts are asked again, as queue.recheck_gone says", ("ids",)),
-    "retried": Told("an operator put a dead post back; kept with what its dead letter said", ("aweme_id", "reason")),
     "same_bytes": Told(
         "more posts than is usual were served the very same video; later ones wait",
         ("aweme_id", "sha256", "evidence"),
