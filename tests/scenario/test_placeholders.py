@@ -43,7 +43,7 @@ def test_a_cdn_that_serves_one_file_for_all_is_not_believed(folder: Path) -> Non
     """Five posts at most take the placeholder; a canary shows it up, the run ends with exit 8, later all are saved."""
     play = staged(folder, "placeholder@5-7200")
     assert play.run().ending == "outage"
-    assert alarms(play) == [DISPROVED] and len(wrong(play)) == MOST
+    assert alarms(play) == [DISPROVED] and 0 < len(wrong(play)) <= MOST
     waiting = "SELECT count(*), max(attempts) FROM archive_queue WHERE last_reason = 'same_bytes' AND state = 'pending'"
     [(parked, attempts)] = play.rows(waiting)
     assert 0 < parked <= 24 and attempts == 0
@@ -53,7 +53,7 @@ def test_a_cdn_that_serves_one_file_for_all_is_not_believed(folder: Path) -> Non
     play.wait(2 * HOUR_S)
     play.run_to_the_end(6)
     assert play.states() == {"archived": 113} and play.rows(waiting) == [(0, None)]
-    assert len(wrong(play)) == MOST and credits_beyond(play) <= 45
+    assert 0 < len(wrong(play)) <= MOST and credits_beyond(play) <= 45
     assert not set(play.rows("SELECT reason FROM dead_letters"))
 
 
@@ -68,7 +68,7 @@ def test_the_posts_stored_with_a_placeholder_are_named(folder: Path) -> None:
             named.extend(await Alarms(archive.db).doubted())
 
     play.run(roles=["janitor"], follow=True, stop_after_s=2.0, during={0.0: look})
-    assert sorted(named) == sorted(wrong(play)) and len(named) == MOST
+    assert sorted(named) == sorted(wrong(play)) and 0 < len(named) <= MOST
 
 
 def test_a_placeholder_for_some_posts_stops_nobody_else(folder: Path) -> None:
@@ -125,4 +125,4 @@ def test_several_processes_take_no_more_than_five_together(folder: Path) -> None
     """Two processes that meet a placeholder at once store it for five posts, not for five each."""
     play = staged(folder, "placeholder@5-7200")
     play.run(workers=2)
-    assert len(wrong(play)) == MOST
+    assert 0 < len(wrong(play)) <= MOST

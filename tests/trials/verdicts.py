@@ -22,6 +22,9 @@ from clipledger.sim.scenarios import outcome
 from clipledger.sim.timeloop import bury
 
 DAY_S = 86_400.0
+SLOW_S = 10.0
+"""A trial of so much CPU time is told by itself: there are few of that kind."""
+
 RUNS_MAX = 16
 """So many runs after the faults have ended, the back-offs between them sat out, must settle every id."""
 
@@ -128,7 +131,7 @@ def told(verdicts: Iterable[Verdict], *, out: str | None, **about: object) -> in
         rows.append(verdict)
         if verdict.findings:
             sys.stderr.write(f"FAILED {verdict.name}: {'; '.join(verdict.findings[:3])}\n  again: {verdict.replay}\n")
-        if len(rows) % 25 == 0:
+        if len(rows) % 25 == 0 or verdict.seconds > SLOW_S:
             sys.stderr.write(f"{len(rows)} trials, {time.monotonic() - began:.0f} s\n")
         sys.stderr.flush()
     failed = [asdict(row) for row in rows if row.findings]
