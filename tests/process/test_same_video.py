@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_real_copies_are_taken_at_the_operators_word(tmp_path: Path) -> None:
-    """The run ends with exit 3, `status` and `doctor` name the video, `retry --accept` and a run bring everything in."""
+    """The run ends with exit 3, `status` and `doctor` name the video, `retry --accept` and a run bring all in."""
     with simulator(50, "reposted=0.5") as sim:
         archive = archive_for(tmp_path / "archive", sim)
         archive.cli("add", *sim.names())
