@@ -247,6 +247,7 @@ _REASONS: Mapping[str, str] = {
     "not_found": "the API says that there is no such post",
     "unavailable:private": "the API says that it is private",
     "unavailable:region": "the API says that it is not available in its region; of a source: a region it does not know",
+    "same_bytes": "more posts than is usual were served the very same video: it waits, no attempt is used up",
     "api_unavailable": "the API failed, was silent, or sent what cannot be read",
     "api_message": "the API answered with a message that we do not know",
     "cdn_unavailable": "the CDN failed, stalled or could not be reached",

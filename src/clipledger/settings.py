@@ -138,6 +138,17 @@ class Queue(_Section):
     recheck_gone: list[Duration] = Field(
         [], description='ask for a gone post again so long after it died, such as ["24h", "7d", "30d"]; empty: never'
     )
+    recheck_private: list[Duration] = Field(
+        [], description="the same for a post that is private, of its own; empty: as recheck_gone"
+    )
+    recheck_region: list[Duration] = Field(
+        [], description="the same for a post not available in the API's region, of its own; empty: as recheck_gone"
+    )
+    same_bytes_max: Cap = Field(
+        5,
+        ge=1,
+        description='so many ids may have the very same video; later ones wait for your word; "none": any number',
+    )
     retry_base_s: float = Field(
         5.0, gt=0, le=3600, description="wait after the first failed attempt, seconds; quadruples with each further one"
     )

@@ -18,6 +18,7 @@ from clipledger.core.lifecycle import CaptureChoice
 from clipledger.core.model import ApiKey
 from clipledger.core.ports import Clock, Wire
 from clipledger.crew import Crew, Plan
+from clipledger.db.alarms import Alarms
 from clipledger.db.clock import WARN_S, SharedClock
 from clipledger.db.paces import PaceRow
 from clipledger.db.restoring import Restorer
@@ -33,6 +34,7 @@ from clipledger.stages.fixity import DEFAULT_PERIOD_S, Fixity, period_s
 from clipledger.stages.guard import Guard
 from clipledger.stages.history import History
 from clipledger.stages.janitor import Janitor
+from clipledger.stages.likeness import Likeness
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
@@ -243,6 +245,19 @@ def janitor(archive: Archive, events: Events) -> Janitor:
 
 def _download(archive: Archive, paid: PaidCalls, guard: Guard, cdn: Cdn, events: Events) -> Download:
     capture = archive.settings.capture
+    choice = CaptureChoice(capture.quality, capture.covers, capture.audio)
+    likeness = Likeness(
+        Alarms(archive.db),
+        archive.catalog,
+        paid,
+        cdn,
+        archive.spool,
+        guard,
+        archive.clock,
+        events,
+        choice,
+        most=archive.settings.queue.same_bytes_max,
+    )
     return Download(
         Detail(paid, guard, archive.clock, lean=capture.lean),
         archive.queue,
@@ -251,8 +266,9 @@ def _download(archive: Archive, paid: PaidCalls, guard: Guard, cdn: Cdn, events:
         cdn,
         archive.clock,
         events,
-        CaptureChoice(capture.quality, capture.covers, capture.audio),
+        choice,
         guard,
+        likeness,
         slots=archive.settings.cdn.concurrency,
     )
 

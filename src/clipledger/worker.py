@@ -17,6 +17,7 @@ from clipledger.core.errors import (
     Halt,
     Held,
     LeaseLost,
+    SameBytes,
     StorageUnavailable,
     Throttled,
 )
@@ -257,7 +258,9 @@ class Worker:
 
     async def _settle(self, attempt: Attempt, error: ClipledgerError) -> None:
         now = self._clock.now()
-        if isinstance(error, StorageUnavailable) or (attempt.resolved and not isinstance(error, Halt | Held)):
+        if isinstance(error, StorageUnavailable) or (
+            attempt.resolved and not isinstance(error, Halt | Held | SameBytes)
+        ):
             self._guard.delivered(attempt.job.aweme_id, whole=False)
         if isinstance(error, Throttled) and error.costly:
             error.alone = self._company.is_alone(attempt.job.aweme_id)

@@ -1,4 +1,4 @@
-"""`status`, `sources`, `show`, `failures`, `retry`: look closer, and put failed rows back."""
+"""`status`, `sources`, `show`, `failures`: look closer. Must not: change anything."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from clipledger.archive import Archive, open_archive
-from clipledger.cli.exits import Exit
 from clipledger.cli.keeping import care_line, care_status, custody_told, store_line, store_status
+from clipledger.cli.likeness import same_bytes, same_bytes_lines
 from clipledger.cli.members import fleet_lines, fleet_status, fleet_table
 from clipledger.cli.output import Context, one_line, size, table
 from clipledger.core.errors import Reason, UsageError
@@ -30,7 +30,7 @@ _SPANS = (("minute", 60.0), ("hour", 3600.0))
 
 def status(context: Context, fresh: bool = False) -> None:
     """Show where everything stands."""
-    body = _with(context, lambda archive: _status(archive, fresh))
+    body = asked(context, lambda archive: _status(archive, fresh))
     if context.json:
         context.document(body)
         return
@@ -51,6 +51,7 @@ def status(context: Context, fresh: bool = False) -> None:
         *_pace_lines(body),
     ]
     lines[2:2] = fleet_lines(body)
+    lines += same_bytes_lines(body)
     if body["kept"]:
         lines.append(f"summed at {body['as_of']}: `clipledger status --fresh` sums anew")
     lines += [f"lately: {event['at']} {event['name']} {_inline(event['detail'])}" for event in body["events"][:5]]
@@ -75,7 +76,7 @@ def _pace_lines(body: dict[str, Any]) -> list[str]:
 
 def list_sources(context: Context) -> None:
     """Show each source."""
-    rows = _with(context, _sources)
+    rows = asked(context, _sources)
     if context.json:
         context.document(rows)
     elif rows:
@@ -91,8 +92,8 @@ def show_post(context: Context, text: str) -> None:
 
         list_authors(context, text, "", 100)
         return
-    aweme_id = _id(text)
-    body = _with(context, lambda archive: _post(archive, aweme_id))
+    aweme_id = post_id(text)
+    body = asked(context, lambda archive: _post(archive, aweme_id))
     if body is None:
         raise UsageError(f"{aweme_id}: this archive has never seen it; `clipledger add {aweme_id}` queues it")
     if context.json:
@@ -105,8 +106,8 @@ def list_failures(context: Context, ids: Sequence[str], reason: str | None, limi
     """Show dead and waiting ids, and the sources that fail."""
     if ids:
         raise UsageError("failures takes ids only with --acknowledge; `clipledger show ID` tells all of one")
-    wanted = _reason(reason)
-    body = _with(context, lambda archive: _failures(archive, wanted, limit))
+    wanted = a_reason(reason)
+    body = asked(context, lambda archive: _failures(archive, wanted, limit))
     if context.json:
         context.document(body)
         return
@@ -122,54 +123,18 @@ def list_failures(context: Context, ids: Sequence[str], reason: str | None, limi
         context.tell(table([tuple(row.values()) for row in body["sources"]], ("source", "problem", "again", "detail")))
 
 
-def acknowledge_dead(context: Context, ids: Sequence[str], reason: str | None) -> None:
-    """Take note of dead ids: the books still show them, the next run's exit code does not."""
-    if ids and reason is not None:
-        raise UsageError("name ids, or --reason R, or neither for all dead ids")
-    which = [_id(text) for text in ids] if ids else _reason(reason)
+def asked(context: Context, ask: Callable[[Archive], Awaitable[T]]) -> T:
+    """Open the archive, ask it, close it."""
 
-    async def ask(archive: Archive) -> int:
-        if ids:
-            dead = [aweme_id for aweme_id in which or () if await archive.queue.letter(AwemeId(aweme_id)) is None]
-            if dead:
-                raise UsageError(f"{dead[0]}: is not dead; only dead ids are acknowledged")
-        return await archive.queue.acknowledge(which, archive.clock.now())
-
-    count = _with(context, ask)
-    if context.json:
-        context.document({"acknowledged": count, "exit": Exit.OK.word})
-    else:
-        context.tell(f"{count} dead ids acknowledged; they stay in the books and no longer lead to exit 3")
-
-
-def retry_ids(context: Context, ids: Sequence[str], reason: str | None, everything: bool) -> None:
-    """Make failed and waiting ids due now."""
-    if sum((bool(ids), reason is not None, everything)) != 1:
-        raise UsageError("name the ids to retry, or --reason R, or --all")
-    which = [_id(text) for text in ids] if ids else _reason(reason)
-
-    async def ask(archive: Archive) -> int:
-        for aweme_id in which if ids and which else ():
-            if await archive.queue.row(AwemeId(aweme_id)) is None:
-                raise UsageError(f"{aweme_id}: this archive has never seen it; `clipledger add {aweme_id}` queues it")
-        return await archive.queue.retry(which, archive.clock.now())
-
-    count = _with(context, ask)
-    if context.json:
-        context.document({"due_again": count, "exit": Exit.OK.word})
-    else:
-        context.tell(f"{count} due again; `clipledger run` takes them up")
-
-
-def _with(context: Context, ask: Callable[[Archive], Awaitable[T]]) -> T:
-    async def asked() -> T:
+    async def told() -> T:
         async with open_archive(context.archive) as archive:
             return await ask(archive)
 
-    return asyncio.run(asked())
+    return asyncio.run(told())
 
 
-def _id(text: str) -> AwemeId:
+def post_id(text: str) -> AwemeId:
+    """Read an id or a post's URL; raises UsageError."""
     import time
 
     wanted = understand(text, now=time.time())  # noqa: TID251 - bounds what can be an id
@@ -178,7 +143,8 @@ def _id(text: str) -> AwemeId:
     return wanted.aweme_id
 
 
-def _reason(text: str | None) -> Reason | None:
+def a_reason(text: str | None) -> Reason | None:
+    """Read `--reason`; raises UsageError that names them all."""
     if text is None:
         return None
     try:
@@ -229,6 +195,7 @@ async def _status(archive: Archive, fresh: bool) -> dict[str, Any]:
             "since": iso_time(switch.since) if switch is not None and is_open else None,
             "evidence": switch.evidence if switch is not None and is_open else None,
         },
+        "same_bytes": await same_bytes(archive),
         "store": await store_status(archive),
         "fixity": await care_status(archive),
         "events": [_timed(asdict(event)) for event in await archive.samples.events(20)],
@@ -262,6 +229,7 @@ async def _post(archive: Archive, aweme_id: AwemeId) -> dict[str, Any] | None:
         "custody": await custody_told(archive, aweme_id),
         "availability": [_timed(asdict(run)) for run in await archive.catalog.availability(aweme_id)],
         "dead_letter": await _letter(archive, aweme_id),
+        "past": [_timed(asdict(event)) for event in await archive.samples.events_of(aweme_id)],
         "sightings": [_timed(asdict(seen)) for seen in await archive.books.sightings(aweme_id)],
         "credits": [_timed(asdict(call)) for call in await archive.credits.of(aweme_id)],
     }

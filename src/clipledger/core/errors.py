@@ -38,6 +38,7 @@ class Reason(StrEnum):
     SHUTDOWN = "shutdown"
     OUTAGE = "outage"
     PAUSED = "paused"
+    SAME_BYTES = "same_bytes"
 
 
 class ClipledgerError(Exception):
@@ -140,6 +141,12 @@ class Gone(ClipledgerError):
     """The API says deleted, private or not in this region. A suspect until the window closed healthy."""
 
     reason = Reason.NOT_FOUND
+
+
+class SameBytes(ClipledgerError):
+    """More posts than is usual were served this very video: a placeholder, or a clip that many posted."""
+
+    reason = Reason.SAME_BYTES
 
 
 class MalformedReply(ClipledgerError):

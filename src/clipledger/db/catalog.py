@@ -26,7 +26,7 @@ from clipledger.core.history import growth
 from clipledger.core.model import AwemeId, Counters, MediaType, ObjectKey, Post, State, StoredFile
 from clipledger.core.sidecar import Replaced
 from clipledger.db import custody, search_index
-from clipledger.db.availability import AvailabilityRow, runs
+from clipledger.db.availability import AvailabilityRow, had_been_gone, runs
 from clipledger.db.care_tables import fixity
 from clipledger.db.database import Database
 from clipledger.db.engine import InsertInto, per_dialect, summed
@@ -287,6 +287,7 @@ def record_stored(connection: Connection, batch: Sequence[Record], now: float) -
         custody.note(connection, [row for each in records for row in custody.told(each.post.aweme_id, each.replaced)])
         ids = [record.post.aweme_id for record in records]
         search_index.begin(connection, ids)
+        had_been_gone(connection, ids)
         search_index.index(connection, ids)
     return len(records)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, case, func, literal, literal_column, select
 
 from clipledger.core.times import utc_day
-from clipledger.db import care, standing, suspects
+from clipledger.db import alarms, care, standing, suspects
 from clipledger.db.credits import CallOutcome
 from clipledger.db.database import Database
 from clipledger.db.engine import summed
@@ -45,6 +45,7 @@ class Figures:
     credits_today: int
     open_calls: int
     sources: Mapping[str, int]
+    same_bytes: int = 0
     damaged: int = 0
     oldest_check_at: float | None = None
 
@@ -136,6 +137,7 @@ def _figures(connection: Connection, now: float) -> Figures:
         sources={state: found.get(state, 0) for state in SOURCE_STATES},
         damaged=cared.damaged,
         oldest_check_at=cared.oldest_at,
+        same_bytes=alarms.standing(connection),
     )
 
 

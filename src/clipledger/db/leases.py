@@ -108,6 +108,7 @@ _CLAIM = (
         _q.c.throttles,
         _q.c.hint,
         _q.c.priority,
+        _q.c.video_sha256,
     )
 )
 
@@ -153,6 +154,7 @@ def _job(row: Row[tuple[object, ...]]) -> Job:
         first_not_found_at=row.first_not_found_at,
         throttles=row.throttles,
         hint=row.hint,
+        video_sha256=row.video_sha256,
     )
 
 

@@ -51,6 +51,7 @@ class QueueRow:
     rechecks: int
     first_died_at: float | None
     restored_at: float | None
+    video_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from clipledger.core.times import iso_time, read_iso_time
 from clipledger.db.backend import DamagedValue
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 told_time = lru_cache(maxsize=256)(iso_time)  # the rows of one batch hold the same few moments
@@ -122,17 +122,18 @@ archive_queue = Table(
     Column("rechecks", Integer, nullable=False, server_default="0"),  # times asked again after it was gone
     Column("first_died_at", UtcTime),  # what `queue.recheck_gone` counts from
     Column("restored_at", UtcTime),  # when its row was made from its sidecar: the calls it cost are not in the ledger
+    Column("video_sha256", Text),  # what was served as its video last, stored or not
     Index(  # walked backwards by the claim, which needs nothing else: suspects are not in it
         "archive_queue_due",
         "priority",
         "due_at",
         "aweme_id",
-        sqlite_where=text("state = 'pending' AND suspect_at IS NULL"),
-        postgresql_where=text("state = 'pending' AND suspect_at IS NULL"),
+        **_where("state = 'pending' AND suspect_at IS NULL"),
     ),
     Index("archive_queue_open", "state", "lease_until", **_where("state IN ('running','stored')")),
     Index("archive_queue_suspect", "suspect_at", **_where("suspect_at IS NOT NULL")),
     Index("archive_queue_source", "source", "state"),
+    Index("archive_queue_video", "video_sha256", **_where("video_sha256 IS NOT NULL")),
 )
 
 sources = Table(

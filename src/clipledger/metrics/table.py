@@ -70,6 +70,7 @@ METRICS = (
     Metric("clipledger_queue_videos", _G, _A, "ids in each state", ("state",)),
     Metric("clipledger_oldest_due_age_seconds", _G, _A, "how long the id due longest has waited; 0 when none is due"),
     Metric("clipledger_suspect_videos", _G, _A, "ids said to be gone and not believed yet"),
+    Metric("clipledger_same_bytes_alarms", _G, _A, "videos served for more posts than is usual, not accepted yet"),
     Metric("clipledger_dead_letters", _G, _A, "dead ids", ("reason",)),
     Metric("clipledger_sources", _G, _A, "sources, each in one state", ("state",)),
     Metric("clipledger_breaker_open", _G, _A, "1 while the breaker is open: an outage", ("which",)),

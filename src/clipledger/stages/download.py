@@ -21,6 +21,7 @@ from clipledger.core.errors import (
     Halt,
     LeaseLost,
     NotMedia,
+    SameBytes,
     StorageThrottled,
     StorageUnavailable,
     Throttled,
@@ -35,14 +36,15 @@ from clipledger.events import Events
 from clipledger.net.cdn import Cdn
 from clipledger.stages.detail import Attempt, Detail
 from clipledger.stages.guard import Guard
+from clipledger.stages.likeness import Likeness
 from clipledger.stages.standing import claims_its_key, standing_files
 from clipledger.storage.spool import Spool
 
 EXPIRED_RESOLVES = 2
 UPLOAD_TRIES = 3
 
-_HARD = (Halt, LeaseLost, StorageUnavailable)
-"""Failures that another link of the same file cannot mend."""
+_HARD = (Halt, LeaseLost, SameBytes, StorageUnavailable)
+"""Failures that another link of the same file cannot mend, or must not be tried to."""
 
 
 @dataclass(slots=True)
@@ -89,10 +91,11 @@ class Download:
         events: Events,
         choice: CaptureChoice,
         guard: Guard,
+        likeness: Likeness,
         *,
         slots: int,
     ) -> None:
-        self._guard = guard
+        self._guard, self._likeness = guard, likeness
         self._detail, self._queue, self._store, self._spool = detail, queue, store, spool
         self._cdn, self._clock, self._events, self._choice = cdn, clock, events, choice
         self._slots = asyncio.Semaphore(slots)
@@ -168,11 +171,20 @@ class Download:
             raise NotMedia(f"now said to be {now_is}, but {stands} stands already and is kept")
         self._events.emit("place_moved", aweme_id=job.aweme_id, key=job.storage_key, why=f"now said to be {now_is}")
 
-    async def _note(self, capture: _Capture, post: Post, rendition: Quality | None, *, anew: bool = False) -> None:
-        """Write down where the post goes and which rendition its video will be, before it is published."""
+    async def _note(
+        self, capture: _Capture, post: Post, rendition: Quality | None, sha256: str | None = None, *, anew: bool = False
+    ) -> None:
+        """Write down where the post goes, and which rendition and bytes its video has, before it is published."""
         now = self._clock.now()
         if not await self._queue.mark_resolved(
-            capture.job, now, capture.author_part, capture.key, post.thin, rendition, anew=anew
+            capture.job,
+            now,
+            capture.author_part,
+            capture.key,
+            post.thin,
+            rendition,
+            anew=anew,
+            video_sha256=sha256,
         ):
             raise LeaseLost(f"{capture.job.aweme_id} was taken over")
         capture.rendition = rendition
@@ -220,8 +232,10 @@ class Download:
             duration_s = post.duration_s if want.kind is FileKind.VIDEO else None
             whole = media.check(want.kind, part.read_at, part.size_bytes, duration_s=duration_s)
             await part.seal()
-            if candidate.rendition is not capture.rendition:
-                await self._note(capture, post, candidate.rendition)
+            if want.kind is FileKind.VIDEO:
+                # Noted first and counted then: of several workers at once the last one sees all the others.
+                await self._note(capture, post, candidate.rendition, part.sha256)
+                await self._likeness.admit(capture.job, part.sha256)
             key = await self._publish(capture, _key(capture, want, whole.media_type), part, whole.media_type)
             self._events.emit(
                 "fetched",

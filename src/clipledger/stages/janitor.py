@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clipledger import presence
-from clipledger.core.errors import Misconfigured, StorageUnavailable
+from clipledger.core.errors import Misconfigured, Reason, StorageUnavailable
 from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock, ObjectStore
 from clipledger.core.times import iso_time, parse_duration
 from clipledger.db import commits
+from clipledger.db.alarms import Alarms
 from clipledger.db.credits import Credits
 from clipledger.db.database import Database
 from clipledger.db.members import Members
@@ -74,7 +75,8 @@ class Janitor:
         self._late_s = parse_duration(settings.janitor.every) + settings.queue.lease_s
         self._met: dict[str, float] = {}  # when each living worker of this machine was met first
         self._looked_at: float | None = None
-        self._recheck_s = [parse_duration(text) for text in settings.queue.recheck_gone]
+        self._recheck = _schedules(settings)
+        self._alarms = Alarms(db)
         self._parts_after_s = parse_duration(settings.janitor.parts_after)
         self._letters_keep_s = parse_duration(settings.janitor.dead_letters_keep)
 
@@ -129,12 +131,17 @@ class Janitor:
         return back + released.given_back, dead + released.dead
 
     async def revive(self) -> int:
-        """Have gone posts asked again at the times that `queue.recheck_gone` names; give how many."""
+        """Have gone posts asked again at the times that the settings name, and one post of each alarm on bytes.
+
+        Gives how many gone ones.
+        """
         now, revived = self._clock.now(), 0
-        for nth, delay_s in enumerate(self._recheck_s):
-            revived += await self._queue.recheck_gone(nth, now - delay_s, now)
+        for reason, delays_s in self._recheck.items():
+            for nth, delay_s in enumerate(delays_s):
+                revived += await self._queue.recheck_gone(reason, nth, now - delay_s, now)
         if revived:
             self._events.emit("asked_again_after_death", ids=revived)
+        await self._alarms.probe(now)
         return revived
 
     def _spared(self) -> list[str]:
@@ -162,3 +169,14 @@ class Janitor:
             if await self._spool.remove(leftover):
                 count, size = count + 1, size + leftover.size_bytes
         return count, size
+
+
+def _schedules(settings: Settings) -> dict[Reason, list[float]]:
+    """Say how long after its death a post is asked again, for each way of being gone."""
+    queue = settings.queue
+    named = {
+        Reason.NOT_FOUND: queue.recheck_gone,
+        Reason.PRIVATE: queue.recheck_private or queue.recheck_gone,
+        Reason.REGION: queue.recheck_region or queue.recheck_gone,
+    }
+    return {reason: sorted(parse_duration(text) for text in texts) for reason, texts in named.items()}

@@ -120,7 +120,8 @@ def failures(
     ] = False,
 ) -> None:
     """List dead and waiting ids, and sources that fail; or take note of the dead."""
-    from clipledger.cli.looking import acknowledge_dead, list_failures
+    from clipledger.cli.looking import list_failures
+    from clipledger.cli.putting_back import acknowledge_dead
 
     if acknowledge:
         acknowledge_dead(context, ids or [], reason)
@@ -133,11 +134,14 @@ def retry(
     ids: Ids = None,
     reason: Annotated[str | None, typer.Option(metavar="R", help="All ids that failed for this reason.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every dead and waiting id.")] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="With ids or same_bytes: take the video that many posts show as theirs.")
+    ] = False,
 ) -> None:
     """Make failed and waiting ids due now."""
-    from clipledger.cli.looking import retry_ids
+    from clipledger.cli.putting_back import retry_ids
 
-    retry_ids(context, ids or [], reason, all_)
+    retry_ids(context, ids or [], reason, all_, accept)
 
 
 @app.command()
