@@ -252,6 +252,7 @@ _REASONS: Mapping[str, str] = {
     "refused_url": "a link outside `cdn.allowed_hosts`, or to an address that is not public",
     "storage_unavailable": "the store failed in a way that may pass",
     "storage_throttled": "the store asked to slow down for longer than we wait",
+    "too_many_open_files": "the process or the machine ran out of file descriptors; fewer posts at a time were tried then",
     "url_expired": "the link died, and new ones too",
     "throttled": "status 429",
     "malformed_reply": "a reply of a shape that we do not know; see `reply_samples`",

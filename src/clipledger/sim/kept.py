@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 _MEDIA = ("videos", "photos", "covers")
 _FILE_MODE = 0o640
+_MARK = ".clipledger/uuid"
 
 
 class Kept(Protocol):
@@ -77,9 +78,10 @@ class KeptInBucket:
         return body
 
     def listed(self) -> Iterator[str]:
-        """List every object below the prefix, whatever its name."""
+        """List every object below the prefix, whatever its name, but the archive's own mark."""
         for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix):
-            yield from (found["Key"].removeprefix(self._prefix) for found in page.get("Contents", []))
+            names = (found["Key"].removeprefix(self._prefix) for found in page.get("Contents", []))
+            yield from (name for name in names if name != _MARK)
 
     def oddity(self, key: str) -> str | None:
         """Find none: a bucket has no modes."""
