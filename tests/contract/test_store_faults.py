@@ -286,7 +286,7 @@ class LostPages:
 def test_a_standing_file_whose_fsync_failed_is_written_anew(
     archive: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second fsync would lie: the same bytes go into a new file, which takes the name; the old one is never synced."""
+    """A second fsync would lie: the same bytes go into a new file, which takes the name; the old is never synced."""
     store, final = LocalStore(archive), archive / VIDEO
     final.parent.mkdir(parents=True)
     for putting in (
