@@ -152,7 +152,7 @@ def _rename(archive: Archive, uuid: str) -> None:
 
 def test_a_copied_folder_is_a_second_archive_on_sqlite(tmp_path: Path) -> None:
     """`cp -r` copies the database too: both go on by themselves, each with books that balance."""
-    with world(tmp_path / "here") as (archive, sim):
+    with world(tmp_path / "here") as (archive, _sim):
         archive.cli("run", "--max-videos", "3", code=5)
         copy = twin(archive, tmp_path / "copy")
         for each in (archive, copy):
