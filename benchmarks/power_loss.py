@@ -3,9 +3,9 @@
     python benchmarks/power_loss.py [--cycles 500] [--controls 20] [--seed 1] [--first 1] [--kind all] [--minutes M]
 
 So many cycles on each file system, of which half lose its log too; and controls with every fsync made to do nothing
-(`eatmydata`), which must be caught. Everything is drawn from the seed, the kind and the number, so `--first N --cycles 1`
-replays one. Needs root, loop devices, e2fsprogs, xfsprogs and eatmydata. Progress goes to stderr, one JSON document to
-stdout. Exits 1 when anything told was lost, when the judge finds anything, or when no control was caught.
+(`eatmydata`), which must be caught. Everything is drawn from the seed, the kind and the number, so `--first N
+--cycles 1` replays one. Needs root, loop devices, e2fsprogs, xfsprogs and eatmydata. Progress goes to stderr, one JSON
+document to stdout. Exits 1 when anything told was lost, when the judge finds anything, or when no control was caught.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ _WORLDS = (7, 8, 9)
 class Disk:
     """A small file system in a file, mounted on a loop device, whose power can be cut."""
 
-    def __init__(self, place: Path, kind: str = "ext4") -> None:
+    def __init__(self, place: Path, kind: str = "ext4", *, options: str = "") -> None:
+        self._options = options or OPTIONS[kind]
         self.kind, self.image, self.mount = kind, place / f"{kind}.img", place / kind
         self.mount.mkdir()
         with self.image.open("wb") as image:
@@ -50,7 +51,7 @@ class Disk:
 
     def on(self) -> None:
         """Mount it."""
-        _sh("mount", "-o", OPTIONS[self.kind], self.image, self.mount)
+        _sh("mount", "-o", self._options, self.image, self.mount)
 
     def cut(self, *, flush_log: bool = False) -> None:
         """Cut the power: OSError where this kernel cannot."""
@@ -70,11 +71,14 @@ class Disk:
 
 
 @contextmanager
-def powered(place: Path, kind: str) -> Iterator[Disk]:
-    """Give a mounted disk; unmounted afterwards. RuntimeError, with the reason, where that is not permitted."""
+def powered(place: Path, kind: str, *, defaults: bool = False) -> Iterator[Disk]:
+    """Give a mounted disk; unmounted afterwards. RuntimeError, with the reason, where that is not permitted.
+
+    `defaults`: mounted as anybody would, for comparisons; else so that nothing but an fsync brings bytes to the disk.
+    """
     if (why := why_not(kind)) is not None:
         raise RuntimeError(why)
-    disk = Disk(place, kind)
+    disk = Disk(place, kind, options="loop" if defaults else "")
     try:
         disk.on()
     except subprocess.CalledProcessError as error:
