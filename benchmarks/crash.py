@@ -1,6 +1,7 @@
 """Kill a run without warning, again and again, and demand after each time that the books balance.
 
-    python benchmarks/crash.py [--kills 2000] [--seed 1] [--first 1] [--posts 80] [--database all] [--store all]
+    python benchmarks/crash.py [--kills 2000] [--seed 1] [--first 1] [--posts 80] [--minutes M]
+                               [--database all] [--store all]
 
 Each trial has a simulator, an archive and a moment of its own, all drawn from the seed and the trial's number, which
 also picks the place: SQLite or PostgreSQL, a folder or a bucket, in turns where `all` is asked for. `--first N` goes on
@@ -33,6 +34,8 @@ def main() -> int:
     places = [p for p in PLACES if asked.database in (p[0], "all") and asked.store in (p[1], "all")]
     outcomes: dict[int, tuple[tuple[str, str], Outcome]] = {}
     for number in range(asked.first, asked.first + asked.kills):
+        if time.monotonic() - began_at > asked.minutes * 60:
+            break
         place = places[number % len(places)]
         outcome = _played(asked, number, place)
         outcomes[number] = place, outcome
@@ -61,6 +64,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="end the series after so long")
     parser.add_argument("--posts", type=int, default=POSTS)
     parser.add_argument("--database", choices=("sqlite", "postgres", "all"), default="all")
     parser.add_argument("--store", choices=("local", "s3", "all"), default="all")

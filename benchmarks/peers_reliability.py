@@ -8,8 +8,8 @@
 4. two processes on one archive: how many files are fetched twice, and is every file whole?
 
 yt-dlp and gallery-dl come from PyPI into a venv of their own (`--venv`, made when it is not there); they fetch plain
-MP4 links, as their `generic` and `directlink` extractors do, with an archive file each. clipledger meets the same in its
-simulator. What a program was not made to promise is told all the same: the table is for choosing a tool, not a contest.
+MP4 links, as their `generic` and `directlink` extractors do, with an archive file each. clipledger meets the same in
+its simulator. What a program was not made to promise is told all the same: the table is for choosing a tool, not a contest.
 3 needs root and loop devices. Progress goes to stderr, one JSON document to stdout.
 """
 
@@ -126,7 +126,7 @@ class Peer:
     def run(self, folder: Path, links: list[str], author: str = "alice") -> tuple[int, str]:
         """Fetch; give the exit code and the last line said."""
         done = subprocess.run(
-            self.command(folder, links, author), capture_output=True, text=True, check=False, cwd="/tmp"
+            self.command(folder, links, author), capture_output=True, text=True, check=False, cwd=tempfile.gettempdir()
         )
         said = (done.stdout + done.stderr).strip().splitlines()
         return done.returncode, said[-1][:200] if said else ""
@@ -241,7 +241,11 @@ def two_at_once(peer: Peer, site: Site, place: Path) -> Facts:
     folder = place / "both"
     both = [
         subprocess.Popen(
-            peer.command(folder, links), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/tmp"
+            peer.command(folder, links),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=tempfile.gettempdir(),
         )
         for _ in range(2)
     ]
