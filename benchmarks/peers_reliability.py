@@ -9,7 +9,7 @@
 
 yt-dlp and gallery-dl come from PyPI into a venv of their own (`--venv`, made when it is not there); they fetch plain
 MP4 links, as their `generic` and `directlink` extractors do, with an archive file each. clipledger meets the same in
-its simulator. What a program was not made to promise is told all the same: the table is for choosing a tool, not a contest.
+its simulator. What a program was not made to promise is told all the same: the table is for choosing a tool.
 3 needs root and loop devices. Progress goes to stderr, one JSON document to stdout.
 """
 

@@ -129,7 +129,7 @@ _ENDINGS: Mapping[str, str] = {
     "another version. Nothing was counted against any post.",
     "cap": "The account has no credits left, or a cap of your own was reached: `budget.credits_per_day` or "
     "`--max-...`.",
-    "storage": "The disk is full, read-only or not the one it was. Work under way was given back.",
+    "storage": "The disk is full, read-only, not mounted or not the one it was. Work under way was given back.",
     "damaged": "`verify` found damage or books that do not balance; each finding names its id.",
     "outage": "The breaker is open: the answers of the API or the CDN cannot be believed now. On such answers nothing "
     "was declared dead. Run again later; the first calls are probes. Or the operator paused the archive: "
