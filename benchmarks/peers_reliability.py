@@ -297,6 +297,7 @@ def our_power_cut(seed: int) -> Facts:
         with tempfile.TemporaryDirectory() as place, powered(Path(place), kind, defaults=True) as disk:
             (folder := disk.mount / "here").mkdir()
             with forked_simulator(FILES, seed=7) as sim, placed(folder, sim) as ours:
+                disk.settle()  # a new archive is copied there by this script, not by the program
                 ended = ours.cli("run", "--json")
                 time.sleep(DONE_S)
                 disk.cut()

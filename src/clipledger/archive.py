@@ -43,9 +43,11 @@ from clipledger.limits import Pause
 from clipledger.settings import AUTO, Settings
 from clipledger.stages.proving import check_mark, claim_place, prove, recognise, remembered
 from clipledger.storage import Options, is_remote, open_store
+from clipledger.storage.disk import make_folders, sync_folder, sync_path
 from clipledger.storage.local import LocalStore
 from clipledger.storage.paced import PacedStore
 from clipledger.storage.probe import StoreProbe
+from clipledger.storage.publish import publish_chunks
 from clipledger.storage.room import Room
 from clipledger.storage.spool import Spool
 
@@ -100,13 +102,10 @@ class Archive:
 def create_archive(folder: Path, clock: Clock) -> bool:
     """Lay down an archive: settings, database, UUID. Changes nothing that is there; says whether it was new."""
     with _cannot_make(folder):
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        file = folder / settings_file.FILE_NAME
-        if not file.exists():
-            _private(file)
-            file.write_text(settings_file.template(), encoding="utf-8")
+        make_folders(folder)
+        _lay_down(folder / settings_file.FILE_NAME, settings_file.template())
     name = presence.private_folder(folder) / "uuid"
-    if name.exists():
+    if name.exists() and name.stat().st_size:
         return False
     url = database_url(folder, settings_file.load(folder))
     if isinstance(url, Path):
@@ -114,8 +113,24 @@ def create_archive(folder: Path, clock: Clock) -> bool:
             _private(url)
     # What the database says, not what was just thrown: an earlier init may have died between the two.
     identity = schema.create(url, now=clock.now(), archive_uuid=str(uuid.uuid4()))
-    name.write_text(identity + "\n", encoding="ascii")
+    with _cannot_make(folder):
+        name.unlink(missing_ok=True)  # empty: older releases lost it in a power cut
+        _lay_down(name, identity + "\n")
+        sync_path(folder)
     return True
+
+
+def _lay_down(file: Path, text: str) -> None:
+    """Write a file that survives a power cut, whole or not at all; leave one that is there as it is."""
+    if file.exists():
+        return
+    fd = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(FileExistsError):
+            publish_chunks([text.encode()], fd, file.name)
+        sync_folder(fd)
+    finally:
+        os.close(fd)
 
 
 @contextmanager
@@ -266,7 +281,7 @@ def _store_options(settings: Settings) -> Options:
 def identity_of(folder: Path) -> str:
     """Read the archive's UUID; Misconfigured where there is no archive."""
     try:
-        return (folder / presence.PRIVATE / "uuid").read_text(encoding="ascii").strip()
+        identity = (folder / presence.PRIVATE / "uuid").read_text(encoding="ascii").strip()
     except (FileNotFoundError, NotADirectoryError):
         raise Misconfigured(
             f"no archive in {folder}: name its folder with --archive or CLIPLEDGER_ARCHIVE, "
@@ -274,6 +289,9 @@ def identity_of(folder: Path) -> str:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{folder}: cannot read the archive's UUID: {error}") from None
+    if not identity:
+        raise Misconfigured(f"{folder}: the archive's UUID is lost: `clipledger init {folder}` writes it anew")
+    return identity
 
 
 def database_url(folder: Path, settings: Settings) -> str | Path:
