@@ -16,7 +16,7 @@ from clipledger.worker import Stop, wait_for
 
 T = TypeVar("T")
 
-FIRST_S, LONGEST_S = 5.0, 60.0
+FIRST_S, LONGEST_S = 1.0, 60.0
 """Pauses between two looks; the longest bounds how long a disk that has room again goes unnoticed."""
 
 
