@@ -129,7 +129,7 @@ _ENDINGS: Mapping[str, str] = {
     "another version. Nothing was counted against any post.",
     "cap": "The account has no credits left, or a cap of your own was reached: `budget.credits_per_day` or "
     "`--max-...`.",
-    "storage": "The disk is full, read-only or not the one it was. Work under way was given back.",
+    "storage": "The disk is full, read-only, not mounted or not the one it was. Work under way was given back.",
     "damaged": "`verify` found damage or books that do not balance; each finding names its id. `verify --repair`: not all "
     "of it could be mended. `run`: nothing else is open, but `janitor.fixity` found damaged files that are not repaired. "
     "`rebuild`: a sidecar cannot be read, or with `--check` the two differ.",
@@ -257,6 +257,7 @@ _REASONS: Mapping[str, str] = {
     "refused_url": "a link outside `cdn.allowed_hosts`, or to an address that is not public",
     "storage_unavailable": "the store failed in a way that may pass",
     "storage_throttled": "the store asked to slow down for longer than we wait",
+    "too_many_open_files": "the process or the machine ran out of file descriptors; fewer posts at a time were tried then",
     "url_expired": "the link died, and new ones too",
     "throttled": "status 429",
     "malformed_reply": "a reply of a shape that we do not know; see `reply_samples`",

@@ -22,6 +22,7 @@ from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.core.history import read_steps
 from clipledger.core.links import shown
 from clipledger.core.model import ApiKey, Quality
+from clipledger.core.sizes import parse_size
 from clipledger.core.times import parse_duration
 
 FILE_NAME = "clipledger.toml"
@@ -29,6 +30,7 @@ _ENV_PREFIX = "CLIPLEDGER_"
 _FILE_MAX_BYTES = 1 << 20
 _KEY_MAX_BYTES = 4096
 _NONE = "none"
+AUTO = "auto"
 
 _CDN_HOSTS = ["tiktokcdn.com", "tiktokcdn-us.com", "tiktokcdn-eu.com", "akamaized.net", "ibyteimg.com", "tiktok.com"]
 
@@ -49,6 +51,14 @@ def _steps(text: str) -> str:
     return text
 
 
+def _reserve(text: str) -> str:
+    try:
+        parse_size("0" if text == AUTO else text)
+    except UsageError as error:
+        raise ValueError(f"{error.detail}; or {AUTO}") from None
+    return text
+
+
 def _unset(value: object) -> object:
     # TOML has no null, and a cap in the file must be removable by the environment.
     return None if value == _NONE else value
@@ -61,6 +71,7 @@ def _period(text: str) -> str:
 Duration = Annotated[str, AfterValidator(_duration)]
 Period = Annotated[str, AfterValidator(_period)]
 Steps = Annotated[str, AfterValidator(_steps)]
+Reserve = Annotated[str, AfterValidator(_reserve)]
 Cap = Annotated[int | None, BeforeValidator(_unset)]
 
 
@@ -118,6 +129,11 @@ class Storage(_Section):
     )
     addressing: Literal["auto", "path", "virtual"] = Field(
         "auto", description="bucket in the path or in the host name (virtual); auto: path where endpoint_url is set"
+    )
+    reserve: Reserve = Field(
+        AUTO,
+        description="free space on the disk below which nothing more is captured, such as 2GiB; "
+        "auto: 256 MiB, on a small disk a twentieth of it",
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from clipledger.archive import Archive
+from clipledger.archive import Archive, prove_room, room_of
 from clipledger.core.lifecycle import CaptureChoice
 from clipledger.core.model import ApiKey
 from clipledger.core.ports import Clock, Wire
@@ -116,6 +116,7 @@ def crew(
         lease_s=settings.queue.lease_s,
         caps=Caps(limits.videos, limits.bytes),
         jitter=jitter,
+        check_room=room_of(archive).check,
     )
     return Crew(
         plan,
@@ -136,6 +137,7 @@ def crew(
         settings=settings,
         policy=policy,
         jitter=jitter,
+        prove_room=partial(prove_room, archive),
         beats=_keep_time(archive, events),
     )
 
@@ -212,6 +214,17 @@ def _keep_time(archive: Archive, events: Events) -> list[Callable[[], Awaitable[
 
 EXTRA_JOBS = 4
 """Jobs in flight beyond the download slots: enough to hide the resolve, few enough that links stay young."""
+
+
+CONNECTIONS = 64
+"""Sockets of the wire, `net.wire.CurlWire`."""
+
+_OTHER_FILES = 96  # three database connections of three files, threads at work on files, logs, a scrape
+
+
+def open_files_needed(downloads: int) -> int:
+    """Say how many files a run with so many downloads at a time may have open at once."""
+    return CONNECTIONS + _OTHER_FILES + downloads + EXTRA_JOBS
 
 
 def _telling(archive: Archive, events: Events) -> Archive:

@@ -155,6 +155,7 @@ def other_than(name: str, default: object) -> tuple[str, object]:
             "storage.region": "eu-west-1",
             "storage.addressing": "path",
             "history.refresh": "1h,2d",
+            "storage.reserve": "2GiB",
         }
     ):
         return special[name], special[name]

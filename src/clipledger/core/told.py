@@ -67,7 +67,9 @@ FIELDS: Mapping[str, str] = {
     "key": "object key in the store",
     "kind": "`video`, `image`, `audio` or `cover`",
     "letters": "dead letters summarised",
+    "limit": "how many files the process may have open",
     "mode": "how the store is kept from replacing what stands",
+    "need": "how many it may need",
     "new": "ids never seen before",
     "outcome": "what the call came to; see `credits.outcome`",
     "part_bytes": "bytes of those parts",
@@ -83,6 +85,7 @@ FIELDS: Mapping[str, str] = {
     "seconds": "how long it took, or lasts",
     "signal": "the signal's name",
     "since_added_s": "seconds from discovery to the first paid answer",
+    "slots": "how many posts at a time",
     "source": "the source's canonical text",
     "state": "`open` or `closed`",
     "store": "the store's URL, without secrets",
@@ -132,6 +135,19 @@ EVENTS: Mapping[str, Told] = {
     "breaker_opened": Told("the answers cannot be believed: an outage", ("evidence", "acquitted"), _ERROR, rare=True),
     "breaker_closed": Told("an answer came whole: the outage is over", ("acquitted",), rare=True),
     "waiting_out": Told("`--follow` sits an outage out", ("why", "seconds"), _WARNING),
+    "waiting_for_room": Told(
+        "the disk is full, read-only or fails; `--follow` looks again until it takes files",
+        ("why", "seconds"),
+        _ERROR,
+        rare=True,
+    ),
+    "room_again": Told("the disk takes files again; work goes on", ("seconds",), rare=True),
+    "slowed_down": Told(
+        "too many open files: fewer posts at a time, then slowly more again", ("slots", "why"), _WARNING, rare=True
+    ),
+    "open_files": Told(
+        "the limit on open files was raised, or is too low for the settings", ("limit", "need", "why"), _WARNING
+    ),
     "lease_lost": Told(
         "a verdict came too late: another worker had taken over", ("aweme_id", "source"), _WARNING, rare=True
     ),

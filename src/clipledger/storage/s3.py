@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from clipledger.core.errors import StorageUnavailable, TooLarge
 from clipledger.core.model import MediaType, ObjectKey
 from clipledger.core.ports import KeyTaken, Part, Stat
-from clipledger.storage import multipart
+from clipledger.storage import mark, multipart
 from clipledger.storage.aws import Answered, Aws, reading
 from clipledger.storage.bodies import Offer, of_bytes, of_part
 from clipledger.storage.disk import CHUNK_BYTES
@@ -141,6 +141,28 @@ class S3Store:
     async def close(self) -> None:
         """Close the connections; a later call opens others."""
         await self._aws.close()
+
+    async def mark(self) -> str | None:
+        """Read the UUID of the archive that this prefix belongs to."""
+        try:
+            answer = await self._call("read the mark", "get_object", mark.OBJECT)
+        except Answered as refusal:
+            if refusal.status == 404:
+                return None
+            raise refusal.failure from None
+        async with reading("read the mark", answer) as body:
+            return mark.text_of(await body.read(mark.BYTES_MAX))
+
+    async def set_mark(self, uuid: str) -> None:
+        """Lay the mark down; on a store that knows no conditions the last of two that come at once stands."""
+        if await self.mark() is None:
+            offer = of_bytes(f"{uuid}\n".encode())
+            conditional = self.mode is not Mode.HEAD_THEN_PUT
+            try:
+                await self._send(mark.OBJECT, offer, MediaType.UNKNOWN, in_pieces=False, conditional=conditional)
+            except Answered as answer:
+                if answer.status not in _TAKEN:
+                    raise answer.failure from None
 
     async def attempt(self, name: str, body: bytes, *, sha256: str, multipart: bool) -> Trial:
         """Put under a name on the condition that nothing stands there: one request, for the probe."""
