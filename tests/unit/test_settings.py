@@ -145,7 +145,7 @@ def other_than(name: str, default: object) -> tuple[str, object]:
         case int() | float():
             return str(default + 1), default + 1
         case list():
-            return ('["90m"]', ["90m"]) if name == "queue.recheck_gone" else ('["x.example"]', ["x.example"])
+            return ('["90m"]', ["90m"]) if name.startswith("queue.recheck_") else ('["x.example"]', ["x.example"])
 
         case None:
             return "7", 7
