@@ -163,7 +163,7 @@ class Queue(_Section):
     same_bytes_max: Cap = Field(
         5,
         ge=1,
-        description='so many ids may have the very same bytes for a video; later ones wait for your word; "none": any number',
+        description='so many ids may have the very same bytes as video; later ones wait for you; "none": any number',
     )
     retry_base_s: float = Field(
         5.0, gt=0, le=3600, description="wait after the first failed attempt, seconds; quadruples with each further one"
