@@ -100,7 +100,8 @@ class Archive:
     @property
     def policy(self) -> Policy:
         """Give the operator's numbers to the decisions."""
-        return Policy(self.settings.queue.attempts_max, self.settings.queue.retry_base_s)
+        queue = self.settings.queue
+        return Policy(queue.attempts_max, queue.retry_base_s, gone_twice=queue.gone_twice)
 
 
 def create_archive(folder: Path, clock: Clock) -> bool:

@@ -154,6 +154,9 @@ class Queue(_Section):
     recheck_gone: list[Duration] = Field(
         [], description='ask for a gone post again so long after it died, such as ["24h", "7d", "30d"]; empty: never'
     )
+    gone_twice: bool = Field(
+        False, description="ask a second time before a post is believed to be gone: for an API that is wrong at random"
+    )
     recheck_private: list[Duration] = Field(
         [], description="the same for a post that is private, of its own; empty: as recheck_gone"
     )
