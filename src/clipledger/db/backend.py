@@ -67,6 +67,14 @@ class Backend(Protocol):
         """Keep every other process from changing the schema until the transaction ends."""
         ...
 
+    def scrub(self, engines: Engines, bytes_max: int | None) -> bool:
+        """Rewrite the database's files so that nothing deleted is left in them; False when it was not done.
+
+        `bytes_max`: leave a larger one alone, since nobody can write meanwhile. A server's files are not ours to
+        rewrite: True.
+        """
+        ...
+
     def go_on_counting(self, connection: Connection, table: str, column: str) -> None:
         """Let a column that counts by itself go on after the rows that were put in with their numbers."""
         ...

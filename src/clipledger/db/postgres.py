@@ -148,6 +148,10 @@ class Postgres:
         """Wait for whoever changes the schema, on any machine; the lock ends with the transaction."""
         connection.execute(_LOCK_SCHEMA, {"key": _MIGRATING})
 
+    def scrub(self, engines: Engines, bytes_max: int | None) -> bool:
+        """Do nothing: what is deleted is in no answer and no dump; its pages are the server's to clean."""
+        return True
+
     def go_on_counting(self, connection: Connection, table: str, column: str) -> None:
         """Set the column's sequence past its highest number."""
         highest = text(

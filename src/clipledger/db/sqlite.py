@@ -67,6 +67,23 @@ class Sqlite:
     def lock_schema(self, connection: Connection) -> None:
         """Do nothing: the transaction began with the only write lock there is."""
 
+    def scrub(self, engines: Engines, bytes_max: int | None) -> bool:
+        """Rewrite the file, then empty the write-ahead log: both keep what was deleted until something needs the room.
+
+        False when the file is too large, or a reader of another process keeps the log.
+        """
+        if bytes_max is not None and Path(self.file).stat().st_size > bytes_max:
+            return False
+        connection = engines.writing.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("VACUUM")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy: int = cursor.fetchone()[0]
+            return not busy
+        finally:
+            connection.close()
+
     def go_on_counting(self, connection: Connection, table: str, column: str) -> None:
         """Do nothing: the next number is always one above the highest."""
 
