@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.core.history import read_steps
 from clipledger.core.links import shown
 from clipledger.core.model import ApiKey, Quality
+from clipledger.core.retention import Rule
 from clipledger.core.times import parse_duration
 
 FILE_NAME = "clipledger.toml"
@@ -176,6 +177,30 @@ class Janitor(_Section):
     every: Duration = Field("10m", description="how often --follow sweeps")
 
 
+class Lifecycle(_Section):
+    """How long posts stay, and how they go."""
+
+    purge_after: Duration = Field(
+        "30d", description="how long a withdrawn post stays in quarantine before it is erased"
+    )
+    retention: bool = Field(False, description="have the janitor do what the rules below say, with every sweep")
+    cold_class: Literal["STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"] = Field(
+        "GLACIER_IR", description="S3 storage class that rules with action cold move files to; all can be read at once"
+    )
+    rules: list[Rule] = Field(
+        [],
+        description="retention rules, each a [[lifecycle.rules]] of its own with name, action (delete, cold or keep) "
+        "and any of source, older_than, region, gone, larger_than; the first that holds decides",
+    )
+
+    @field_validator("rules")
+    @classmethod
+    def _each_named_once(cls, rules: list[Rule]) -> list[Rule]:
+        if len({rule.name for rule in rules}) < len(rules):
+            raise ValueError("two rules have the same name")
+        return rules
+
+
 class _Toml(PydanticBaseSettingsSource):
     """The archive's file, already read and known to be TOML."""
 
@@ -208,6 +233,7 @@ class Settings(BaseSettings):
     budget: Budget = Budget()  # type: ignore[call-arg]
     history: History = History()  # type: ignore[call-arg]
     janitor: Janitor = Janitor()  # type: ignore[call-arg]
+    lifecycle: Lifecycle = Lifecycle()  # type: ignore[call-arg]
 
 
 def load(archive: Path) -> Settings:

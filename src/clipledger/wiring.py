@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from clipledger.archive import Archive
+from clipledger.archive import Archive, bucket_of
 from clipledger.core.lifecycle import CaptureChoice
 from clipledger.core.model import ApiKey
 from clipledger.core.ports import Clock, Wire
 from clipledger.crew import Crew, Plan
 from clipledger.db.clock import WARN_S, SharedClock
 from clipledger.db.paces import PaceRow
+from clipledger.db.retention import Retained
 from clipledger.events import Events
 from clipledger.limits import Limiter
 from clipledger.membership import Membership, Place
@@ -34,6 +35,8 @@ from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
+from clipledger.stages.removal import Removal
+from clipledger.stages.retention import Retention
 from clipledger.storage.paced import PacedStore
 from clipledger.worker import Caps, Worker
 
@@ -188,6 +191,44 @@ def janitor(archive: Archive, events: Events) -> Janitor:
         archive.settings,
         archive.policy,
         archive.store,
+        chores=_chores(archive, events),
+    )
+
+
+def _chores(archive: Archive, events: Events) -> list[Callable[[], Awaitable[None]]]:
+    """Give what a sweep also does: erase what was withdrawn; when asked to, what the retention rules say."""
+    chores: list[Callable[[], Awaitable[None]]] = [removal(archive, events).tidy]
+    if archive.settings.lifecycle.retention:
+        chores.append(retention(archive, events).tidy)
+    return chores
+
+
+def removal(archive: Archive, events: Events) -> Removal:
+    """Build what takes posts out."""
+    return Removal(
+        archive.removals,
+        archive.db,
+        archive.meta,
+        archive.store,
+        bucket_of(archive),
+        archive.spool,
+        archive.clock,
+        events,
+    )
+
+
+def retention(archive: Archive, events: Events) -> Retention:
+    """Build what does as the retention rules say; Misconfigured where a rule asks for what the store cannot."""
+    lifecycle = archive.settings.lifecycle
+    return Retention(
+        lifecycle.rules,
+        Retained(archive.db, archive.audit.who),
+        archive.holds,
+        removal(archive, events),
+        bucket_of(archive),
+        lifecycle.cold_class,
+        archive.clock,
+        events,
     )
 
 

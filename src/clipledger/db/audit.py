@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, bindparam, insert, select, text
 
 from clipledger.core.chain import FIRST, Act, Entry, Row, Who, broken_at, next_row
 from clipledger.core.times import iso_time
 from clipledger.db.custody_tables import audit_log
-from clipledger.db.database import Database
+
+if TYPE_CHECKING:
+    from clipledger.db.database import Database  # which opens by way of `schema`, which writes the first row
 
 PAGE = 1000
 """Rows proven at a time."""

@@ -67,11 +67,14 @@ class Backend(Protocol):
         """Keep every other process from changing the schema until the transaction ends."""
         ...
 
-    def scrub(self, engines: Engines, bytes_max: int | None) -> bool:
-        """Rewrite the database's files so that nothing deleted is left in them; False when it was not done.
+    def size_bytes(self) -> int:
+        """Tell how much `scrub` has to rewrite; 0 where it does nothing."""
+        ...
 
-        `bytes_max`: leave a larger one alone, since nobody can write meanwhile. A server's files are not ours to
-        rewrite: True.
+    def scrub(self, engines: Engines) -> bool:
+        """Rewrite the database's files so that nothing deleted is left in them; False when a reader is in the way.
+
+        A server's files are not ours to rewrite: does nothing there, and gives True.
         """
         ...
 

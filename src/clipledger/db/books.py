@@ -176,8 +176,8 @@ class Books:
                 after = found[-1]
         async for finding in self._check_days():
             yield finding
-        if (found := await audit.broken(self._db)) is not None:
-            yield Finding(AwemeId(""), f"the audit log is broken at row {found[0]}: {found[1]}")
+        if (torn := await audit.broken(self._db)) is not None:
+            yield Finding(AwemeId(""), f"the audit log is broken at row {torn[0]}: {torn[1]}")
 
     async def _check_days(self) -> AsyncIterator[Finding]:
         day = await self._db.read(partial(_day_after, day=""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.dialects.sqlite import Insert
 
 from clipledger.db.database import Database
@@ -18,6 +18,11 @@ def _set(insert: InsertInto) -> Insert:
     return statement.on_conflict_do_update(index_elements=["key"], set_={"value": statement.excluded.value})
 
 
+def put(connection: Connection, key: str, value: str) -> None:
+    """Set a fact in an open transaction."""
+    connection.execute(_set(connection), {"key": key, "value": value})
+
+
 class Meta:
     """The `meta` table: small texts under fixed keys."""
 
@@ -30,4 +35,4 @@ class Meta:
 
     async def set(self, key: str, value: str) -> None:
         """Set a fact, in place of an older one."""
-        await self._db.write(lambda connection: connection.execute(_set(connection), {"key": key, "value": value}))
+        await self._db.write(lambda connection: put(connection, key, value))

@@ -15,7 +15,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, delete, null, selec
 
 from clipledger.core.chain import Act, Entry, Who
 from clipledger.core.model import AwemeId, State
-from clipledger.db import audit, holds, quarantine, search_index, withheld
+from clipledger.db import audit, holds, meta, quarantine, search_index, withheld
 from clipledger.db.custody_tables import removals, removed_files, withheld_authors
 from clipledger.db.database import Database
 from clipledger.db.engine import per_dialect
@@ -27,6 +27,9 @@ CHUNK = 100
 
 BY_HAND = "by-hand"
 """The source of an id that nothing had shown."""
+
+SCRUB_DUE = "scrub_due"
+"""The key in `meta` of a moment: since then something deleted may still be in the database's files."""
 
 _RESTING = (State.ARCHIVED, State.DEAD)
 
@@ -89,7 +92,12 @@ _DUE = (
     .order_by(_r.c.aweme_id)
     .limit(bindparam("n"))
 )
-_BEGIN = update(_r).where(_r.c.aweme_id.in_(_ids), _r.c.state != PURGED).values(state=PURGING).returning(_r.c.aweme_id)
+_BEGIN = (
+    update(_r)
+    .where(_r.c.aweme_id.in_(_ids), _r.c.state != PURGED, _r.c.purge_at <= bindparam("now", type_=UtcTime))
+    .values(state=PURGING)
+    .returning(_r.c.aweme_id)
+)
 _PLACES = select(_q.c.aweme_id, _q.c.added_at, _q.c.author_part).where(_q.c.aweme_id.in_(_ids))
 _BEGUN = select(_r.c.aweme_id).where(_r.c.aweme_id.in_(_ids), _r.c.state == PURGING).order_by(_r.c.aweme_id)
 _END = (
@@ -137,13 +145,18 @@ class Removals:
         asked = {"now": now, "after": after, "n": limit}
         return await self._db.read(lambda connection: list(connection.execute(_DUE, asked).scalars()))
 
-    async def begin(self, ids: Sequence[str]) -> list[Purge]:
-        """Begin to purge; what a hold covers is left out. From here on a hold comes too late."""
-        return await self._db.write(lambda connection: _begin(connection, ids))
+    async def begin(self, ids: Sequence[str], now: float) -> list[Purge]:
+        """Begin to purge what is due; what a hold covers is left out. From here on a hold comes too late."""
+        return await self._db.write(lambda connection: _begin(connection, ids, now))
 
-    async def end(self, erased: Mapping[str, Sequence[RemovedFile]], now: float) -> list[str]:
+    async def found(self, aweme_id: AwemeId, erased: Sequence[RemovedFile]) -> None:
+        """Note files that the catalog did not know, before they are erased."""
+        rows = [{"aweme_id": aweme_id, "sha256": f.sha256, "kind": f.kind, "bytes": f.bytes} for f in erased]
+        await self._db.write(lambda connection: connection.execute(_FILE(connection), rows))
+
+    async def end(self, ids: Sequence[str], now: float) -> list[str]:
         """Drop all that is known of posts whose files are erased; give those that nobody ended before."""
-        return await self._db.write(lambda connection: _end(connection, self._who, erased, now))
+        return await self._db.write(lambda connection: _end(connection, self._who, ids, now))
 
 
 def _withhold_author(connection: Connection, who: Who, author_id: str, grounds: Grounds, now: float) -> None:
@@ -211,10 +224,10 @@ def _restore(connection: Connection, who: Who, ids: Sequence[str], why: str, now
     return list(was)
 
 
-def _begin(connection: Connection, ids: Sequence[str]) -> list[Purge]:
+def _begin(connection: Connection, ids: Sequence[str], now: float) -> list[Purge]:
     audit.lock(connection)
     held = holds.held(connection, ids)
-    begun = connection.execute(_BEGIN, {"ids": [each for each in ids if each not in held]}).scalars().all()
+    begun = connection.execute(_BEGIN, {"ids": [each for each in ids if each not in held], "now": now}).scalars().all()
     known = quarantine.hidden_files(connection, begun)
     return [
         Purge(AwemeId(row.aweme_id), told_time(row.added_at)[:10], row.author_part, known[row.aweme_id])
@@ -222,23 +235,17 @@ def _begin(connection: Connection, ids: Sequence[str]) -> list[Purge]:
     ]
 
 
-def _end(connection: Connection, who: Who, erased: Mapping[str, Sequence[RemovedFile]], now: float) -> list[str]:
+def _end(connection: Connection, who: Who, ids: Sequence[str], now: float) -> list[str]:
     audit.lock(connection)
-    ended = list(connection.execute(_BEGUN, {"ids": list(erased)}).scalars())
+    ended = list(connection.execute(_BEGUN, {"ids": list(ids)}).scalars())
     if not ended:
         return []
     authors = list(connection.execute(_AUTHORS_OF, {"ids": ended}).scalars())
-    rows = [
-        {"aweme_id": each, "sha256": file.sha256, "kind": file.kind, "bytes": file.bytes}
-        for each in ended
-        for file in erased[each]
-    ]
-    if rows:
-        connection.execute(_FILE(connection), rows)
     quarantine.forget(connection, ended)
     connection.execute(_END, {"ids": ended, "now": now})
     quarantine.forget_authors(connection, authors)
-    audit.append(connection, who, now, *(Entry(Act.PURGE, each, "", f"{len(erased[each])} files") for each in ended))
+    meta.put(connection, SCRUB_DUE, told_time(now))
+    audit.append(connection, who, now, *(Entry(Act.PURGE, each) for each in ended))
     return ended
 
 

@@ -67,20 +67,22 @@ class Sqlite:
     def lock_schema(self, connection: Connection) -> None:
         """Do nothing: the transaction began with the only write lock there is."""
 
-    def scrub(self, engines: Engines, bytes_max: int | None) -> bool:
+    def size_bytes(self) -> int:
+        """Tell the size of the file."""
+        return Path(self.file).stat().st_size
+
+    def scrub(self, engines: Engines) -> bool:
         """Rewrite the file, then empty the write-ahead log: both keep what was deleted until something needs the room.
 
-        False when the file is too large, or a reader of another process keeps the log.
+        False when a reader of another process keeps the log.
         """
-        if bytes_max is not None and Path(self.file).stat().st_size > bytes_max:
-            return False
         connection = engines.writing.raw_connection()
         try:
             cursor = connection.cursor()
             cursor.execute("VACUUM")
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            busy: int = cursor.fetchone()[0]
-            return not busy
+            told = cursor.fetchone()
+            return told is not None and told[0] == 0
         finally:
             connection.close()
 

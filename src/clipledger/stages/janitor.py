@@ -1,4 +1,4 @@
-"""Sweep: leases that ran out, workers that died, parts and uploads nobody holds, dead letters that aged.
+"""Sweep: leases that ran out, workers that died, parts and uploads nobody holds, dead letters that aged; then chores.
 
 Every pass is bounded. What it removes is never the only record of anything: a dead letter keeps its id,
 reason and date when its detail is summarised away.
@@ -6,6 +6,7 @@ reason and date when its detail is summarised away.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -61,7 +62,9 @@ class Janitor:
         settings: Settings,
         policy: Policy,
         store: ObjectStore,
+        chores: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
+        self._chores = chores
         self._db = db
         self._archive, self._queue, self._credits, self._spool = archive, queue, credits, spool
         self._members = members
@@ -87,6 +90,8 @@ class Janitor:
         swept = Swept(back, dead, parts, part_bytes, letters, uploads)
         if any((back, dead, parts, letters, uploads)):
             self._events.emit("swept", **asdict(swept))
+        for chore in self._chores:
+            await chore()
         return swept
 
     async def recover(self) -> tuple[int, int]:
