@@ -246,11 +246,11 @@ async def note_settings(archive: Archive) -> None:
 def _fingerprints(settings: Settings) -> dict[str, str]:
     """Give a short hash of each setting's value, passwords left out: enough to tell which one changed."""
     values = settings.model_dump(mode="json")
-    told = {}
-    for dotted, _, _ in settings_file.keys():
-        section, name = dotted.split(".")
-        told[dotted] = sha256(_PASSWORD.sub("//", json.dumps(values[section][name])).encode()).hexdigest()[:12]
-    return told
+    return {
+        f"{section}.{name}": sha256(_PASSWORD.sub("//", json.dumps(value)).encode()).hexdigest()[:12]
+        for section, named in values.items()
+        for name, value in named.items()
+    }
 
 
 def acting() -> Who:

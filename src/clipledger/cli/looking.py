@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
-from clipledger.archive import Archive, known_probe, open_archive
+from clipledger.archive import Archive, known_probe
 from clipledger.cli.exits import Exit
+from clipledger.cli.logbook import attributed, note, on_archive
 from clipledger.cli.members import fleet_lines, fleet_status, fleet_table
 from clipledger.cli.output import Context, one_line, size, table
+from clipledger.core.chain import Act
 from clipledger.core.errors import Reason, UsageError
 from clipledger.core.links import WantedPost, post_url, shown, understand
 from clipledger.core.model import AwemeId, State
@@ -19,15 +20,12 @@ from clipledger.db.books import Balance
 from clipledger.db.figures import pauses, rates
 from clipledger.db.sums import sums
 
-T = TypeVar("T")
-
-_TIMES = ("at", "_until")
-_SPANS = (("minute", 60.0), ("hour", 3600.0))
+_TIMES, _SPANS = ("at", "_until"), (("minute", 60.0), ("hour", 3600.0))
 
 
 def status(context: Context, fresh: bool = False) -> None:
     """Show where everything stands."""
-    body = _with(context, lambda archive: _status(archive, fresh))
+    body = on_archive(context, lambda archive: _status(archive, fresh))
     if context.json:
         context.document(body)
         return
@@ -71,7 +69,7 @@ def _pace_lines(body: dict[str, Any]) -> list[str]:
 
 def list_sources(context: Context) -> None:
     """Show each source."""
-    rows = _with(context, _sources)
+    rows = on_archive(context, _sources)
     if context.json:
         context.document(rows)
     elif rows:
@@ -88,7 +86,7 @@ def show_post(context: Context, text: str) -> None:
         list_authors(context, text, "", 100)
         return
     aweme_id = _id(text)
-    body = _with(context, lambda archive: _post(archive, aweme_id))
+    body = on_archive(context, lambda archive: attributed(archive, aweme_id, _post))
     if body is None:
         raise UsageError(f"{aweme_id}: this archive has never seen it; `clipledger add {aweme_id}` queues it")
     if context.json:
@@ -102,7 +100,7 @@ def list_failures(context: Context, ids: Sequence[str], reason: str | None, limi
     if ids:
         raise UsageError("failures takes ids only with --acknowledge; `clipledger show ID` tells all of one")
     wanted = _reason(reason)
-    body = _with(context, lambda archive: _failures(archive, wanted, limit))
+    body = on_archive(context, lambda archive: _failures(archive, wanted, limit))
     if context.json:
         context.document(body)
         return
@@ -129,9 +127,10 @@ def acknowledge_dead(context: Context, ids: Sequence[str], reason: str | None) -
             dead = [aweme_id for aweme_id in which or () if await archive.queue.letter(AwemeId(aweme_id)) is None]
             if dead:
                 raise UsageError(f"{dead[0]}: is not dead; only dead ids are acknowledged")
+        await note(archive, Act.ACKNOWLEDGE, which)
         return await archive.queue.acknowledge(which, archive.clock.now())
 
-    count = _with(context, ask)
+    count = on_archive(context, ask)
     if context.json:
         context.document({"acknowledged": count, "exit": Exit.OK.word})
     else:
@@ -148,21 +147,14 @@ def retry_ids(context: Context, ids: Sequence[str], reason: str | None, everythi
         for aweme_id in which if ids and which else ():
             if await archive.queue.row(AwemeId(aweme_id)) is None:
                 raise UsageError(f"{aweme_id}: this archive has never seen it; `clipledger add {aweme_id}` queues it")
+        await note(archive, Act.RETRY, which)
         return await archive.queue.retry(which, archive.clock.now())
 
-    count = _with(context, ask)
+    count = on_archive(context, ask)
     if context.json:
         context.document({"due_again": count, "exit": Exit.OK.word})
     else:
         context.tell(f"{count} due again; `clipledger run` takes them up")
-
-
-def _with(context: Context, ask: Callable[[Archive], Awaitable[T]]) -> T:
-    async def asked() -> T:
-        async with open_archive(context.archive) as archive:
-            return await ask(archive)
-
-    return asyncio.run(asked())
 
 
 def _id(text: str) -> AwemeId:
