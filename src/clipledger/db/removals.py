@@ -105,7 +105,7 @@ _END = (
     .where(_r.c.aweme_id.in_(_ids))
     .values(state=PURGED, purged_at=bindparam("now", type_=UtcTime), author_id=null())
 )
-_AUTHORS_OF = select(_r.c.author_id.distinct()).where(_r.c.aweme_id.in_(_ids), _r.c.author_id.is_not(None))
+_AUTHORS_OF = select(_r.c.author_id).distinct().where(_r.c.aweme_id.in_(_ids), _r.c.author_id.is_not(None))
 _WAS = select(_r.c.aweme_id, _r.c.was).where(_r.c.aweme_id.in_(_ids), _r.c.state == QUARANTINED)
 _RESTORE = (
     update(_q)
@@ -210,6 +210,8 @@ def _take_fresh(connection: Connection, who: Who, ids: Sequence[str], grounds: G
 def _restore(connection: Connection, who: Who, ids: Sequence[str], why: str, now: float) -> list[str]:
     audit.lock(connection)
     was = {row.aweme_id: State(row.was) for row in connection.execute(_WAS, {"ids": list(ids)})}
+    if not was:
+        return []
     quarantine.bring_back(connection, list(was))
     for to in (*_RESTING, State.PENDING):
         chosen = [each for each, state in was.items() if (state if state in _RESTING else State.PENDING) is to]
@@ -217,9 +219,9 @@ def _restore(connection: Connection, who: Who, ids: Sequence[str], why: str, now
         connection.execute(_RESTORE, {"ids": chosen, "to": to, "at": settled_at})
     for table in (removed_files, removals):
         connection.execute(delete(table).where(table.c.aweme_id.in_(_ids)), {"ids": list(was)})
-    archived = [each for each, state in was.items() if state is State.ARCHIVED]
-    search_index.begin(connection, archived)
-    search_index.index(connection, archived)
+    if archived := [each for each, state in was.items() if state is State.ARCHIVED]:
+        search_index.begin(connection, archived)
+        search_index.index(connection, archived)
     audit.append(connection, who, now, *(Entry(Act.RESTORE, aweme_id, why) for aweme_id in was))
     return list(was)
 
