@@ -178,10 +178,16 @@ async def _refuse_held(archive: Archive, chosen: Chosen) -> None:
         author_id = chosen.author_id
         why = await archive.db.read(lambda connection: author_is_held(connection, author_id))
         held |= {f"author {author_id}": why} if why is not None else {}
-    for at in range(0, len(chosen.ids), PAGE):
-        held |= await archive.holds.held(chosen.ids[at : at + PAGE])
+    held |= await _held(archive, chosen.ids)
     if held:
         raise UsageError(_held_words(held))
+
+
+async def _held(archive: Archive, ids: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for at in range(0, len(ids), PAGE):
+        found |= await archive.holds.held(ids[at : at + PAGE])
+    return found
 
 
 def _held_words(held: Any) -> str:
@@ -214,7 +220,7 @@ def _foretell(context: Context, asked: Asked) -> None:
 
 async def _rows(archive: Archive, asked: Asked) -> list[dict[str, Any]]:
     chosen = await _chosen(archive, asked)
-    held = await archive.holds.held(chosen.ids)
+    held = await _held(archive, chosen.ids)
     rows = []
     for aweme_id in chosen.ids:
         row, files = await archive.queue.row(aweme_id), await archive.catalog.files_of(aweme_id)
