@@ -129,8 +129,10 @@ _ENDINGS: Mapping[str, str] = {
     "another version. Nothing was counted against any post.",
     "cap": "The account has no credits left, or a cap of your own was reached: `budget.credits_per_day` or "
     "`--max-...`.",
-    "storage": "The disk is full, read-only or not the one it was. Work under way was given back.",
-    "damaged": "`verify` found damage or books that do not balance; each finding names its id.",
+    "storage": "The disk is full, read-only, not mounted or not the one it was. Work under way was given back.",
+    "damaged": "`verify` found damage or books that do not balance; each finding names its id. `verify --repair`: not all "
+    "of it could be mended. `run`: nothing else is open, but `janitor.fixity` found damaged files that are not repaired. "
+    "`rebuild`: a sidecar cannot be read, or with `--check` the two differ.",
     "outage": "The breaker is open: the answers of the API or the CDN cannot be believed now. On such answers nothing "
     "was declared dead. Run again later; the first calls are probes. Or the operator paused the archive: "
     "`clipledger resume`.",
@@ -237,6 +239,8 @@ _TABLES: Mapping[str, str] = {
     "author_handles": "Every handle an author was seen with, and when.",
     "hashtags": "The tags in the titles of archived posts.",
     "availability": "Whether an archived post was still there: one row for each time that it came or went.",
+    "fixity": "When each archived post's files were read last and are read next, and what is known to be damaged.",
+    "custody": "What was done to stored bytes after they were stored: damage found, repairs, other bytes. Append only.",
     "refreshes": "When an archived post is asked again on purpose, and whether it is doubted.",
     "removals": "Receipts: one for each id that was withdrawn, deleted by a rule, or kept out for its author.",
     "removed_files": "The size and sha256 of every file that was removed, or is to be.",
@@ -252,6 +256,7 @@ _REASONS: Mapping[str, str] = {
     "not_found": "the API says that there is no such post",
     "unavailable:private": "the API says that it is private",
     "unavailable:region": "the API says that it is not available in its region; of a source: a region it does not know",
+    "same_bytes": "more posts than is usual were served the very same video: it waits, no attempt is used up",
     "api_unavailable": "the API failed, was silent, or sent what cannot be read",
     "api_message": "the API answered with a message that we do not know",
     "cdn_unavailable": "the CDN failed, stalled or could not be reached",
@@ -261,6 +266,7 @@ _REASONS: Mapping[str, str] = {
     "refused_url": "a link outside `cdn.allowed_hosts`, or to an address that is not public",
     "storage_unavailable": "the store failed in a way that may pass",
     "storage_throttled": "the store asked to slow down for longer than we wait",
+    "too_many_open_files": "the process or the machine ran out of file descriptors; fewer posts at a time were tried then",
     "url_expired": "the link died, and new ones too",
     "throttled": "status 429",
     "malformed_reply": "a reply of a shape that we do not know; see `reply_samples`",
@@ -290,6 +296,7 @@ _CALL_REASONS: Mapping[str, str] = {
     "lookup": "the numeric id behind a handle or a tag",
     "regions": "the list of regions",
     "refresh": "an archived post asked again for its counters, by the schedule of `history.refresh`",
+    "repair": "files of an archived post were damaged or missing: `verify --repair`, `janitor.repair`",
     "short_link": "not used: short links are followed without the API",
 }
 
@@ -299,12 +306,14 @@ def tables() -> str:
     from clipledger.core.errors import Reason
     from clipledger.core.lifecycle import CallReason
     from clipledger.core.model import FileKind, State
-    from clipledger.db import custody_tables, index_tables
+    from clipledger.db import care_tables, custody_tables, index_tables
     from clipledger.db import tables as module
+    from clipledger.db.custody import Act
 
-    modules = (module, index_tables, custody_tables)
+    modules = (module, index_tables, care_tables, custody_tables)
     sources = (Path(each.__file__).read_text(encoding="utf-8") for each in modules)
     spelt = {"core.model.State": words(State), "core.model.FileKind": words(FileKind)}
+    spelt["db.custody.Act"] = words(Act)
     spelt["core.errors.Reason"] = "a [reason](#reasons)"
     notes = {
         place: next((note.replace(name, told) for name, told in spelt.items() if name in note), note)

@@ -27,12 +27,16 @@ from clipledger.core.chain import Act, Who
 from clipledger.core.errors import Misconfigured, StorageFull, StorageUnavailable, StorageUnreachable
 from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Bucket, Clock, ObjectStore
+from clipledger.core.sizes import parse_size
+from clipledger.core.times import iso_time
 from clipledger.db import schema
 from clipledger.db.audit import AuditLog
 from clipledger.db.books import Books
+from clipledger.db.care import Care
 from clipledger.db.catalog import Catalog
 from clipledger.db.clock import SharedClock
 from clipledger.db.credits import Credits
+from clipledger.db.custody import Custody
 from clipledger.db.database import Database
 from clipledger.db.engine import file_of
 from clipledger.db.holds import Holds
@@ -47,15 +51,20 @@ from clipledger.db.sources import Sources
 from clipledger.db.sweeps import Sweeps
 from clipledger.db.switches import Switches
 from clipledger.limits import Pause
-from clipledger.settings import Settings
-from clipledger.stages.proving import prove, remembered
+from clipledger.settings import AUTO, Settings
+from clipledger.stages.proving import check_mark, claim_place, prove, recognise, remembered
 from clipledger.storage import Options, is_remote, open_store
+from clipledger.storage.disk import make_folders, sync_folder, sync_path
+from clipledger.storage.local import LocalStore
 from clipledger.storage.paced import PacedStore
 from clipledger.storage.probe import StoreProbe
+from clipledger.storage.publish import publish_chunks
+from clipledger.storage.room import Room
 from clipledger.storage.s3 import S3Store
 from clipledger.storage.spool import Spool
 
 _UUID_KEY = "archive_uuid"
+_ROOM_KEY = "room_proven_at"
 _SETTINGS_KEY = "settings_seen"
 
 _PASSWORD = re.compile(r"//[^/@]*@|(?<=password=)[^&\"]*")
@@ -102,6 +111,8 @@ class Archive:
     audit: AuditLog
     holds: Holds
     removals: Removals
+    care: Care
+    custody: Custody
     store: ObjectStore
     spool: Spool
 
@@ -114,22 +125,35 @@ class Archive:
 def create_archive(folder: Path, clock: Clock) -> bool:
     """Lay down an archive: settings, database, UUID. Changes nothing that is there; says whether it was new."""
     with _cannot_make(folder):
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        file = folder / settings_file.FILE_NAME
-        if not file.exists():
-            _private(file)
-            file.write_text(settings_file.template(), encoding="utf-8")
+        make_folders(folder)
+        _lay_down(folder / settings_file.FILE_NAME, settings_file.template())
     name = presence.private_folder(folder) / "uuid"
-    if name.exists():
+    if name.exists() and name.stat().st_size:
         return False
     url = database_url(folder, settings_file.load(folder))
     if isinstance(url, Path):
         with _cannot_make(folder):
-            _private(url)
+            private_file(url)
     # What the database says, not what was just thrown: an earlier init may have died between the two.
     identity = schema.create(url, now=clock.now(), archive_uuid=str(uuid.uuid4()), who=acting())
-    name.write_text(identity + "\n", encoding="ascii")
+    with _cannot_make(folder):
+        name.unlink(missing_ok=True)  # empty: older releases lost it in a power cut
+        _lay_down(name, identity + "\n")
+        sync_path(folder)
     return True
+
+
+def _lay_down(file: Path, text: str) -> None:
+    """Write a file that survives a power cut, whole or not at all; leave one that is there as it is."""
+    if file.exists():
+        return
+    fd = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(FileExistsError):
+            publish_chunks([text.encode()], fd, file.name)
+        sync_folder(fd)
+    finally:
+        os.close(fd)
 
 
 @contextmanager
@@ -140,7 +164,7 @@ def _cannot_make(folder: Path) -> Iterator[None]:
         raise StorageFull(f"cannot make an archive in {folder}: {error.strerror}") from error
 
 
-def _private(file: Path) -> None:
+def private_file(file: Path) -> None:
     """Make an empty file that others cannot read, whatever the umask; leave one that is there as it is."""
     with suppress(FileExistsError):
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
@@ -154,16 +178,17 @@ async def open_archive(
     clock: Clock | None = None,
     store: ObjectStore | None = None,
     jitter: Callable[[], float] = random.random,
+    database: str | Path | None = None,
 ) -> AsyncIterator[Archive]:
     """Open an archive; Misconfigured with one clear line when there is none, or it is not whole.
 
     `clock` None: the wall clock, on a database server corrected to the server's. `store` stands for the one
-    that the settings name: a play's.
+    that the settings name: a play's. `database` stands for the one that they name: what is being rebuilt.
     """
     settings = settings_file.load(folder)
     identity = identity_of(folder)
-    patience_s = settings.database.patience_s
-    async with Database.open(database_url(folder, settings), patience_s=patience_s, jitter=jitter) as db:
+    patience_s, where = settings.database.patience_s, database or database_url(folder, settings)
+    async with Database.open(where, patience_s=patience_s, jitter=jitter) as db:
         meta = Meta(db)
         if clock is None:
             clock = await _one_clock(db)
@@ -193,6 +218,8 @@ async def open_archive(
                 audit=AuditLog(db, acting()),
                 holds=Holds(db, acting()),
                 removals=Removals(db, acting()),
+                care=Care(db),
+                custody=Custody(db),
                 store=store,
                 spool=Spool(presence.private_folder(folder) / "spool"),
             )
@@ -209,21 +236,53 @@ async def _one_clock(db: Database) -> Clock:
 
 
 async def prove_store(archive: Archive, *, anew: bool = False) -> StoreProbe:
-    """Make sure, before a credit is spent, that the store can be written, and put it into the mode it needs."""
-    store = archive.store.inner if isinstance(archive.store, PacedStore) else archive.store
-    place, token = store_place(archive), uuid.uuid4().hex
-    return await prove(store, archive.meta, archive.clock, place=place, token=token, anew=anew)
+    """Make sure, before a credit is spent, that the store is ours and can be written; put it into the mode it needs."""
+    await recognise_store(archive)
+    store, place = _bare(archive), store_place(archive)
+    found = await prove(store, archive.meta, archive.clock, place=place, token=uuid.uuid4().hex, anew=anew)
+    await claim_place(store, archive.meta, place=place, identity=archive.uuid)
+    return found
+
+
+async def recognise_store(archive: Archive) -> None:
+    """Make sure that the store is this archive's and is there: StorageGone for a disk that is not mounted."""
+    place = store_place(archive)
+    await recognise(_bare(archive), archive.meta, archive.catalog, archive.clock, place=place, identity=archive.uuid)
+
+
+def room_of(archive: Archive) -> Room:
+    """Give the reserve that the archive's own disks keep: of the parts, the database file and the store."""
+    folders = [archive.folder.absolute()]
+    file = database_url(archive.folder, archive.settings)
+    if isinstance(file, Path):
+        folders.append(file.parent)
+    if isinstance(archive.store, LocalStore):
+        folders.append(archive.store.root)
+    reserve = archive.settings.storage.reserve
+    return Room(list(dict.fromkeys(folders)), None if reserve == AUTO else parse_size(reserve))
+
+
+async def prove_room(archive: Archive) -> None:
+    """Make sure that there is room and that files and rows can be written; leaves nothing but a mark in `meta`."""
+    await room_of(archive).check()
+    await archive.store.check()
+    await archive.meta.set(_ROOM_KEY, iso_time(archive.clock.now()))
+
+
+def _bare(archive: Archive) -> ObjectStore:
+    return archive.store.inner if isinstance(archive.store, PacedStore) else archive.store
 
 
 async def reach_store(archive: Archive) -> None:
     """Look at one file, so that a store that is away is not taken for damage: StorageUnreachable in `REACH_S`."""
-    store = archive.store.inner if isinstance(archive.store, PacedStore) else archive.store
+    store = _bare(archive)
     ids = await archive.catalog.next_archived("", 1)
     rows = (await archive.catalog.files_of_many(ids)).get(ids[0], []) if ids else []
     if not rows:
         return
     try:
         async with asyncio.timeout(REACH_S):
+            await check_mark(store, archive.meta, place=store_place(archive), identity=archive.uuid)
             await store.stat(rows[0].storage_key)
     except TimeoutError:
         raise StorageUnreachable(f"the store {store.url} did not answer within {REACH_S:.0f} s") from None
@@ -288,7 +347,7 @@ def _store_options(settings: Settings) -> Options:
 def identity_of(folder: Path) -> str:
     """Read the archive's UUID; Misconfigured where there is no archive."""
     try:
-        return (folder / presence.PRIVATE / "uuid").read_text(encoding="ascii").strip()
+        identity = (folder / presence.PRIVATE / "uuid").read_text(encoding="ascii").strip()
     except (FileNotFoundError, NotADirectoryError):
         raise Misconfigured(
             f"no archive in {folder}: name its folder with --archive or CLIPLEDGER_ARCHIVE, "
@@ -296,6 +355,9 @@ def identity_of(folder: Path) -> str:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{folder}: cannot read the archive's UUID: {error}") from None
+    if not identity:
+        raise Misconfigured(f"{folder}: the archive's UUID is lost: `clipledger init {folder}` writes it anew")
+    return identity
 
 
 def database_url(folder: Path, settings: Settings) -> str | Path:

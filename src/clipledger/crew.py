@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from clipledger.core.breaker import probe_delay_s
 from clipledger.core.errors import Halt, LeaseLost, Outage, Paused, Reason, StorageFull, StorageUnavailable
@@ -25,7 +26,9 @@ from clipledger.db.sources import SourceJob, Sources
 from clipledger.db.switches import Switch
 from clipledger.events import Events
 from clipledger.membership import BEAT_S, Doing, Membership
+from clipledger.patience import RoomPatience
 from clipledger.settings import Settings
+from clipledger.stages.fixity import Fixity
 from clipledger.stages.guard import Guard
 from clipledger.stages.history import History
 from clipledger.stages.janitor import Janitor
@@ -79,6 +82,7 @@ class Crew:
         listing: Listing,
         metadata: Metadata,
         janitor: Janitor,
+        fixity: Fixity,
         enrol: Callable[[Callable[[], Doing]], Membership],
         history: History,
         clock: Clock,
@@ -86,12 +90,15 @@ class Crew:
         settings: Settings,
         policy: Policy,
         jitter: Callable[[], float],
+        prove_room: Callable[[], Awaitable[None]],
         beats: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         self._beats = (worker.beat, self._beat, self._attend, self._take_over, self._keep_events, *beats)
         self.worker, self._plan = worker, plan
+        worker.waits = plan.follow
+        self._patience = RoomPatience(prove_room, clock, events, worker.stop, waits=plan.follow)
         self._queue, self._sources, self._guard = queue, sources, guard
-        self._listing, self._metadata, self._janitor = listing, metadata, janitor
+        self._listing, self._metadata, self._janitor, self._fixity = listing, metadata, janitor, fixity
         self._clock, self._events, self._settings = clock, events, settings
         self._policy, self._jitter = policy, jitter
         self._paid, self._samples, self._history = paid, samples, history
@@ -111,6 +118,8 @@ class Crew:
     async def run(self) -> Tally:
         """Do the due work of all roles; what halted the run, if anything, is in the tally."""
         await self._janitor.recover()
+        if self._plan.roles & {"capture", "janitor"}:
+            await self._janitor.reconcile()
         if self._capturing:
             await self._janitor.revive()
         await self._guard.load()
@@ -118,7 +127,9 @@ class Crew:
         in_order = False
         try:
             async with asyncio.TaskGroup() as group:
-                beats = [group.create_task(self._in_good_order(beat)) for beat in self._beats]
+                beats = [
+                    group.create_task(self._in_good_order(partial(self._patience.through, b))) for b in self._beats
+                ]
                 async with asyncio.TaskGroup() as roles:
                     for role in self._roles():
                         roles.create_task(self._in_good_order(role))
@@ -135,6 +146,7 @@ class Crew:
         name, now = self.worker.name, self._clock.now()
         if in_order:
             await self._queue.give_back(name, now)
+            await self._janitor.note()
             await self._membership.leave()
         else:
             await self._queue.release_worker(name, now, self._policy.crashes_max)
@@ -192,6 +204,8 @@ class Crew:
             yield self._refresh
         if "janitor" in self._plan.roles:
             yield self._sweep
+        if self._plan.roles & {"janitor", "capture"}:
+            yield self._rotate
 
     async def _in_good_order(self, role: Callable[[], Awaitable[None]]) -> None:
         """Run a role; a Halt in it stops every role, each in its own good order."""
@@ -253,7 +267,7 @@ class Crew:
             self._freed.clear()
             if self.worker.held:
                 await self._pause(_IDLE_S)
-            elif not await self._list_one() and not await self._list_soon():
+            elif not await self._patience.through(self._list_one) and not await self._list_soon():
                 return
 
     async def _list_soon(self) -> bool:
@@ -289,7 +303,8 @@ class Crew:
             while not self.worker.stop:
                 captured = self.worker.tally.captured
                 try:
-                    return await self.worker.work(self._more)
+                    await self._patience.through(partial(self.worker.work, self._more))
+                    return
                 except* Outage as group:
                     if not self._plan.follow:
                         raise
@@ -316,7 +331,7 @@ class Crew:
     async def _record(self) -> None:
         while True:
             ended = not self._capturing and (not self._plan.follow or bool(self.worker.stop))
-            done = await self._metadata.act()
+            done = await self._patience.through(self._metadata.act)
             self.worker.tally.archived = self._metadata.archived
             if not done and ended:
                 return
@@ -328,7 +343,7 @@ class Crew:
         """Ask archived posts again, behind whatever else is due; what the budget forbids waits for another day."""
         try:
             while not self.worker.stop:
-                if await self._history.act(lambda: bool(self.worker.stop)):
+                if await self._patience.through(partial(self._history.act, lambda: bool(self.worker.stop))):
                     continue
                 due_at, others = await self._history.next_at(), self._capturing or self._listers > 0
                 if not others and (due_at is None or due_at > self._clock.now()):
@@ -344,12 +359,21 @@ class Crew:
             await self._history.leave()
 
     async def _sweep(self) -> None:
-        await self._janitor.act()
+        await self._patience.through(self._janitor.act)
         while self._plan.follow and not self.worker.stop:
             await self._pause(parse_duration(self._settings.janitor.every))
-            await self.worker.renew()  # before anybody's lease is called over: this machine may have slept
-            await self._janitor.act()
-            await self._janitor.revive()
+            await self._patience.through(self._sweep_once)
+
+    async def _sweep_once(self) -> None:
+        await self.worker.renew()  # before anybody's lease is called over: this machine may have slept
+        await self._janitor.act()
+        await self._janitor.revive()
+
+    async def _rotate(self) -> None:
+        """Read stored files again, as far as they are due, and repair what is damaged where that is allowed."""
+        alone = not (self._capturing or self._listers)
+        others = None if alone else lambda: not (self._capturing or self._listers)
+        await self._fixity.run(lambda: bool(self.worker.stop), self._pause, others, follow=self._plan.follow)
 
     async def _soon(self, due_at: float | None) -> bool:
         """Sleep towards the next due moment; False when it is too far off for this run, or there is none."""

@@ -8,18 +8,21 @@ held alone by whoever must not be disturbed. Must not: touch the database or the
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from clipledger.core.errors import ArchiveInUse, StorageFull, StorageUnavailable
+from clipledger.core.errors import ArchiveInUse, Misconfigured, StorageFull, StorageUnavailable, TooManyOpenFiles
 
 PRIVATE = ".clipledger"
 """The archive's own folder: locks and the spool."""
 
 _STOPPED = ".stop"
+_NEWEST = "newest"
+_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def private_folder(archive: Path) -> Path:
@@ -66,6 +69,28 @@ def dead_workers(archive: Path) -> list[str]:
     return [path.stem for path in sorted(_workers(archive).glob("*.lock")) if _is_free(path)]
 
 
+def note(archive: Path, newest: float, *, anew: bool = False) -> None:
+    """Write down when the newest archived post was captured (unix seconds), unless a newer note stands or `anew`."""
+    if not anew and (noted(archive) or 0.0) >= newest:
+        return
+    name = private_folder(archive) / _NEWEST
+    draft = name.with_name(f"{_NEWEST}.{os.getpid()}")
+    try:
+        draft.write_text(f"{newest!r}\n", encoding="ascii")
+        draft.replace(name)
+    except OSError:  # only a note: what it is to bring to light can be asked for by hand
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def noted(archive: Path) -> float | None:
+    """Read what `note` wrote last; None where there is nothing that can be read."""
+    try:
+        return float((archive / PRIVATE / _NEWEST).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
 def live_workers(archive: Path) -> list[str]:
     """List the workers of this machine whose process runs."""
     return [path.stem for path in sorted(_workers(archive).glob("*.lock")) if not _is_free(path)]
@@ -100,6 +125,8 @@ def _unwritable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in _NO_DESCRIPTOR:
+            raise TooManyOpenFiles(str(path)) from error
         raise StorageFull(f"{path}: {error.strerror}") from error
 
 
@@ -107,7 +134,7 @@ def _locked(path: Path) -> int:
     """Open and lock a lock file anew until it is the one under its name: a sweep may take an unlocked one for dead."""
     while True:
         descriptor = _opened(path)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, fcntl.LOCK_EX, wait=True)  # a sweep tries it for a moment
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
@@ -122,9 +149,10 @@ def _is_free(path: Path) -> bool:
 @contextmanager
 def _tried(path: Path) -> Iterator[bool]:
     """Lock a file without waiting, for as long as the context lasts; False when it is held or not there."""
-    try:
+    descriptor = None
+    with _unwritable(path), suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+    if descriptor is None:
         yield False
         return
     try:
@@ -133,9 +161,15 @@ def _tried(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, how: int) -> bool:
+def _lock(descriptor: int, how: int, *, wait: bool = False) -> bool:
+    """Lock, and tell whether that was possible. Misconfigured on a file system without locks."""
     try:
-        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how if wait else how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise Misconfigured(
+            f"the archive folder lies on a file system without locks ({error.strerror}), so that two programs could "
+            "not be kept apart: keep it on a local disk; storage.url may name the other one"
+        ) from error
     return True

@@ -15,31 +15,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.core.history import read_steps
 from clipledger.core.links import shown
 from clipledger.core.model import ApiKey, Quality
-from clipledger.core.retention import Rule
-from clipledger.core.times import parse_duration
+from clipledger.core.sizes import parse_size
+from clipledger.sections import Duration, Lifecycle, duration
+from clipledger.sections import Section as _Section
 
 FILE_NAME = "clipledger.toml"
 _ENV_PREFIX = "CLIPLEDGER_"
 _FILE_MAX_BYTES = 1 << 20
 _KEY_MAX_BYTES = 4096
 _NONE = "none"
+AUTO = "auto"
 
 _CDN_HOSTS = ["tiktokcdn.com", "tiktokcdn-us.com", "tiktokcdn-eu.com", "akamaized.net", "ibyteimg.com", "tiktok.com"]
-
-
-def _duration(text: str) -> str:
-    try:
-        parse_duration(text)
-    except UsageError as error:
-        raise ValueError(error.detail) from None
-    return text
 
 
 def _steps(text: str) -> str:
@@ -50,18 +44,27 @@ def _steps(text: str) -> str:
     return text
 
 
+def _reserve(text: str) -> str:
+    try:
+        parse_size("0" if text == AUTO else text)
+    except UsageError as error:
+        raise ValueError(f"{error.detail}; or {AUTO}") from None
+    return text
+
+
 def _unset(value: object) -> object:
     # TOML has no null, and a cap in the file must be removable by the environment.
     return None if value == _NONE else value
 
 
-Duration = Annotated[str, AfterValidator(_duration)]
+def _period(text: str) -> str:
+    return text if text == _NONE else duration(text)
+
+
+Period = Annotated[str, AfterValidator(_period)]
 Steps = Annotated[str, AfterValidator(_steps)]
+Reserve = Annotated[str, AfterValidator(_reserve)]
 Cap = Annotated[int | None, BeforeValidator(_unset)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Api(_Section):
@@ -115,6 +118,11 @@ class Storage(_Section):
     addressing: Literal["auto", "path", "virtual"] = Field(
         "auto", description="bucket in the path or in the host name (virtual); auto: path where endpoint_url is set"
     )
+    reserve: Reserve = Field(
+        AUTO,
+        description="free space on the disk below which nothing more is captured, such as 2GiB; "
+        "auto: 256 MiB, on a small disk a twentieth of it",
+    )
 
 
 class Capture(_Section):
@@ -133,6 +141,18 @@ class Queue(_Section):
     attempts_max: int = Field(5, ge=1, le=100, description="failed attempts before an id is dead")
     recheck_gone: list[Duration] = Field(
         [], description='ask for a gone post again so long after it died, such as ["24h", "7d", "30d"]; empty: never'
+    )
+    recheck_private: list[Duration] = Field(
+        [], description="the same for a post that is private, of its own; empty: as recheck_gone"
+    )
+    recheck_region: list[Duration] = Field(
+        [], description="the same for a post not available in the API's region, of its own; empty: as recheck_gone"
+    )
+    same_bytes_max: Cap = Field(
+        5,
+        ge=1,
+        description="so many ids may have the very same bytes for a video; later ones wait for your word; "
+        '"none": any number',
     )
     retry_base_s: float = Field(
         5.0, gt=0, le=3600, description="wait after the first failed attempt, seconds; quadruples with each further one"
@@ -158,6 +178,9 @@ class Budget(_Section):
     history_credits_per_day: Cap = Field(
         1000, ge=0, description='of these, what history.refresh may spend in one UTC day; "none" for no cap of its own'
     )
+    repair_credits_per_day: Cap = Field(
+        100, ge=0, description='of these, what janitor.repair may spend in one UTC day; "none" for no cap of its own'
+    )
 
 
 class History(_Section):
@@ -175,30 +198,11 @@ class Janitor(_Section):
     uploads_after: Duration = Field("24h", description="age at which an unfinished upload to a bucket is aborted")
     dead_letters_keep: Duration = Field("365d", description="age at which a dead letter's detail is summarised away")
     every: Duration = Field("10m", description="how often --follow sweeps")
-
-
-class Lifecycle(_Section):
-    """How long posts stay, and how they go."""
-
-    purge_after: Duration = Field(
-        "30d", description="how long a withdrawn post stays in quarantine before it is erased"
+    fixity: Period = Field("30d", description='every stored file is read again once in so long; "none": never')
+    fixity_bytes_per_s: int = Field(
+        20_000_000, ge=1024, le=2**40, description="reading for janitor.fixity is no faster than this, bytes per second"
     )
-    retention: bool = Field(False, description="have the janitor do what the rules below say, with every sweep")
-    cold_class: Literal["STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"] = Field(
-        "GLACIER_IR", description="S3 storage class that rules with action cold move files to; all can be read at once"
-    )
-    rules: list[Rule] = Field(
-        [],
-        description="retention rules, each a [[lifecycle.rules]] of its own with name, action (delete, cold or keep) "
-        "and any of source, older_than, region, gone, larger_than; the first that holds decides",
-    )
-
-    @field_validator("rules")
-    @classmethod
-    def _each_named_once(cls, rules: list[Rule]) -> list[Rule]:
-        if len({rule.name for rule in rules}) < len(rules):
-            raise ValueError("two rules have the same name")
-        return rules
+    repair: bool = Field(False, description="fetch again what janitor.fixity finds damaged: a credit a post")
 
 
 class _Toml(PydanticBaseSettingsSource):

@@ -13,13 +13,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from clipledger.archive import Archive, bucket_of
+from clipledger.archive import Archive, bucket_of, prove_room, room_of
 from clipledger.core.lifecycle import CaptureChoice
 from clipledger.core.model import ApiKey
 from clipledger.core.ports import Clock, Wire
 from clipledger.crew import Crew, Plan
+from clipledger.db.alarms import Alarms
 from clipledger.db.clock import WARN_S, SharedClock
 from clipledger.db.paces import PaceRow
+from clipledger.db.restoring import Restorer
 from clipledger.db.retention import Retained
 from clipledger.events import Events
 from clipledger.limits import Limiter
@@ -29,14 +31,18 @@ from clipledger.net.tiklive import TikLive
 from clipledger.settings import Settings
 from clipledger.stages.detail import Detail
 from clipledger.stages.download import Download
+from clipledger.stages.fixity import DEFAULT_PERIOD_S, Fixity, period_s
 from clipledger.stages.guard import Guard
 from clipledger.stages.history import History
 from clipledger.stages.janitor import Janitor
+from clipledger.stages.likeness import Likeness
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
 from clipledger.stages.removal import Removal
+from clipledger.stages.repair import Repair
 from clipledger.stages.retention import Retention
+from clipledger.stages.rewriting import Rewriting
 from clipledger.storage.paced import PacedStore
 from clipledger.worker import Caps, Worker
 
@@ -99,6 +105,8 @@ def crew(
     paid = paid_calls(archive, wire, key, events, worker, limits.credits, jitter)
     guard = Guard(paid, archive.queue, archive.catalog, archive.credits, archive.switches, clock, events, policy)
     cdn = _cdn(wire, settings, clock)
+    mends = settings.janitor.repair and "capture" in plan.roles
+    mender = _repair(archive, paid, cdn, events, worker, lambda: guard.is_open)
     hands = Worker(
         worker,
         archive.queue,
@@ -111,6 +119,7 @@ def crew(
         lease_s=settings.queue.lease_s,
         caps=Caps(limits.videos, limits.bytes),
         jitter=jitter,
+        check_room=room_of(archive).check,
     )
     return Crew(
         plan,
@@ -123,6 +132,7 @@ def crew(
         listing=_listing(archive, paid, cdn, events, gated="capture" in plan.roles, on_page=hands.stop.wake.set),
         metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
         janitor=janitor(archive, events),
+        fixity=_fixity(archive, events, worker, "janitor" in plan.roles, mender if mends else None),
         enrol=lambda doing: Membership(worker, here(), plan.roles, archive.members, clock, doing),
         history=History(paid, archive.queue, archive.refreshes, archive.meta, guard, clock, events, settings, worker),
         clock=clock,
@@ -130,7 +140,50 @@ def crew(
         settings=settings,
         policy=policy,
         jitter=jitter,
+        prove_room=partial(prove_room, archive),
         beats=_keep_time(archive, events),
+    )
+
+
+def _fixity(archive: Archive, events: Events, worker: str, checks: bool, mender: Repair | None) -> Fixity:
+    return Fixity(
+        archive.care,
+        archive.catalog,
+        archive.store,
+        archive.meta,
+        archive.clock,
+        events,
+        archive.settings,
+        worker=worker,
+        checks=checks,
+        repair=mender,
+    )
+
+
+def repair(archive: Archive, wire: Wire, key: ApiKey | None, events: Events, worker: str, cap: int | None) -> Repair:
+    """Build what mends posts by hand, on a store that was proven; `cap`: credits at most."""
+    paid = paid_calls(archive, wire, key, events, worker, cap)
+    return _repair(archive, paid, _cdn(wire, archive.settings, archive.clock), events, worker, lambda: False)
+
+
+def _repair(
+    archive: Archive, paid: PaidCalls, cdn: Cdn, events: Events, worker: str, is_outage: Callable[[], bool]
+) -> Repair:
+    capture = archive.settings.capture
+    return Repair(
+        paid,
+        cdn,
+        archive.store,
+        archive.spool,
+        archive.catalog,
+        archive.care,
+        Rewriting(archive.store, archive.queue, archive.catalog, archive.custody),
+        archive.clock,
+        events,
+        CaptureChoice(capture.quality, capture.covers, capture.audio),
+        worker=worker,
+        period_s=period_s(archive.settings) or DEFAULT_PERIOD_S,
+        is_outage=is_outage,
     )
 
 
@@ -166,6 +219,17 @@ EXTRA_JOBS = 4
 """Jobs in flight beyond the download slots: enough to hide the resolve, few enough that links stay young."""
 
 
+CONNECTIONS = 64
+"""Sockets of the wire, `net.wire.CurlWire`."""
+
+_OTHER_FILES = 96  # three database connections of three files, threads at work on files, logs, a scrape
+
+
+def open_files_needed(downloads: int) -> int:
+    """Say how many files a run with so many downloads at a time may have open at once."""
+    return CONNECTIONS + _OTHER_FILES + downloads + EXTRA_JOBS
+
+
 def _telling(archive: Archive, events: Events) -> Archive:
     """Let the store's pauses be heard."""
     store = archive.store
@@ -191,6 +255,7 @@ def janitor(archive: Archive, events: Events) -> Janitor:
         archive.settings,
         archive.policy,
         archive.store,
+        Restorer(archive.db),
         chores=_chores(archive, events),
     )
 
@@ -234,6 +299,19 @@ def retention(archive: Archive, events: Events) -> Retention:
 
 def _download(archive: Archive, paid: PaidCalls, guard: Guard, cdn: Cdn, events: Events) -> Download:
     capture = archive.settings.capture
+    choice = CaptureChoice(capture.quality, capture.covers, capture.audio)
+    likeness = Likeness(
+        Alarms(archive.db),
+        archive.catalog,
+        paid,
+        cdn,
+        archive.spool,
+        guard,
+        archive.clock,
+        events,
+        choice,
+        most=archive.settings.queue.same_bytes_max,
+    )
     return Download(
         Detail(paid, guard, archive.clock, lean=capture.lean),
         archive.queue,
@@ -242,8 +320,9 @@ def _download(archive: Archive, paid: PaidCalls, guard: Guard, cdn: Cdn, events:
         cdn,
         archive.clock,
         events,
-        CaptureChoice(capture.quality, capture.covers, capture.audio),
+        choice,
         guard,
+        likeness,
         slots=archive.settings.cdn.concurrency,
     )
 

@@ -17,10 +17,14 @@ from clipledger.core.errors import (
     Halt,
     Held,
     LeaseLost,
+    SameBytes,
+    StorageFull,
+    StorageGone,
     StorageUnavailable,
     Throttled,
+    TooManyOpenFiles,
 )
-from clipledger.core.lifecycle import Policy, after_failure, given_back
+from clipledger.core.lifecycle import Policy, Settlement, after_failure, given_back
 from clipledger.core.model import AwemeId, Job, State
 from clipledger.core.ports import Clock
 from clipledger.db.queue import Queue
@@ -28,6 +32,7 @@ from clipledger.events import Events
 from clipledger.stages.company import Company
 from clipledger.stages.detail import Attempt
 from clipledger.stages.download import Captured, Download
+from clipledger.stages.easing import Easing
 from clipledger.stages.guard import Guard
 
 GRACE_S = 20.0
@@ -35,6 +40,9 @@ GRACE_S = 20.0
 
 LOOK_S = 5.0
 """How often the clock is looked at for a beat: after a sleep of the machine every lease has run out."""
+
+ROOM_S = 1.0
+"""How old the last look at the free space may be when work is claimed."""
 
 _TICK_S = 30.0
 
@@ -106,16 +114,22 @@ class Worker:
         lease_s: float,
         caps: Caps,
         jitter: Callable[[], float],
+        check_room: Callable[[], Awaitable[None]],
     ) -> None:
         self.name, self.tally, self.stop = name, Tally(), Stop()
         self.stored = asyncio.Event()  # something waits for the index
         self.held = False  # claim nothing for now; what is under way goes on
+        self.waits = False  # a full disk is raised by `work`, for the caller to wait out, instead of ending the run
         self._queue, self._guard, self._download = queue, guard, download
         self._clock, self._events, self._policy = clock, events, policy
         self._slots, self._lease_s, self._caps, self._jitter = slots, lease_s, caps, jitter
         self._largest_bytes = 0
         self._open: dict[AwemeId, Attempt] = {}
         self._dropped: list[Attempt] = []
+        self._unwritten: list[Settlement] = []  # verdicts that a full disk refused
+        self._full: StorageFull | None = None
+        self._check_room, self._room_at = check_room, float("-inf")
+        self._easing = Easing(slots)
         self._company = Company()
 
     @property
@@ -146,6 +160,8 @@ class Worker:
                 return  # no suspect is to be asked again
 
     async def _work_off(self, more: Callable[[], Awaitable[bool]]) -> None:
+        self._full = None
+        await self._write_verdicts()
         try:
             async with asyncio.TaskGroup() as jobs:
                 cutter = jobs.create_task(self._cutter())
@@ -192,8 +208,12 @@ class Worker:
                 return
 
     async def _room(self) -> int:
-        """Say how many may be claimed now: free slots, fewer while the breaker probes, within the caps."""
-        room = self._slots - self.in_flight
+        """Say how many may be claimed now: free slots, fewer while the breaker probes, within the caps.
+
+        Raises StorageFull when the disk has no room for them.
+        """
+        await self._look_for_room()
+        room = min(self._slots, self._easing.allowed) - self.in_flight
         admitted = await self._guard.admit(self.in_flight)
         if admitted is not None:
             room = min(room, admitted)
@@ -204,6 +224,13 @@ class Worker:
                 raise CapReached(f"--max-videos {self._caps.videos} is reached")
             room = min(room, self._caps.videos - self.tally.captured - self.in_flight)
         return max(room, 0)
+
+    async def _look_for_room(self) -> None:
+        if self._full is not None:
+            raise self._full
+        if self._clock.now() - self._room_at >= ROOM_S:
+            await self._check_room()
+            self._room_at = self._clock.now()
 
     def _posts_within(self, cap_bytes: int) -> int:
         """Say for how many posts as large as the largest yet the cap leaves room; the first ones tell how large."""
@@ -241,6 +268,7 @@ class Worker:
         self._largest_bytes = max(self._largest_bytes, captured.bytes)
         self.stored.set()
         self._company.succeeded()
+        self._easing.succeeded()
         self._guard.delivered(job.aweme_id, whole=True)
         self._events.emit(
             "stored",
@@ -257,7 +285,11 @@ class Worker:
 
     async def _settle(self, attempt: Attempt, error: ClipledgerError) -> None:
         now = self._clock.now()
-        if isinstance(error, StorageUnavailable) or (attempt.resolved and not isinstance(error, Halt | Held)):
+        if isinstance(error, TooManyOpenFiles):
+            self._slow_down(error, now)
+        elif isinstance(error, StorageUnavailable) or (
+            attempt.resolved and not isinstance(error, Halt | Held | SameBytes)
+        ):
             self._guard.delivered(attempt.job.aweme_id, whole=False)
         if isinstance(error, Throttled) and error.costly:
             error.alone = self._company.is_alone(attempt.job.aweme_id)
@@ -271,8 +303,8 @@ class Worker:
             outage=self._guard.excuses(error),
         )
         if isinstance(error, Halt):
-            self.halt(error)
-        if not await self._queue.settle(settlement, now):
+            self._end_for(error)
+        if not await self._write_verdict(settlement, now):
             self._lost(attempt.job)
             return
         self.tally.failed += settlement.burn
@@ -283,6 +315,32 @@ class Worker:
             why=settlement.detail,
             again_in_s=round(max(settlement.due_at - now, 0.0), 1),
         )
+
+    def _slow_down(self, error: TooManyOpenFiles, now: float) -> None:
+        if self._easing.ran_out(self.in_flight, now):
+            self._events.emit("slowed_down", slots=self._easing.allowed, why=error.detail)
+
+    def _end_for(self, halt: Halt) -> None:
+        """End the run; or, where a full disk is waited out, claim nothing more and leave `work` with it."""
+        if self.waits and isinstance(halt, StorageFull) and not isinstance(halt, StorageGone):
+            self._full = self._full or halt
+            self.stop.wake.set()
+        else:
+            self.halt(halt)
+
+    async def _write_verdict(self, settlement: Settlement, now: float) -> bool:
+        """Settle; what a full disk refuses is kept and written later, by `work` or by the end of the crew."""
+        try:
+            return await self._queue.settle(settlement, now)
+        except StorageFull as full:
+            self._unwritten.append(settlement)
+            self._end_for(full)
+            return True
+
+    async def _write_verdicts(self) -> None:
+        while self._unwritten:
+            await self._queue.settle(self._unwritten[-1], self._clock.now())
+            self._unwritten.pop()
 
     async def _let_finish(self) -> None:
         """Wait for what is under way; once a stop was asked for, no longer than its grace."""
@@ -305,7 +363,7 @@ class Worker:
         """Return what was cut. The video that met a bug is not among it: its lease is the evidence."""
         now = self._clock.now()
         for attempt in self._dropped:
-            await self._queue.settle(given_back(attempt.job, paid=attempt.paid, now=now), now)
+            await self._write_verdict(given_back(attempt.job, paid=attempt.paid, now=now), now)
         self._dropped.clear()
 
     async def _wait(self, seconds: float) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
+import fcntl
 import hashlib
 import os
 import stat as modes
@@ -17,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from clipledger.core.errors import StorageFull, StorageUnavailable
+from clipledger.core.errors import StorageFull, StorageUnavailable, TooLarge
+from clipledger.core.model import AwemeId
 from clipledger.core.ports import KeyTaken
 from clipledger.storage.local import LocalStore
 from clipledger.storage.spool import Spool
@@ -264,3 +267,87 @@ def test_a_really_full_disk_is_named_and_leaves_nothing_broken(tmp_path: Path) -
                 run(writing)
     finally:
         subprocess.run(["umount", str(mount)], check=True)
+
+
+class LostPages:
+    """An fsync that fails once for one file, as after a write that the disk did not take; counts calls by inode."""
+
+    def __init__(self, inode: int) -> None:
+        self.fsync, self.inode, self.calls = os.fsync, inode, 0
+
+    def __call__(self, fd: int) -> None:
+        if os.fstat(fd).st_ino == self.inode:
+            self.calls += 1
+            if self.calls == 1:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self.fsync(fd)
+
+
+def test_a_standing_file_whose_fsync_failed_is_written_anew(
+    archive: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second fsync would lie: the same bytes go into a new file, which takes the name; the old is never synced."""
+    store, final = LocalStore(archive), archive / VIDEO
+    final.parent.mkdir(parents=True)
+    for putting in (
+        lambda: put(store, VIDEO, b"v" * 3_000_000),
+        lambda: put_part(store, spool, VIDEO, b"v" * 3_000_000),
+    ):
+        final.write_bytes(b"v" * 3_000_000)
+        monkeypatch.setattr(os, "fsync", sync := LostPages(final.stat().st_ino))
+        assert not run(putting())
+        assert sync.calls == 1 and final.stat().st_ino != sync.inode
+        assert final.read_bytes() == b"v" * 3_000_000 and files_below(archive) == [VIDEO]
+        monkeypatch.undo()
+
+
+def test_a_part_whose_fsync_failed_is_never_synced_again(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that could not be synced is of no more use: no second try can make it look safe."""
+
+    async def scenario() -> None:
+        async with spool.open(AwemeId("1"), 1, 0) as part:
+            part.write(b"x")
+            sync = LostPages(part.path.stat().st_ino)
+            monkeypatch.setattr(os, "fsync", sync)
+            with pytest.raises(StorageFull):
+                await part.seal()
+            for again in (part.seal, lambda: asyncio.to_thread(part.write, b"y")):
+                with pytest.raises(StorageUnavailable):
+                    await again()
+            assert sync.calls == 1
+            with pytest.raises(ValueError, match="not sealed"):
+                assert part.sha256
+
+    run(scenario())
+
+
+def test_a_file_larger_than_the_disk_takes_is_its_own_trouble(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EFBIG stops no run and is tried a few times only: another disk may take it, this one never will."""
+
+    def refuse(*_: Any) -> int:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    async def scenario() -> None:
+        async with spool.open(AwemeId("1"), 1, 0) as part:
+            monkeypatch.setattr(os, "write", refuse)
+            with pytest.raises(TooLarge):
+                part.write(b"x")
+            monkeypatch.undo()
+
+    run(scenario())
+
+
+def test_without_locks_files_are_stored_all_the_same(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a share without locks objects are put as safely; what a dead process left there is not swept."""
+    refuse = OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    def no_locks(*_: Any) -> None:
+        raise refuse
+
+    store = LocalStore(archive)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert run(put(store, SIDECAR, b"s"))
+    (left := (archive / SIDECAR).with_name(".part-1-1")).write_bytes(b"left")
+    assert not run(put(store, SIDECAR, b"s")) and run(put(store, VIDEO, b"v"))
+    run(store.check())
+    assert left.exists() and (archive / SIDECAR).read_bytes() == b"s"

@@ -13,6 +13,7 @@ from clipledger.db.credits import Credits
 from clipledger.db.database import Database
 from clipledger.db.members import Members
 from clipledger.db.queue import Queue
+from clipledger.db.restoring import Restorer
 from clipledger.events import Events
 from clipledger.settings import Settings
 from clipledger.stages.janitor import Janitor
@@ -51,6 +52,7 @@ def _janitor(folder: Path, db: Database, at: float) -> Janitor:
         Settings(),
         Policy(),
         MemoryStore(),
+        Restorer(db),
     )
 
 

@@ -1,33 +1,43 @@
 """One kill -9 and what comes after: start a run, kill it at a drawn moment, run until nothing waits, judge.
 
-Shared by the test and by `benchmarks/crash.py`. Each trial has a world and an archive of its own, so that
-its credits are its own too.
+On SQLite or PostgreSQL, with files in a folder or in a bucket. Shared by the test and by `benchmarks/crash.py`. Each
+trial has a world and an archive of its own, so that its credits are its own too. Its commands are forked from a
+process that has read the modules already (`zygote`): real processes, a few milliseconds old when they begin to work.
 """
 
 from __future__ import annotations
 
 import atexit
+import json
+import os
 import random
 import shutil
-import subprocess
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from process.harness import KEY, Archive, Evidence, Sim, archive_for, audit, copy_of, events_of, simulator
+from clipledger.sim.kept import KeptInBucket
+from contract.archives import drop_database, new_database
+from process.harness import KEY, RPM, URL, Archive, Evidence, Ran, Sim, archive_for, audit, copy_of, plain_environment
+from process.zygote import Zygote, forked, ran
+from s3_servers import BUCKET, S3Server, s3_server
 
 POSTS = 80
 IN_FLIGHT = 24
 """cdn.concurrency (20) + wiring.EXTRA_JOBS (4): what may have been bought and not stored when the blow comes."""
 
+PLACES = tuple((database, store) for database in ("sqlite", "postgres") for store in ("local", "s3"))
+
 _WORLDS = (7, 8, 9)
-_PREPARED: dict[int, Archive] = {}
-_START_UP_S = 1.6
-_EVENTS = 2 * POSTS + 20
-"""Events of an undisturbed run of `POSTS` posts: each stored and archived, some pages and look-ups."""
+_START_UP_S = 0.5
+_EVENTS_A_POST = 2  # stored and archived
+_OTHER_EVENTS = 20
 
 _PHASES = {"looked_up": "listing", "page": "listing", "archived": "metadata", "summary": "end"}
 
@@ -40,11 +50,11 @@ class Moment:
     delay_s: float
 
     @classmethod
-    def drawn(cls, dice: random.Random) -> Moment:
+    def drawn(cls, dice: random.Random, posts: int = POSTS) -> Moment:
         """Draw a moment: one in six while the process starts, the others over its whole work."""
         if dice.random() < 1 / 6:
             return cls(0, dice.uniform(0.0, _START_UP_S))
-        return cls(dice.randint(1, _EVENTS), dice.uniform(0.0, 0.03))
+        return cls(dice.randint(1, _EVENTS_A_POST * posts + _OTHER_EVENTS), dice.uniform(0.0, 0.03))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +67,106 @@ class Outcome:
     findings: tuple[str, ...]
 
 
-def trial(folder: Path, dice: random.Random) -> Outcome:
+@dataclass(slots=True)
+class ForkedArchive(Archive):
+    """An archive whose commands are forked."""
+
+    zygote: Zygote = field(default_factory=lambda: zygote())
+
+    def cli(self, *words: str, code: int | None = 0, **env: Any) -> Ran:
+        """Run a command; `code` is what it must end with, None for anything."""
+        ended = ran(self.zygote, ["--archive", str(self.folder), *words], self.env | env)
+        assert code is None or ended.code == code, f"{words} ended with {ended.code}: {ended.out}\n{ended.err}"
+        return Ran(words, ended.code, ended.out, ended.err)
+
+    @classmethod
+    def of(cls, archive: Archive, zygote: Zygote | None = None) -> ForkedArchive:
+        """Have the commands of an archive forked."""
+        return cls(archive.folder, archive.env, zygote or _zygote())
+
+
+@cache
+def _zygote() -> Zygote:
+    return Zygote()
+
+
+def zygote() -> Zygote:
+    """Give this process's own zygote."""
+    return _zygote()
+
+
+@contextmanager
+def forked_simulator(posts: int, *, seed: int, faults: str = "calm") -> Iterator[Sim]:
+    """Serve a world from a forked process."""
+    words = ["sim", "serve", "--seed", str(seed), "--posts", str(posts), "--faults", faults, "--rpm", str(RPM)]
+    with forked(_zygote(), words, plain_environment()) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        sim = Sim(process, told["base_url"], seed, posts, faults, RPM, told["start"])  # type: ignore[arg-type]
+        sim.turn(key=KEY)
+        yield sim
+
+
+def trial(
+    folder: Path, dice: random.Random, *, database: str = "sqlite", store: str = "local", posts: int = POSTS
+) -> Outcome:
     """Play one trial in `folder`."""
-    with simulator(POSTS, seed=dice.choice(_WORLDS)) as sim:
-        archive = copy_of(_with_sources(sim), folder / "archive", sim)
-        phase, events = kill_at(archive, Moment.drawn(dice))
+    with forked_simulator(posts, seed=dice.choice(_WORLDS)) as sim, placed(folder, sim, database, store) as archive:
+        phase, events = kill_at(archive, Moment.drawn(dice, posts))
         archive.finish()
-        return _judged(archive, sim, phase, events)
+        return judged(archive, sim, phase, events)
 
 
-def _with_sources(sim: Sim) -> Archive:
-    """Give a new archive with all lists of a world in it; made once for each world."""
-    if sim.seed not in _PREPARED:
-        folder = Path(tempfile.mkdtemp(prefix="clipledger-sources-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        archive = archive_for(folder / "archive", sim)
-        archive.cli("add", "-q", *sim.names())
-        _PREPARED[sim.seed] = archive
-    return _PREPARED[sim.seed]
+@contextmanager
+def placed(
+    folder: Path, sim: Sim, database: str = "sqlite", store: str = "local", *, lists: int | None = None
+) -> Iterator[ForkedArchive]:
+    """Give an archive with all (or the first so many) lists of a world in it, on these kinds of database and store."""
+    env: dict[str, str] = {}
+    if store == "s3":
+        server = _bucket_server()
+        env |= server.env | {
+            "CLIPLEDGER_STORAGE__URL": server.url(),
+            "CLIPLEDGER_STORAGE__ENDPOINT_URL": server.endpoint_url,
+        }
+    archive = copy_of(_with_sources(sim.seed, sim.posts, database, lists), folder / "archive", sim, **env)
+    try:
+        yield ForkedArchive.of(archive)
+    finally:
+        if archive.database:
+            drop_database(archive.database)
 
 
-def kill_at(archive: Archive, moment: Moment) -> tuple[str, int]:
+@cache
+def _bucket_server() -> S3Server:
+    """Start one S3 server for this process."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    server = stack.enter_context(s3_server("ministack"))
+    os.environ |= server.env  # the judge's own eyes need to be let in too
+    return server
+
+
+@cache
+def _with_sources(seed: int, posts: int, database: str, lists: int | None) -> Archive:
+    """Make a new archive with all lists of a world in it."""
+    place = Path(tempfile.mkdtemp(prefix="clipledger-sources-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    env = {URL: new_database()} if database == "postgres" else {}
+    with forked_simulator(posts, seed=seed) as sim:
+        if env:
+            archive = ForkedArchive.of(Archive(place / "archive", plain_environment() | {"TIKLIVEAPI_KEY": KEY} | env))
+            archive.cli("init", "-q")
+        else:
+            archive = ForkedArchive.of(archive_for(place / "archive", sim))
+        archive.cli("add", "-q", *sim.names()[:lists])
+    return archive
+
+
+def kill_at(archive: ForkedArchive, moment: Moment) -> tuple[str, int]:
     """Run and kill; say in which phase and after how many events it happened."""
     seen: list[str] = []
-    with archive.started("run", "--json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with forked(archive.zygote, ["--archive", str(archive.folder), "run", "--json"], archive.env) as process:
 
         def strike() -> None:
             time.sleep(moment.delay_s)
@@ -89,8 +175,11 @@ def kill_at(archive: Archive, moment: Moment) -> tuple[str, int]:
         blow = threading.Thread(target=strike)
         if moment.event == 0:
             blow.start()
-        for event in events_of(process.stdout):
-            seen.append(event["event"])
+        assert process.stdout is not None
+        for line in process.stdout:
+            if not line.endswith(b"\n"):
+                break  # torn by the blow
+            seen.append(json.loads(line)["event"])
             if len(seen) == moment.event:
                 blow.start()
         if blow.ident is None:  # it was done before its hour came
@@ -99,17 +188,39 @@ def kill_at(archive: Archive, moment: Moment) -> tuple[str, int]:
     return (_PHASES.get(seen[-1], "capture") if seen else "start-up"), len(seen)
 
 
-def _judged(archive: Archive, sim: Sim, phase: str, events: int) -> Outcome:
-    report = audit(archive.folder, Evidence(sim.ledger(), sim.truth(), KEY, sim.rpm), database=archive.database)
-    findings = [*report.findings, *_missing(archive, sim)]
+def judged(archive: Archive, sim: Sim, phase: str, events: int, *, all_lists: bool = True) -> Outcome:
+    """Hold a finished archive against its world, its ledger and itself."""
+    report = audit_of(archive, sim)
+    findings = [*report.findings, *(missing(archive, sim) if all_lists else ())]
     if report.extra_calls > IN_FLIGHT:
         findings.append(f"{report.extra_calls} resolves were bought again, {IN_FLIGHT} can have been under way")
+    if report.credits_told < report.credits_taken:
+        findings.append(f"{report.credits_taken} credits were taken, the ledger tells {report.credits_told}")
     verified = archive.cli("verify", code=None)
     findings += [verified.err] * (verified.code != 0)
     return Outcome(phase, events, report.extra_calls, tuple(findings))
 
 
-def _missing(archive: Archive, sim: Sim) -> list[str]:
+def audit_of(archive: Archive, sim: Sim) -> Any:
+    """Have the judge look, into the bucket where the files are in one."""
+    evidence, url = Evidence(sim.ledger(), sim.truth(), KEY, sim.rpm), archive.env.get("CLIPLEDGER_STORAGE__URL", "")
+    if not url:
+        return audit(archive.folder, evidence, database=archive.database)
+    prefix, endpoint_url = url.removeprefix(f"s3://{BUCKET}/") + "/", archive.env["CLIPLEDGER_STORAGE__ENDPOINT_URL"]
+    kept = KeptInBucket(BUCKET, prefix, endpoint_url)
+    try:
+        return audit(archive.folder, evidence, database=archive.database, kept=kept)
+    finally:
+        kept.close()
+
+
+def missing(archive: Archive, sim: Sim) -> list[str]:
+    """Name the posts that a list shows and that are not archived."""
     archived = set(archive.ids())
     listed: list[Any] = [post for post in sim.truth()["posts"] if post["listed"] and post["alive"]]
     return [f"{post['id']}: is listed and not archived" for post in listed if post["id"] not in archived]
+
+
+def place_of(number: int) -> tuple[str, str]:
+    """Take the four places in turns."""
+    return PLACES[number % len(PLACES)]

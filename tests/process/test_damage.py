@@ -87,6 +87,11 @@ def files_forgotten(archive: Archive, aweme_id: str) -> None:
     archive.change("DELETE FROM files WHERE aweme_id = ?", aweme_id)
 
 
+def key_edited(archive: Archive, aweme_id: str) -> None:
+    sql = "UPDATE files SET storage_key = '../../etc/passwd' WHERE kind = 'video' AND aweme_id = ?"
+    archive.change(sql, aweme_id)
+
+
 def state_unknown(archive: Archive, aweme_id: str) -> None:
     archive.change("UPDATE archive_queue SET state = 'lost' WHERE aweme_id = ?", aweme_id)
 
@@ -129,7 +134,7 @@ def found(archive: Archive) -> dict[str, list[str]]:
     return said
 
 
-FILES = [truncated, flipped, cover_flipped, deleted, made_a_folder, linked_elsewhere]
+FILES = [truncated, flipped, cover_flipped, deleted, made_a_folder, linked_elsewhere, key_edited]
 SIDECARS = [sidecar_edited, sidecar_deleted, sidecar_garbage, sidecar_forgotten]
 BOOKS = [post_forgotten, files_forgotten, state_unknown, declared_running, letter_invented, queue_row_deleted]
 

@@ -54,15 +54,26 @@ class Place:
 
     def objects(self, aweme_id: str) -> list[str]:
         """List what has the id in its name: files, objects, and versions of objects."""
-        return [name for name, _ in self._everything() if aweme_id in name]
+        return [name for name in self._names() if aweme_id in name]
+
+    def _names(self) -> Iterator[str]:
+        yield from (str(path) for path in self.archive.folder.rglob("*"))
+        if self.server is not None:
+            client = boto(self.server)
+            told = client.list_object_versions(Bucket=BUCKET, Prefix=self._prefix)
+            yield from (each["Key"] for kind in ("Versions", "DeleteMarkers") for each in told.get(kind, []))
+            client.close()
+
+    @property
+    def _prefix(self) -> str:
+        return self.archive.env["CLIPLEDGER_STORAGE__URL"].removeprefix(f"s3://{BUCKET}/") + "/"
 
     def _everything(self) -> Iterator[tuple[str, bytes]]:
         for path in sorted(self.archive.folder.rglob("*")):
             yield str(path), path.read_bytes() if path.is_file() else b""
         if self.server is not None:
-            prefix = self.archive.env["CLIPLEDGER_STORAGE__URL"].removeprefix(f"s3://{BUCKET}/") + "/"
             client = boto(self.server)
-            told = client.list_object_versions(Bucket=BUCKET, Prefix=prefix)
+            told = client.list_object_versions(Bucket=BUCKET, Prefix=self._prefix)
             for version in told.get("Versions", []):
                 named = {"Bucket": BUCKET, "Key": version["Key"], "VersionId": version["VersionId"]}
                 yield f"{version['Key']} {version['VersionId']}", client.get_object(**named)["Body"].read()
@@ -284,7 +295,7 @@ def test_a_held_post_cannot_be_withdrawn_and_all_is_told(tmp_path: Path, s3_serv
     assert ids[0] in archive.ids() and archive.json("search", "--limit", "1000")["matches"] == len(archive.ids())
     archive.cli("reindex", "--check")
 
-    custody = archive.json("show", ids[0])["custody"]
+    custody = archive.json("show", ids[0])["provenance"]
     words = [step["what"].split(":")[0] for step in custody]
     assert words[:4] == ["seen", "resolved", "stored", "archived"] or set(words[:4]) >= {"seen", "resolved"}
     assert [step["who"].split("@")[0] for step in custody if step["what"] == "restore: a mistake"] == ["ann"]

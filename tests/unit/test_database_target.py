@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clipledger.cli.copying import _target
+from clipledger.cli.copying import target_of
 from clipledger.core.errors import UsageError
 
 
@@ -25,11 +25,11 @@ from clipledger.core.errors import UsageError
 def test_a_target_with_a_password_is_not_repeated(to: str, tmp_path: Path) -> None:
     """A target with a password, however it is written, is a mistake of usage that names no part of it."""
     with pytest.raises(UsageError, match=r"^--to: .*password") as caught:
-        _target(tmp_path, to)
+        target_of(tmp_path, to)
     assert "hunter2" not in caught.value.detail
 
 
 def test_a_target_without_a_password_is_taken(tmp_path: Path) -> None:
     """A file, and a server's URL without a password, are taken as they are."""
-    assert _target(tmp_path, "sqlite:///back.db") == tmp_path.resolve() / "back.db"
-    assert _target(tmp_path, "postgresql://u@h/x") == "postgresql://u@h/x"
+    assert target_of(tmp_path, "sqlite:///back.db") == tmp_path.resolve() / "back.db"
+    assert target_of(tmp_path, "postgresql://u@h/x") == "postgresql://u@h/x"

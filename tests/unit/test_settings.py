@@ -149,7 +149,8 @@ def other_than(name: str, default: object) -> tuple[str, object]:
             told = {"name": "old", "action": "delete", "older_than": "365d"}
             return json.dumps([told]), [{"source": None, "region": None, "gone": None, "larger_than": None} | told]
         case list():
-            return ('["90m"]', ["90m"]) if name == "queue.recheck_gone" else ('["x.example"]', ["x.example"])
+            return ('["90m"]', ["90m"]) if name.startswith("queue.recheck_") else ('["x.example"]', ["x.example"])
+
         case None:
             return "7", 7
     if name in (
@@ -159,6 +160,7 @@ def other_than(name: str, default: object) -> tuple[str, object]:
             "storage.addressing": "path",
             "lifecycle.cold_class": "STANDARD_IA",
             "history.refresh": "1h,2d",
+            "storage.reserve": "2GiB",
         }
     ):
         return special[name], special[name]

@@ -84,7 +84,7 @@ files = st.lists(
     st.builds(
         StoredFile,
         kind=st.sampled_from(FileKind),
-        key=texts.map(ObjectKey),
+        key=st.sampled_from([VIDEO.key, COVER.key]),
         bytes=st.integers(0, 2**50),
         sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
         media_type=st.sampled_from(MediaType),
@@ -120,6 +120,11 @@ def _encodable(value: Any) -> Any:
     return value
 
 
+def _indexable(text: str) -> str:
+    """Give what every database can hold of a text: no NUL either."""
+    return str(_encodable(text)).replace("\0", "\ufffd")
+
+
 @given(posts, files, st.floats(0, 4e9), st.lists(texts, max_size=2))
 def test_a_sidecar_gives_back_what_was_written(
     post: Post, stored: list[StoredFile], captured_at: float, missing: list[str]
@@ -128,10 +133,10 @@ def test_a_sidecar_gives_back_what_was_written(
     told = read(write(post, stored, captured_at=captured_at, version="1.2.3", missing=missing))
     assert told.post == replace(
         post,
-        author=Author(*map(_encodable, (post.author.id, post.author.handle, post.author.nickname))),
-        title=_encodable(post.title),
-        region=_encodable(post.region),
-        music_id=_encodable(post.music_id),
+        author=Author(*map(_indexable, (post.author.id, post.author.handle, post.author.nickname))),
+        title=_indexable(post.title),
+        region=_indexable(post.region),
+        music_id=_indexable(post.music_id),
         reply=_encodable(post.reply),
         renditions=(),
         slides=(),
@@ -298,6 +303,23 @@ def test_an_edited_sidecar_is_refused_or_has_the_right_shape(name: str, value: o
         edited_file(rendition="8k"),
         edited_file(position=float("inf")),
         edited_file(position="first"),
+        edited_file(position=-1),
+        edited_file(position=10_000),
+        edited_file(bytes=-1),
+        edited_file(bytes=2**63),
+        edited_file(key=""),
+        edited_file(key="../../etc/passwd"),
+        edited_file(key=VIDEO.key.replace(ID, "7387261234567890124")),
+        edited_file(sha256="AB" * 32),
+        edited_file(sha256="ab" * 31),
+        edited(counters=dict.fromkeys(Counters.__slots__, 2**63)),
+        edited(counters=dict.fromkeys(Counters.__slots__, -1)),
+        edited(create_time=10**30),
+        edited(duration=float("inf")),
+        edited(duration=float("nan")),
+        edited(duration=10**400),
+        edited(captured_at="0001-01-01T00:00:00Z"),
+        edited(captured_at="9999-12-31T23:59:59-23:59"),
         b"[" * 100_000,
         b'{"format": ' + b"1" * 5000 + b"}",
     ],
@@ -306,6 +328,13 @@ def test_a_tampered_sidecar_is_refused(body: bytes) -> None:
     """A sidecar of another format, or with a field that cannot be, is named as no sidecar."""
     with pytest.raises(BadSidecar):
         read(body)
+
+
+def test_texts_that_a_database_refuses_are_mended() -> None:
+    """A NUL or half a surrogate pair that an editor left in a title does not keep the post out of the index."""
+    told = read(edited(title="a\0b\ud800", author={"id": "1", "handle": "a\0", "nickname": "\udfff"}))
+    assert told.post.title == "a\ufffdb\ufffd"
+    assert told.post.author == Author("1", "a\ufffd", "\ufffd")
 
 
 def test_a_refusal_says_what_is_wrong() -> None:

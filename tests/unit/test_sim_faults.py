@@ -90,6 +90,10 @@ def _cdn(differs: Callable[[Reply], bool]) -> Callable[[World], bool]:
     return lambda world: differs(fetch(world, detail(world, living(world, "video")[0])["play"]))
 
 
+def _placeholders(differ: Callable[[set[bytes]], bool]) -> Callable[[World], bool]:
+    return lambda world: differ({fetch(world, detail(world, i)["play"]).body for i in living(world, "video")[:20]})
+
+
 def _expired(world: World) -> bool:
     links = [detail(world, i)["play"] for i in living(world, "video")[:20]]
     _later(world, 2 * 86400)
@@ -110,6 +114,7 @@ PROBES: dict[str, Callable[[World], bool]] = {
         for i in w.ids()
         if w.truth(i).created_at
     ),
+    "reposted": lambda w: len({fetch(w, detail(w, i)["play"]).body for i in living(w, "video")[:5]}) == 1,
     "http_500": lambda w: _reply(w).status == 500,
     "http_502_html": lambda w: (r := _reply(w)).status == 502 and r.body.startswith(b"<"),
     "empty_body": lambda w: (r := _reply(w)).status == 200 and not r.body,
@@ -156,12 +161,16 @@ PROBES: dict[str, Callable[[World], bool]] = {
     "relative_link": _shape(lambda d, i: d["play"] == f"/video/media/play/{i}.mp4"),
     "signed_caption": _shape(lambda d, _: "signature=" in d["title"] and "signature=" in d["author"]["nickname"]),
     "images_as_objects": lambda w: isinstance(detail(w, living(w, "photo")[0])["images"][0], dict),
+    "links_renamed": _shape(lambda d, _: "play" not in d and "play_v2" in d),
+    "links_as_objects": _shape(lambda d, _: isinstance(d["play"], dict)),
     "images_gone": lambda w: detail(w, living(w, "photo")[0])["images"] is None,
     "expired_at_birth": _link("play", 0),
     "short_lived": _link("cover", 91),
     "dies_early": _link("play", 121),
     "foreign_host": lambda w: any(".example/" in detail(w, i).get("hdplay", "") for i in living(w, "video")[:20]),
     "partial_block": lambda w: b"Not found post" in _reply(w).body,
+    "private_meanwhile": lambda w: b"This video is private" in _reply(w).body,
+    "region_meanwhile": lambda w: b"not available in your region" in _reply(w).body,
     "one_post_429": lambda w: _reply(w).status == 429,
     "one_post_cdn_429": _cdn(lambda r: r.status == 429),
     "hd_403": _hd(lambda r, _: r.status == 403),
@@ -178,6 +187,8 @@ PROBES: dict[str, Callable[[World], bool]] = {
     "cdn_empty": _cdn(lambda r: r.status == 200 and r.body == b""),
     "cdn_html": _cdn(lambda r: r.status == 200 and r.body.startswith(b"<!DOCTYPE")),
     "error_385_as_mp4": _cdn(lambda r: r.body == ERROR_385 and len(r.body) == 385 and _type(r) == "video/mp4"),
+    "placeholder": _placeholders(lambda bodies: len(bodies) == 1),
+    "placeholder_fits": _placeholders(lambda bodies: 1 < len(bodies) <= 8),
     "mp3_as_mp4": _cdn(lambda r: r.body[:2] in (b"ID", b"\xff\xfb") and _type(r) == "video/mp4"),
     "truncated": _cdn(lambda r: r.sent_bytes < r.declared_bytes and r.framing is Framing.LENGTH),
     "truncated_unsaid": _cdn(lambda r: r.sent_bytes < r.declared_bytes and r.framing is Framing.CLOSE),

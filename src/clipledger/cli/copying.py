@@ -21,7 +21,7 @@ TOLD_EVERY = 50_000
 
 def copy_database(context: Context, to: str, *, dry_run: bool) -> None:
     """Copy, or only count; alone on the archive."""
-    target = _target(context.archive, to)
+    target = target_of(context.archive, to)
     identity_of(context.archive)
     source = database_url(context.archive, settings_file.load(context.archive))
     now = SystemClock().now()
@@ -32,7 +32,7 @@ def copy_database(context: Context, to: str, *, dry_run: bool) -> None:
             _tell_copy(context, to, copying.copy(source, target, now, _Progress(context)))
 
 
-def _target(folder: Path, to: str) -> str | Path:
+def target_of(folder: Path, to: str) -> str | Path:
     """Read --to; UsageError, without a word of it, when it holds a password or is no database."""
     try:
         target, parts = database_at(folder, to), urlsplit(to)

@@ -87,11 +87,11 @@ async def attributed(
     return body | {
         "attribution": _attribution(aweme_id, post, body["files"]) if post is not None else None,
         "withheld": _withheld(receipt) if receipt is not None else None,
-        "custody": await _custody(archive, aweme_id, body),
+        "provenance": await _provenance(archive, aweme_id, body),
     }
 
 
-async def note(archive: Archive, act: Act, which: Sequence[AwemeId] | str | None) -> None:
+async def note(archive: Archive, act: Act, which: Sequence[str] | str | None) -> None:
     """Tell the log of an act on named ids, on all of one reason, or on all."""
     told = "all" if which is None else f"of reason {which}" if isinstance(which, str) else ", ".join(which)
     await archive.audit.append(archive.clock.now(), act, detail=told)
@@ -161,7 +161,7 @@ def _withheld(receipt: Receipt) -> dict[str, Any]:
     }
 
 
-async def _custody(archive: Archive, aweme_id: AwemeId, body: dict[str, Any]) -> list[dict[str, str]]:
+async def _provenance(archive: Archive, aweme_id: AwemeId, body: dict[str, Any]) -> list[dict[str, str]]:
     """Tell what happened, oldest first: what the program did, what was observed, and what people did."""
     queue, found = body["queue"], list[dict[str, str]]()
     found += [{"at": queue[name], "what": what, "who": ""} for name, what in _STEPS if queue.get(name)]

@@ -1,17 +1,18 @@
-"""`status`, `sources`, `show`, `failures`, `retry`: look closer, and put failed rows back."""
+"""`status`, `sources`, `show`, `failures`: look closer. Must not: change anything."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
-from clipledger.archive import Archive, known_probe
-from clipledger.cli.exits import Exit
-from clipledger.cli.logbook import attributed, note, on_archive
+from clipledger.archive import Archive, open_archive
+from clipledger.cli.keeping import care_line, care_status, custody_told, store_line, store_status
+from clipledger.cli.likeness import same_bytes, same_bytes_lines
+from clipledger.cli.logbook import attributed
 from clipledger.cli.members import fleet_lines, fleet_status, fleet_table
 from clipledger.cli.output import Context, one_line, size, table
-from clipledger.core.chain import Act
 from clipledger.core.errors import Reason, UsageError
 from clipledger.core.links import WantedPost, post_url, shown, understand
 from clipledger.core.model import AwemeId, State
@@ -20,12 +21,17 @@ from clipledger.db.books import Balance
 from clipledger.db.figures import pauses, rates
 from clipledger.db.sums import sums
 
-_TIMES, _SPANS = ("at", "_until"), (("minute", 60.0), ("hour", 3600.0))
+T = TypeVar("T")
+
+NOTHING_YET = "no sources yet: clipledger add @handle '#tag' 'search:WORDS' ..."
+
+_TIMES = ("at", "_until")
+_SPANS = (("minute", 60.0), ("hour", 3600.0))
 
 
 def status(context: Context, fresh: bool = False) -> None:
     """Show where everything stands."""
-    body = on_archive(context, lambda archive: _status(archive, fresh))
+    body = asked(context, lambda archive: _status(archive, fresh))
     if context.json:
         context.document(body)
         return
@@ -39,20 +45,22 @@ def status(context: Context, fresh: bool = False) -> None:
         f"credits: {spent['today']} today, {spent['all']} in all"
         + (f", cap {spent['cap']} a day" if spent["cap"] is not None else ""),
         f"discovery to resolve: p50 {_seconds(late['p50'])}, p95 {_seconds(late['p95'])} (last {late['of']} posts)",
-        _store_line(body["store"]),
+        store_line(body["store"]),
+        care_line(body["fixity"]),
         f"breaker: {body['breaker']['state']}"
         + (f" since {body['breaker']['since']}: {body['breaker']['evidence']}" if body["breaker"]["since"] else ""),
         *_pace_lines(body),
     ]
     lines[2:2] = fleet_lines(body)
+    lines += same_bytes_lines(body)
     if body["kept"]:
         lines.append(f"summed at {body['as_of']}: `clipledger status --fresh` sums anew")
     lines += [f"lately: {event['at']} {event['name']} {_inline(event['detail'])}" for event in body["events"][:5]]
     context.tell("\n".join(lines))
     if body["members"]:
         context.tell("\n" + fleet_table(body["members"]))
-    if body["sources"]:
-        context.tell("\n" + _source_table(body["sources"]))
+    if body["sources"] or not ids["seen"]:
+        context.tell("\n" + (_source_table(body["sources"]) if body["sources"] else NOTHING_YET))
 
 
 def _pace_lines(body: dict[str, Any]) -> list[str]:
@@ -69,13 +77,13 @@ def _pace_lines(body: dict[str, Any]) -> list[str]:
 
 def list_sources(context: Context) -> None:
     """Show each source."""
-    rows = on_archive(context, _sources)
+    rows = asked(context, _sources)
     if context.json:
         context.document(rows)
     elif rows:
         context.tell(_source_table(rows))
     else:
-        context.tell("no sources yet: clipledger add @handle '#tag' 'search:WORDS' ...")
+        context.tell(NOTHING_YET)
 
 
 def show_post(context: Context, text: str) -> None:
@@ -85,8 +93,8 @@ def show_post(context: Context, text: str) -> None:
 
         list_authors(context, text, "", 100)
         return
-    aweme_id = _id(text)
-    body = on_archive(context, lambda archive: attributed(archive, aweme_id, _post))
+    aweme_id = post_id(text)
+    body = asked(context, lambda archive: attributed(archive, aweme_id, _post))
     if body is None:
         raise UsageError(f"{aweme_id}: this archive has never seen it; `clipledger add {aweme_id}` queues it")
     if context.json:
@@ -99,8 +107,8 @@ def list_failures(context: Context, ids: Sequence[str], reason: str | None, limi
     """Show dead and waiting ids, and the sources that fail."""
     if ids:
         raise UsageError("failures takes ids only with --acknowledge; `clipledger show ID` tells all of one")
-    wanted = _reason(reason)
-    body = on_archive(context, lambda archive: _failures(archive, wanted, limit))
+    wanted = a_reason(reason)
+    body = asked(context, lambda archive: _failures(archive, wanted, limit))
     if context.json:
         context.document(body)
         return
@@ -116,48 +124,18 @@ def list_failures(context: Context, ids: Sequence[str], reason: str | None, limi
         context.tell(table([tuple(row.values()) for row in body["sources"]], ("source", "problem", "again", "detail")))
 
 
-def acknowledge_dead(context: Context, ids: Sequence[str], reason: str | None) -> None:
-    """Take note of dead ids: the books still show them, the next run's exit code does not."""
-    if ids and reason is not None:
-        raise UsageError("name ids, or --reason R, or neither for all dead ids")
-    which = [_id(text) for text in ids] if ids else _reason(reason)
+def asked(context: Context, ask: Callable[[Archive], Awaitable[T]]) -> T:
+    """Open the archive, ask it, close it."""
 
-    async def ask(archive: Archive) -> int:
-        if ids:
-            dead = [aweme_id for aweme_id in which or () if await archive.queue.letter(AwemeId(aweme_id)) is None]
-            if dead:
-                raise UsageError(f"{dead[0]}: is not dead; only dead ids are acknowledged")
-        await note(archive, Act.ACKNOWLEDGE, which)
-        return await archive.queue.acknowledge(which, archive.clock.now())
+    async def told() -> T:
+        async with open_archive(context.archive) as archive:
+            return await ask(archive)
 
-    count = on_archive(context, ask)
-    if context.json:
-        context.document({"acknowledged": count, "exit": Exit.OK.word})
-    else:
-        context.tell(f"{count} dead ids acknowledged; they stay in the books and no longer lead to exit 3")
+    return asyncio.run(told())
 
 
-def retry_ids(context: Context, ids: Sequence[str], reason: str | None, everything: bool) -> None:
-    """Make failed and waiting ids due now."""
-    if sum((bool(ids), reason is not None, everything)) != 1:
-        raise UsageError("name the ids to retry, or --reason R, or --all")
-    which = [_id(text) for text in ids] if ids else _reason(reason)
-
-    async def ask(archive: Archive) -> int:
-        for aweme_id in which if ids and which else ():
-            if await archive.queue.row(AwemeId(aweme_id)) is None:
-                raise UsageError(f"{aweme_id}: this archive has never seen it; `clipledger add {aweme_id}` queues it")
-        await note(archive, Act.RETRY, which)
-        return await archive.queue.retry(which, archive.clock.now())
-
-    count = on_archive(context, ask)
-    if context.json:
-        context.document({"due_again": count, "exit": Exit.OK.word})
-    else:
-        context.tell(f"{count} due again; `clipledger run` takes them up")
-
-
-def _id(text: str) -> AwemeId:
+def post_id(text: str) -> AwemeId:
+    """Read an id or a post's URL; raises UsageError."""
     import time
 
     wanted = understand(text, now=time.time())  # noqa: TID251 - bounds what can be an id
@@ -166,7 +144,8 @@ def _id(text: str) -> AwemeId:
     return wanted.aweme_id
 
 
-def _reason(text: str | None) -> Reason | None:
+def a_reason(text: str | None) -> Reason | None:
+    """Read `--reason`; raises UsageError that names them all."""
     if text is None:
         return None
     try:
@@ -189,9 +168,7 @@ async def _status(archive: Archive, fresh: bool) -> dict[str, Any]:
         "kept": summed.as_of < now,
         "ids": _balance(summed.everything),
         "states": {state.value: summed.states.get(state, 0) for state in State},
-        "oldest_due_age_s": round(now - oldest_due_at, 3)
-        if oldest_due_at is not None and oldest_due_at <= now
-        else None,
+        "oldest_due_age_s": None if oldest_due_at is None or oldest_due_at > now else round(now - oldest_due_at, 3),
         "due_now": await archive.queue.due_count(now, 1 << 62),
         "suspects": await archive.queue.suspect_count(),
         "files": summed.files,
@@ -210,35 +187,21 @@ async def _status(archive: Archive, fresh: bool) -> dict[str, Any]:
         "requests_per_minute": archive.settings.api.requests_per_minute,
         "rates": spans,
         "pauses": {
-            name: {"until": iso_time(pause.until), "throttles": pause.throttles}
-            for name, pause in (await pauses(archive.db)).items()
-            if pause.until > now
+            name: {"until": iso_time(held.until), "throttles": held.throttles}
+            for name, held in (await pauses(archive.db)).items()
+            if held.until > now
         },
         "breaker": {
             "state": "open" if is_open else "closed",
             "since": iso_time(switch.since) if switch is not None and is_open else None,
             "evidence": switch.evidence if switch is not None and is_open else None,
         },
-        "store": await _store(archive),
+        "same_bytes": await same_bytes(archive),
+        "store": await store_status(archive),
+        "fixity": await care_status(archive),
         "events": [_timed(asdict(event)) for event in await archive.samples.events(20)],
         "sources": await _sources(archive, summed.per_source),
     } | await fleet_status(archive)
-
-
-async def _store(archive: Archive) -> dict[str, Any]:
-    """Tell where the files are, and what was last found of that place; no mode: it was never probed."""
-    found = await known_probe(archive)
-    if found is None:
-        return {"url": archive.store.url, "mode": None, "probed_at": None, "warning": None, "problems": []}
-    told = found.as_json()
-    return {**told, "probed_at": iso_time(told.pop("at"))}
-
-
-def _store_line(store: dict[str, Any]) -> str:
-    if store["mode"] is None:
-        return f"store: {store['url']}, not probed yet"
-    problems = "".join(f"; {problem}" for problem in (store["warning"], *store["problems"]) if problem)
-    return f"store: {store['url']}, {store['mode']}{problems}"
 
 
 async def _sources(archive: Archive, summed: Sequence[Balance] | None = None) -> list[dict[str, Any]]:
@@ -264,8 +227,10 @@ async def _post(archive: Archive, aweme_id: AwemeId) -> dict[str, Any] | None:
         "queue": _timed(asdict(row)),
         "post": _timed(asdict(post)) if post is not None else None,
         "files": [_timed(asdict(file)) for file in await archive.catalog.files_of(aweme_id)],
+        "custody": await custody_told(archive, aweme_id),
         "availability": [_timed(asdict(run)) for run in await archive.catalog.availability(aweme_id)],
         "dead_letter": await _letter(archive, aweme_id),
+        "past": [_timed(asdict(event)) for event in await archive.samples.events_of(aweme_id)],
         "sightings": [_timed(asdict(seen)) for seen in await archive.books.sightings(aweme_id)],
         "credits": [_timed(asdict(call)) for call in await archive.credits.of(aweme_id)],
     }

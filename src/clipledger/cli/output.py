@@ -41,7 +41,13 @@ class Context:
         write_line(sys.stderr, printable(text))
 
     def document(self, body: Mapping[str, Any] | Sequence[Any]) -> None:
-        """Print the one JSON document, in ASCII: a folder's name may be bytes that no encoding can print."""
+        """Print the one JSON document, in ASCII: a folder's name may be bytes that no encoding can print.
+
+        An object names how the command ends; rows of a list speak for themselves.
+        """
+        if isinstance(body, Mapping):
+            body = dict(body)
+            body.setdefault("exit", self.exit.word)
         write_line(sys.stdout, json.dumps(body))
 
     def line(self, body: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
+import resource
 import signal
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
@@ -13,25 +13,25 @@ from pathlib import Path
 from typing import Any
 
 from clipledger import presence
-from clipledger.archive import Archive, SystemClock, note_settings, open_archive, prove_store
+from clipledger.archive import Archive, SystemClock, note_settings, open_archive, prove_store, recognise_store
 from clipledger.cli.exits import Exit, exit_of
 from clipledger.cli.output import Context, table
 from clipledger.cli.watching import Watched, Watchers, watching
 from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.core.model import State
+from clipledger.core.sizes import parse_size
 from clipledger.core.times import iso_time
 from clipledger.crew import ROLES, Crew, Plan
 from clipledger.db.sources import SourceRow
 from clipledger.events import Events
+from clipledger.net import descriptors
 from clipledger.net.wire import CurlWire
 from clipledger.settings import read_key
 from clipledger.sources import registry
 from clipledger.stages.listing import known_regions
 from clipledger.storage.probe import StoreProbe
-from clipledger.wiring import Limits, crew, new_worker_name, paid_calls
+from clipledger.wiring import Limits, crew, new_worker_name, open_files_needed, paid_calls
 from clipledger.worker import Tally
-
-_SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def list_regions(context: Context) -> None:
     """Print the API's regions, buying them when none are kept."""
     regions = asyncio.run(_regions(context.archive))
     if context.json:
-        context.document(regions)
+        context.line(regions)
     else:
         context.tell(table(sorted(regions.items()), ("code", "name")))
 
@@ -77,7 +77,7 @@ async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched, *
         worker = new_worker_name()
         with presence.hold_archive(archive.folder), presence.hold_worker(archive.folder, worker):
             await note_settings(archive)
-            found = await prove_store(archive) if "capture" in plan.roles else None
+            found = await _met_store(archive, plan)
             async with watching(context, archive, worker, plan, watched) as watchers:
                 hands, tally, interrupted = await _work(
                     archive, plan, limits, worker, watchers, found, attended=attended
@@ -103,11 +103,31 @@ async def _work(
         hands = crew(archive, plan, wire=wire, key=_key(plan), events=events, worker=worker, limits=limits)
         watchers.begin(events, hands)
         _tell_mode(events, found)
+        _allow_files(archive, events)
         with signals(hands.worker.stop.step, events, attended=attended) as interrupted:
             tally = await hands.run()
     finally:
         await wire.close()
     return hands, tally, interrupted()
+
+
+async def _met_store(archive: Archive, plan: Plan) -> StoreProbe | None:
+    """Prove the store to whoever will write to it; let all others, who would take its files for lost, meet it."""
+    if "capture" in plan.roles:
+        return await prove_store(archive)
+    await recognise_store(archive)
+    return None
+
+
+def _allow_files(archive: Archive, events: Events) -> None:
+    """Have as many open files allowed as the run may need; say so where that was, or is, too few."""
+    need, (had, _) = open_files_needed(archive.settings.cdn.concurrency), resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= had < need:
+        limit = descriptors.allow(need)
+        why = (
+            f"raised from {had}" if limit >= need else f"too few under load: ulimit -n {need}, or lower cdn.concurrency"
+        )
+        events.emit("open_files", limit=limit, need=need, why=why)
 
 
 def _tell_mode(events: Events, found: StoreProbe | None) -> None:
@@ -159,9 +179,11 @@ async def _ending(archive: Archive, tally: Tally, interrupted: bool) -> tuple[Ex
 
 
 async def ending(archive: Archive, interrupted: bool) -> tuple[Exit, str | None]:
-    """Say how work ends that nothing halted, and why if not everything is saved."""
+    """Say how work ends that nothing halted, and why if not everything is saved, and whole as far as is known."""
     if interrupted:
         return Exit.INTERRUPTED, None
+    if hurt := await archive.care.damaged(1):
+        return Exit.DAMAGED, f"{hurt[0].aweme_id} is damaged (`clipledger status` and `verify --repair` say more)"
     owed = await _owed(archive)
     return (Exit.UNFINISHED, "; ".join(owed)) if owed else (Exit.OK, None)
 
@@ -275,9 +297,7 @@ def chosen_roles(only: str | None) -> frozenset[str]:
 
 
 def _size(text: str | None) -> int | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d{1,18})\s*([KMGT]?)B?", text.strip().upper(), re.ASCII)
-    if match is None:
-        raise UsageError(f"--max-bytes {text!r}: write a number of bytes, or one with K, M, G or T")
-    return int(match[1]) * _SIZES[match[2]]
+    try:
+        return None if text is None else parse_size(text)
+    except UsageError as error:
+        raise UsageError(f"--max-bytes: {error.detail}") from None

@@ -15,6 +15,7 @@ from clipledger.archive import Archive, open_archive, reach_store
 from clipledger.cli.exits import Exit
 from clipledger.cli.fleets import HERE, needs_ray, seats_at, supervised
 from clipledger.cli.output import Context, size
+from clipledger.cli.repairing import Wish, needed_key, repair_found
 from clipledger.cli.running import signals
 from clipledger.cli.verifying import KEPT, tell_findings
 from clipledger.core.errors import Misconfigured, StorageUnreachable, UsageError
@@ -45,6 +46,7 @@ class Asked:
     anew: bool
     address: str
     child: bool
+    wish: Wish | None = None
 
 
 def verify_media(context: Context, asked: Asked) -> None:
@@ -53,6 +55,7 @@ def verify_media(context: Context, asked: Asked) -> None:
         raise UsageError("--resume or --anew: not both")
     if asked.address != HERE:
         needs_ray()
+    needed_key(asked.wish)
     try:
         asyncio.run(_take_part(context) if asked.child else _sweep(context, asked))
     except* SeatsLost as group:
@@ -91,7 +94,7 @@ async def _sweep(context: Context, asked: Asked) -> None:
                 outcome = await _through(context, archive, asked, sweep, worker, stop)
                 shown.cancel()
             done = await archive.sweeps.end(sweep, archive.clock.now())
-        await _report(context, archive, sweep, done, outcome)
+        await _report(context, archive, sweep, done, outcome, asked.wish)
 
 
 async def _chosen(context: Context, archive: Archive, asked: Asked) -> int:
@@ -177,10 +180,16 @@ def _progress(stands: Standing, left_s: float | None) -> str:
     return f"{share:.1f} % of {stands.planned} ids, {stands.files} files, {size(stands.bytes)}{rest}"
 
 
-async def _report(context: Context, archive: Archive, sweep: int, done: bool, outcome: Outcome | None) -> None:
+async def _report(
+    context: Context, archive: Archive, sweep: int, done: bool, outcome: Outcome | None, wish: Wish | None
+) -> None:
     stands = await archive.sweeps.standing(sweep)
     found = await archive.sweeps.findings(sweep, KEPT)
     context.exit = _ending(stands, done, outcome)
+    repaired = None
+    if wish is not None and done:
+        hurt = list(dict.fromkeys(finding.aweme_id for finding in found))
+        repaired = await repair_found(context, archive, wish, hurt, others=stands.findings > KEPT)
     everything = await archive.books.everything()
     body: dict[str, Any] = {
         "findings": [{"aweme_id": finding.aweme_id, "what": finding.what} for finding in found],
@@ -202,6 +211,8 @@ async def _report(context: Context, archive: Archive, sweep: int, done: bool, ou
         },
         "exit": context.exit.word,
     }
+    if repaired is not None:
+        body["repair"] = repaired
     if outcome is not None:
         body["sweep"] |= {"processes": outcome.started, "deaths": outcome.deaths}
     tell_findings(context, body, books=False, files=True)

@@ -11,6 +11,8 @@ from clipledger import settings as settings_file
 from clipledger.archive import SystemClock, acting, database_url, identity_of, open_archive, reach_store
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context, size, table
+from clipledger.cli.repairing import Wish, needed_key, repair_found, tell_repair
+from clipledger.core.model import AwemeId
 from clipledger.db import schema
 from clipledger.db.clock import REFUSE_S, WARN_S
 from clipledger.db.condition import Condition, examine
@@ -23,10 +25,10 @@ SHOWN = 50
 KEPT = 100_000
 
 
-def verify(context: Context, *, books: bool, files: bool) -> None:
-    """Check the archive; exit 7 when anything does not hold."""
-    body = asyncio.run(_verify(context, books, files))
-    context.exit = Exit.DAMAGED if body["findings"] else Exit.OK
+def verify(context: Context, *, books: bool, files: bool, wish: Wish | None = None) -> None:
+    """Check the archive, and repair its files if so wished; exit 7 when anything does not hold in the end."""
+    needed_key(wish)
+    body = asyncio.run(_verify(context, books, files, wish))
     body["exit"] = context.exit.word
     tell_findings(context, body, books, files)
 
@@ -41,6 +43,8 @@ def tell_findings(context: Context, body: dict[str, Any], books: bool, files: bo
     if (more := body["count"] - SHOWN) > 0:
         context.warn(f"... and {more} more; --json lists them")
     context.tell(_in_words(body, books, files))
+    if "repair" in body:
+        tell_repair(context, body["repair"])
 
 
 def migrate(context: Context) -> None:
@@ -91,9 +95,10 @@ async def _check(context: Context) -> Condition:
         return await examine(archive.db, own)
 
 
-async def _verify(context: Context, books: bool, files: bool) -> dict[str, Any]:
+async def _verify(context: Context, books: bool, files: bool, wish: Wish | None) -> dict[str, Any]:
     findings: list[dict[str, str]] = []
-    count = 0
+    hurt: dict[AwemeId, None] = {}
+    count = others = 0
     async with open_archive(context.archive) as archive:
         if files:
             await reach_store(archive)
@@ -103,10 +108,16 @@ async def _verify(context: Context, books: bool, files: bool) -> dict[str, Any]:
                 continue
             async for finding in found():
                 count += 1
+                if found == check.media:
+                    hurt[finding.aweme_id] = None
+                else:
+                    others += 1
                 if count <= KEPT:
                     findings.append({"aweme_id": finding.aweme_id, "what": finding.what})
                 _progress(context, check)
         everything = await archive.books.everything()
+        context.exit = Exit.DAMAGED if count else Exit.OK
+        repaired = await repair_found(context, archive, wish, [*hurt], others=others > 0) if wish else None
     return {
         "findings": findings,
         "count": count,
@@ -117,7 +128,7 @@ async def _verify(context: Context, books: bool, files: bool) -> dict[str, Any]:
         "waiting": everything.waiting,
         "files": check.files,
         "bytes": check.bytes,
-    }
+    } | ({"repair": repaired} if repaired is not None else {})
 
 
 def _progress(context: Context, check: Verify) -> None:

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     REFUSED_URL = "refused_url"
     STORAGE_UNAVAILABLE = "storage_unavailable"
     STORAGE_THROTTLED = "storage_throttled"
+    OPEN_FILES = "too_many_open_files"
     URL_EXPIRED = "url_expired"
     THROTTLED = "throttled"
     MALFORMED = "malformed_reply"
@@ -38,6 +39,7 @@ class Reason(StrEnum):
     SHUTDOWN = "shutdown"
     OUTAGE = "outage"
     PAUSED = "paused"
+    SAME_BYTES = "same_bytes"
 
 
 class ClipledgerError(Exception):
@@ -116,6 +118,15 @@ class StorageThrottled(StorageUnavailable):
         self.retry_after_s = retry_after_s
 
 
+class TooManyOpenFiles(StorageUnavailable):
+    """The process or the machine has run out of file descriptors: nobody's failure, fewer at a time may do."""
+
+    reason = Reason.OPEN_FILES
+
+    def __init__(self, doing: str = "open") -> None:
+        super().__init__(f"{doing}: Too many open files: allow more (ulimit -n), or lower cdn.concurrency")
+
+
 class UrlExpired(ClipledgerError):
     """CDN 403, 404 or 410, or a link whose own date has passed: resolve again."""
 
@@ -140,6 +151,12 @@ class Gone(ClipledgerError):
     """The API says deleted, private or not in this region. A suspect until the window closed healthy."""
 
     reason = Reason.NOT_FOUND
+
+
+class SameBytes(ClipledgerError):
+    """More posts than is usual were served this very video: a placeholder, or a clip that many posted."""
+
+    reason = Reason.SAME_BYTES
 
 
 class MalformedReply(ClipledgerError):
@@ -194,6 +211,10 @@ class StorageFull(Halt):
     """No space, no inodes, read-only."""
 
     reason = Reason.STORAGE_FULL
+
+
+class StorageGone(StorageFull):
+    """The place is not the one it was: unmounted, replaced or emptied. Waiting does not bring it back."""
 
 
 class Held(ClipledgerError):

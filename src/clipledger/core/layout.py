@@ -115,6 +115,17 @@ def second_key(key: ObjectKey, token: int) -> ObjectKey:
     return _checked(f"{re.sub(r'[.]t[0-9]+$', '', stem)}.t{token}.{ending}")
 
 
+def first_key(key: ObjectKey) -> ObjectKey:
+    """Name the key that a second key stands in for; a first key is its own."""
+    stem, ending = key.rsplit(".", 1)
+    return _checked(f"{re.sub(r'[.]t[0-9]+$', '', stem)}.{ending}")
+
+
+def key_as(key: ObjectKey, media_type: MediaType) -> ObjectKey:
+    """Name the key of the same file in another format."""
+    return _checked(f"{key.rsplit('.', 1)[0]}.{extension(media_type)}")
+
+
 def sidecar_of(key: str) -> ObjectKey:
     """Name the sidecar of the post whose video, slide, sound or sidecar lies under `key`; ValueError for others."""
     parts = parse_key(key)

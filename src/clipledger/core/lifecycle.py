@@ -20,6 +20,7 @@ from clipledger.core.errors import (
     Held,
     MalformedReply,
     Reason,
+    SameBytes,
     Stopped,
     StorageUnavailable,
     Throttled,
@@ -69,6 +70,7 @@ class CallReason(StrEnum):
     LOOKUP = "lookup"
     REGIONS = "regions"
     REFRESH = "refresh"
+    REPAIR = "repair"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,17 @@ class Policy:
 
 LAST_IN_LINE_S = 24 * 3600.0
 """Videos are claimed freshest due first: one due since yesterday comes last, so each probe asks another one."""
+
+
+PARKED_S = 10 * 365 * 24 * 3600.0
+"""A video with the bytes of many others waits until one of them is asked for all, or the operator accepts them."""
+
+PROBE_MIN_S, PROBE_MAX_S = 3600.0, 24 * 3600.0
+
+
+def same_bytes_probe_at(alarm_at: float, asked_at: float, now: float) -> float:
+    """Say when one of the videos kept back for the same bytes is asked again: half the alarm's age later, 1 to 24 h."""
+    return asked_at + min(max((now - alarm_at) / 2, PROBE_MIN_S), PROBE_MAX_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +139,8 @@ def after_failure(
 
     `outage`: the breaker is open. Then a failure uses up nothing and puts nobody under suspicion.
     """
+    if isinstance(error, SameBytes):
+        return _give_back(job, error, now + PARKED_S, _again(job, paid, CallReason.RECHECK))
     if outage and not isinstance(error, Halt):
         why = CallReason.RECHECK if isinstance(error, Gone) else CallReason.RETRY
         return _give_back(job, error, now - LAST_IN_LINE_S, _again(job, paid, why))

@@ -40,7 +40,8 @@ _COUNT_MAX = 10**15  # nothing on the platform comes near; also far inside BIGIN
 _DURATION_MAX_S = 7 * 86_400.0
 
 _ENVELOPE = frozenset({"code", "msg", "message", "status"})
-_LINK_KEYS = ("play", "hdplay", "wmplay", "images")
+_PLAYS = ("play", "hdplay", "wmplay")
+_LINK_KEYS = (*_PLAYS, "images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,11 @@ def detail(body: object, *, asked: AwemeId, now: float) -> Post:
         raise _malformed("a detail body without any media key", body)
     if (odd := _odd_images(reply)) is not None:
         raise _malformed(odd, body)
-    return item(reply, asked=asked, now=now, detail=True)
+    post = item(reply, asked=asked, now=now, detail=True)
+    if not post.is_photo and not post.renditions and any(isinstance(reply.get(key), Mapping | list) for key in _PLAYS):
+        # Links that are no text any more: what we would store is not missing, we cannot read it.
+        raise _malformed("a detail body whose links are not text", body)
+    return post
 
 
 def _odd_images(reply: Reply) -> str | None:
@@ -123,7 +128,7 @@ def item(obj: object, *, asked: AwemeId | None, now: float, detail: bool) -> Pos
         music_id=_text(music.get("id")).strip()[:64],
         renditions=() if is_photo else _renditions(obj, detail),
         slides=_slides(obj) if is_photo else (),
-        audio=_distinct((*_links(*(obj.get(key) for key in _LINK_KEYS[:3])), *sound)) if is_photo else sound,
+        audio=_distinct((*_links(*(obj.get(key) for key in _PLAYS)), *sound)) if is_photo else sound,
         covers=_links(obj.get("origin_cover"), obj.get("cover")),
         is_ad=_flag(obj.get("is_ad")),
         pinned=_flag(obj.get("is_top")),

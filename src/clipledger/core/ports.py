@@ -76,7 +76,19 @@ class Sink(Protocol):
 class WireError(Exception):
     """An exchange that gave no complete answer. `kind` is one of the words below; no secrets."""
 
-    KINDS = ("dns", "connect", "tls", "timeout", "stall", "reset", "short", "too_large", "refused_address", "protocol")
+    KINDS = (
+        "dns",
+        "connect",
+        "tls",
+        "timeout",
+        "stall",
+        "reset",
+        "short",
+        "too_large",
+        "refused_address",
+        "protocol",
+        "descriptors",
+    )
 
     def __init__(self, kind: str, detail: str = "") -> None:
         super().__init__(f"{kind}: {detail}" if detail else kind)

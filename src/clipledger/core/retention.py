@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from clipledger.core.errors import UsageError
+from clipledger.core.sizes import parse_size
 from clipledger.core.times import parse_duration
-
-_SIZES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_SIZE = re.compile(r"(\d{1,15})\s*([KMGT]?)B?", re.ASCII)
 
 COLD_BYTES_MIN = 128 * 2**10
 """Colder classes bill every object as if it had so many bytes at least: smaller ones stay where they are."""
@@ -61,12 +59,7 @@ class Rule:
     @property
     def larger_than_bytes(self) -> int | None:
         """Give the size in bytes."""
-        if self.larger_than is None:
-            return None
-        match = _SIZE.fullmatch(self.larger_than.strip().upper())
-        if match is None:
-            raise UsageError(f"larger_than {self.larger_than!r}: write a number of bytes, or one with K, M, G or T")
-        return int(match[1]) * _SIZES[match[2]]
+        return None if self.larger_than is None else parse_size(self.larger_than)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,20 @@
 """The sidecar: the post's own record beside its bytes, from which the index can be rebuilt.
 
-Written last; where it stands, the post is complete. Holds attribution, the scrubbed reply and, for
-each file, its key, size, sha256, media type and rendition. Never a signed URL.
+Written last; where it stands, the post is complete. Holds attribution, the scrubbed reply, how the id came into the
+queue and, for each file, its key, size, sha256, media type and rendition; of a file that a repair replaced by other
+bytes also what stood there before. Never a signed URL. What an older sidecar lacks is read as unknown. People edit
+such files: what is read from one fits the index and names no place but the post's own, or the whole is refused.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from clipledger.core.layout import parse_key
 from clipledger.core.links import post_url
 from clipledger.core.model import (
     Author,
@@ -23,11 +27,19 @@ from clipledger.core.model import (
     Quality,
     StoredFile,
 )
+from clipledger.core.scrub import plain
 from clipledger.core.times import iso_time, read_iso_time
 
 FORMAT = 1
 MAX_BYTES = 4 * 2**20
 """A reply is at most 16 MiB on the wire; with its links cut, 4 MiB is a thousand times the usual."""
+
+NUMBER_MAX = 2**63 - 1
+"""The largest number of a sidecar: what every database holds."""
+
+_POSITION_MAX = 9_999  # as `layout` writes it
+_SECONDS_MAX = 253_402_300_799  # the last second that `iso_time` can write
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _TEXT, _WHOLE = (str,), (int, type(None))
 _SHAPE: Mapping[str, tuple[type, ...]] = {
@@ -50,10 +62,44 @@ _SHAPE: Mapping[str, tuple[type, ...]] = {
 _AUTHOR_SHAPE = dict.fromkeys(Author.__slots__, _TEXT)
 _COUNTERS_SHAPE = dict.fromkeys(Counters.__slots__, _WHOLE)
 _FILE_SHAPE: Mapping[str, tuple[type, ...]] = {"key": _TEXT, "bytes": (int,), "sha256": _TEXT, "position": (int,)}
+_ORIGIN_SHAPE: Mapping[str, tuple[type, ...]] = {"source": _TEXT, "added_at": _TEXT, "asked_url": (str, type(None))}
+_REPLACED_SHAPE: Mapping[str, tuple[type, ...]] = {
+    "at": _TEXT,
+    "kind": _TEXT,
+    "key": _TEXT,
+    "bytes": (int,),
+    "sha256": _TEXT,
+    "new_key": _TEXT,
+    "new_bytes": (int,),
+    "new_sha256": _TEXT,
+}
 
 
 class BadSidecar(ValueError):
     """The bytes are not a sidecar we can read; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How an id came into the queue: the source that showed it first, when, and how the operator wrote it by hand."""
+
+    source: str
+    added_at: float
+    asked_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A file that a repair replaced by other bytes: what stood before, and what stands since `at`."""
+
+    at: float
+    kind: FileKind
+    key: ObjectKey
+    bytes: int
+    sha256: str
+    new_key: ObjectKey
+    new_bytes: int
+    new_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +111,32 @@ class Sidecar:
     captured_at: float
     is_photo: bool
     missing: tuple[str, ...] = ()
+    origin: Origin | None = None
+    replaced: tuple[Replaced, ...] = ()
 
 
 def write(
-    post: Post, files: Sequence[StoredFile], *, captured_at: float, version: str, missing: Sequence[str]
+    post: Post,
+    files: Sequence[StoredFile],
+    *,
+    captured_at: float,
+    version: str,
+    missing: Sequence[str],
+    origin: Origin | None = None,
+    replaced: Sequence[Replaced] = (),
+    is_photo: bool | None = None,
 ) -> bytes:
-    """Encode a complete post as UTF-8 JSON, indented for people, ids as text; at most `MAX_BYTES`."""
+    """Encode a complete post as UTF-8 JSON, indented for people, ids as text; at most `MAX_BYTES`.
+
+    `is_photo` None: as the post's slides say; a post that was read back from an index has none.
+    """
+    is_photo = post.is_photo if is_photo is None else is_photo
     body = {
         "format": FORMAT,
         "tool": f"clipledger {version}",
         "aweme_id": post.aweme_id,
-        "type": "photo" if post.is_photo else "video",
-        "url": post_url(post.aweme_id, post.author.handle or "_", is_photo=post.is_photo),
+        "type": "photo" if is_photo else "video",
+        "url": post_url(post.aweme_id, post.author.handle or "_", is_photo=is_photo),
         "author": asdict(post.author),
         "captured_at": iso_time(captured_at),
         "title": post.title,
@@ -88,12 +148,17 @@ def write(
         "is_ad": post.is_ad,
         "thin": post.thin,
         "missing": list(missing),
+        **_came_from(origin),
+        **_history(replaced),
         "files": [_file_out(file) for file in files],
         "reply": post.reply,
     }
-    # A sidecar too large to be read again would keep its post incomplete for ever; the reply is what can be spared.
-    whole = _encoded(body)
-    return whole if len(whole) <= MAX_BYTES else _encoded(body | {"reply": {}})
+    return _bounded(body)
+
+
+def with_files(body: bytes, files: Sequence[StoredFile], replaced: Sequence[Replaced]) -> bytes:
+    """Encode a readable sidecar anew with other files and a longer history; all else in it stays as it is."""
+    return _bounded(json.loads(body) | _history(replaced) | {"files": [_file_out(file) for file in files]})
 
 
 def read(body: bytes) -> Sidecar:
@@ -104,6 +169,12 @@ def read(body: bytes) -> Sidecar:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadSidecar(f"not a readable sidecar: {type(error).__name__}") from None
+
+
+def _bounded(body: Mapping[str, Any]) -> bytes:
+    # A sidecar too large to be read again would keep its post incomplete for ever; the reply is what can be spared.
+    whole = _encoded(body)
+    return whole if len(whole) <= MAX_BYTES else _encoded({**body, "reply": {}})
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
@@ -126,20 +197,48 @@ def _sidecar(told: Mapping[str, Any]) -> Sidecar:
     _check(told["counters"], _COUNTERS_SHAPE)
     post = Post(
         aweme_id=AwemeId(told["aweme_id"]),
-        author=Author(**told["author"]),
-        title=told["title"],
-        region=told["region"],
-        duration_s=told["duration"],
-        created_at=told["create_time"],
-        counters=Counters(**told["counters"]),
-        music_id=told["music_id"],
+        author=Author(**{name: plain(text) for name, text in told["author"].items()}),
+        title=plain(told["title"]),
+        region=plain(told["region"]),
+        duration_s=_number(told, "duration", _SECONDS_MAX),
+        created_at=_number(told, "create_time"),
+        counters=Counters(**{name: _number(told["counters"], name) for name in told["counters"]}),
+        music_id=plain(told["music_id"]),
         is_ad=told["is_ad"],
         thin=told["thin"],
         reply=told["reply"],
     )
-    files = tuple(_file_in(entry) for entry in told["files"])
+    files = tuple(_file_in(entry, post.aweme_id) for entry in told["files"])
     is_photo = {"photo": True, "video": False}[told["type"]]
-    return Sidecar(post, files, read_iso_time(told["captured_at"]), is_photo, tuple(told["missing"]))
+    captured_at = _number({"captured_at": read_iso_time(told["captured_at"])}, "captured_at", _SECONDS_MAX)
+    history = tuple(_replaced_in(entry) for entry in told.get("replaced", ()))
+    return Sidecar(post, files, captured_at, is_photo, tuple(told["missing"]), _origin_in(told), history)
+
+
+def _came_from(origin: Origin | None) -> dict[str, Any]:
+    if origin is None:
+        return {}
+    told = {"source": origin.source, "added_at": iso_time(origin.added_at)}
+    return told | ({"asked_url": origin.asked_url} if origin.asked_url is not None else {})
+
+
+def _origin_in(told: Mapping[str, Any]) -> Origin | None:
+    if "source" not in told:
+        return None
+    _check({"asked_url": "", **told}, _ORIGIN_SHAPE)
+    asked_url = told.get("asked_url")
+    return Origin(plain(told["source"]), read_iso_time(told["added_at"]), plain(asked_url) if asked_url else asked_url)
+
+
+def _history(replaced: Sequence[Replaced]) -> dict[str, Any]:
+    return {"replaced": [asdict(each) | {"at": iso_time(each.at)} for each in replaced]} if replaced else {}
+
+
+def _replaced_in(entry: Mapping[str, Any]) -> Replaced:
+    _check(entry, _REPLACED_SHAPE)
+    names = {name: entry[name] for name in _REPLACED_SHAPE}
+    names |= {name: _number(entry, name) for name in ("bytes", "new_bytes")}
+    return Replaced(**names | {"at": read_iso_time(entry["at"]), "kind": FileKind(entry["kind"])})
 
 
 def _file_out(file: StoredFile) -> dict[str, Any]:
@@ -157,18 +256,30 @@ def _file_out(file: StoredFile) -> dict[str, Any]:
     return entry
 
 
-def _file_in(entry: Mapping[str, Any]) -> StoredFile:
+def _file_in(entry: Mapping[str, Any], aweme_id: AwemeId) -> StoredFile:
     entry = {"position": 0, **entry}
     _check(entry, _FILE_SHAPE)
+    place = parse_key(entry["key"])
+    if place is None or place.aweme_id != aweme_id:
+        raise BadSidecar("`key` is none of this post's")
+    if not _SHA256.fullmatch(entry["sha256"]):
+        raise BadSidecar("`sha256` is not what it should be")
     return StoredFile(
         kind=FileKind(entry["kind"]),
         key=ObjectKey(entry["key"]),
-        bytes=entry["bytes"],
+        bytes=_number(entry, "bytes"),
         sha256=entry["sha256"],
         media_type=MediaType(entry["media_type"]),
         rendition=Quality(entry["rendition"]) if "rendition" in entry else None,
-        position=entry["position"],
+        position=_number(entry, "position", _POSITION_MAX),
     )
+
+
+def _number(told: Mapping[str, Any], name: str, most: int = NUMBER_MAX) -> Any:
+    """Give a number, or None where none is told; BadSidecar beyond what the index holds. NaN is beyond."""
+    if told[name] is not None and not 0 <= told[name] <= most:
+        raise BadSidecar(f"`{name}` is not what it should be")
+    return told[name]
 
 
 def _check(told: Mapping[str, Any], shape: Mapping[str, tuple[type, ...]]) -> None:

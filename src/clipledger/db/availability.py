@@ -7,16 +7,18 @@ single not-found: `core.history` decides what is gone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, select, update
 
 from clipledger.core.model import AwemeId
+from clipledger.core.times import read_iso_time
 from clipledger.db import search_index
 from clipledger.db.engine import per_dialect
 from clipledger.db.index_tables import availability
-from clipledger.db.tables import UtcTime
+from clipledger.db.tables import UtcTime, archive_queue, events
 
 PRESENT, GONE = "present", "gone"
 
@@ -56,6 +58,15 @@ _END = (
     .where(_a.c.aweme_id == bindparam("id"), _a.c.ended_at.is_(None))
     .values(ended_at=bindparam("at", type_=UtcTime))
 )
+_q = archive_queue
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_DIED = select(_q.c.aweme_id, _q.c.first_died_at).where(_q.c.aweme_id.in_(_IDS), _q.c.first_died_at.is_not(None))
+_LETTERS = (
+    select(events.c.aweme_id, events.c.detail)
+    .where(events.c.name == "asked_again_after_death", events.c.aweme_id.in_(_IDS))
+    .order_by(events.c.seq)
+)
+_CAPTURED = select(_a.c.aweme_id, _a.c.first_at).where(_a.c.aweme_id.in_(_IDS), _a.c.ended_at.is_(None))
 _STATE = select(_a.c.state).where(_a.c.aweme_id == bindparam("id"), _a.c.ended_at.is_(None))
 _OF = (
     select(_a.c.first_at, _a.c.last_at, _a.c.state, _a.c.feed, _a.c.reason, _a.c.ended_at)
@@ -67,6 +78,23 @@ _OF = (
 def captured(connection: Connection, posts: Iterable[tuple[AwemeId, float]]) -> None:
     """Begin the record of posts with their capture."""
     rows = [_run(aweme_id, at, at, PRESENT, "capture") for aweme_id, at in posts]
+    if rows:
+        connection.execute(_BEGIN(connection), rows)
+
+
+def had_been_gone(connection: Connection, ids: Collection[AwemeId]) -> None:
+    """Write down of posts just captured that they were believed to be gone before, from when to when, and why."""
+    died = {row.aweme_id: row.first_died_at for row in connection.execute(_DIED, {"ids": sorted(ids)})}
+    if not died:
+        return
+    letters = {row.aweme_id: row.detail for row in connection.execute(_LETTERS, {"ids": sorted(died)})}
+    back = {row.aweme_id: row.first_at for row in connection.execute(_CAPTURED, {"ids": sorted(died)})}
+    rows = [
+        _run(AwemeId(aweme_id), first_died_at, _last_seen_dead(letters[aweme_id], first_died_at), GONE, "capture")
+        | {"reason": letters[aweme_id]["reason"], "ended_at": back[aweme_id]}
+        for aweme_id, first_died_at in died.items()
+        if aweme_id in letters and back.get(aweme_id, first_died_at) > first_died_at
+    ]
     if rows:
         connection.execute(_BEGIN(connection), rows)
 
@@ -109,6 +137,10 @@ def _turn(connection: Connection, run: dict[str, object], at: float) -> None:
     connection.execute(_END, {"id": run["aweme_id"], "at": at})
     connection.execute(_BEGIN(connection), run)
     search_index.index(connection, [str(run["aweme_id"])])  # so that is:gone finds it, or no longer does
+
+
+def _last_seen_dead(letter: Mapping[str, str], first_died_at: float) -> float:
+    return max(read_iso_time(letter["died_at"]), first_died_at)
 
 
 def _run(aweme_id: AwemeId, first_at: float, last_at: float, state: str, feed: str) -> dict[str, object]:

@@ -22,6 +22,10 @@ BUSY_TIMEOUT_S = 10.0
 """How long another process's lock is waited for; ours hold theirs for milliseconds."""
 
 
+class DamagedValue(Exception):
+    """A column holds what this program never writes there: a damaged file, or a hand that edited it."""
+
+
 class Passing(StorageUnavailable):
     """A failure that may be over when the whole transaction is run again. `reconnect`: on other connections."""
 

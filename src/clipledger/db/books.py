@@ -99,7 +99,10 @@ _LAWS: tuple[tuple[str, Select[str]], ...] = (
         "is archived without a sidecar",
         _law(_q.c.aweme_id, _is(State.ARCHIVED), _lacks(files.c.aweme_id, files.c.kind == SIDECAR)),
     ),
-    ("is archived without a row in credits", _law(_q.c.aweme_id, _is(State.ARCHIVED), _lacks(calls.c.aweme_id))),
+    (
+        "is archived without a row in credits",
+        _law(_q.c.aweme_id, _is(State.ARCHIVED), _q.c.restored_at.is_(None), _lacks(calls.c.aweme_id)),
+    ),
     ("is dead without a dead letter", _law(_q.c.aweme_id, _is(State.DEAD), _lacks(dead_letters.c.aweme_id))),
     (
         "has a dead letter and is not dead",

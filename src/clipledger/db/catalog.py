@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     bindparam,
     case,
+    delete,
     func,
     literal_column,
     select,
@@ -23,8 +24,10 @@ from sqlalchemy.dialects.sqlite import Insert
 
 from clipledger.core.history import growth
 from clipledger.core.model import AwemeId, Counters, MediaType, ObjectKey, Post, State, StoredFile
-from clipledger.db import search_index
-from clipledger.db.availability import AvailabilityRow, runs
+from clipledger.core.sidecar import Replaced
+from clipledger.db import custody, search_index
+from clipledger.db.availability import AvailabilityRow, had_been_gone, runs
+from clipledger.db.care_tables import fixity
 from clipledger.db.database import Database
 from clipledger.db.engine import InsertInto, per_dialect, summed
 from clipledger.db.intake import counts, measured
@@ -47,7 +50,7 @@ class Record:
     """A complete post as its sidecar tells it. `bytes` counts its files without the cover.
 
     `sha256` is that of the MP4, for a photo post that of the sidecar. `is_photo` stands apart
-    from `post`, whose slides are gone once it was read back from a sidecar.
+    from `post`, whose slides are gone once it was read back from a sidecar. `replaced`: by repairs, so far.
     """
 
     post: Post
@@ -59,6 +62,7 @@ class Record:
     sidecar_file: SidecarFile
     captured_at: float
     is_photo: bool
+    replaced: tuple[Replaced, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,18 @@ _ADMIT = (
     .returning(_q.c.aweme_id)
 )
 _MEASURE = per_dialect(lambda insert: insert(post_metrics_history).on_conflict_do_nothing())
+_WATCH = per_dialect(lambda insert: insert(fixity).on_conflict_do_nothing())
+_REVISE = (
+    update(posts)
+    .where(posts.c.aweme_id == bindparam("id"))
+    .values(
+        storage_key=bindparam("main"),
+        sidecar_key=bindparam("told"),
+        bytes=bindparam("size"),
+        sha256=bindparam("digest"),
+    )
+)
+_DROP_FILES = delete(files).where(files.c.aweme_id == bindparam("id"))
 
 
 @per_dialect
@@ -159,6 +175,9 @@ _STORED = (
     .limit(bindparam("n"))
 )
 _ONE_POST = select(posts).where(posts.c.aweme_id == bindparam("id"))
+_CAPTURED = select(*(post_metrics_history.c[name] for name in _COUNTERS)).where(
+    post_metrics_history.c.aweme_id == bindparam("id"), post_metrics_history.c.feed == "capture"
+)
 _FILES = select(files).where(files.c.aweme_id == bindparam("id")).order_by(files.c.kind, files.c.position)
 _FILES_OF_MANY = (
     select(files)
@@ -191,7 +210,7 @@ class Catalog:
 
         Ids not in state stored are passed over: they are indexed already, or not ours to index.
         """
-        return await self._db.write(lambda connection: _record(connection, batch, now)) if batch else 0
+        return await self._db.write(lambda connection: record_stored(connection, batch, now)) if batch else 0
 
     async def stored(self, limit: int) -> list[StoredRow]:
         """List videos that wait to be indexed."""
@@ -202,6 +221,11 @@ class Catalog:
     async def post(self, aweme_id: AwemeId) -> PostRow | None:
         """Look one archived post up."""
         return await self._db.read(lambda connection: _read_post(connection, aweme_id))
+
+    async def captured_counters(self, aweme_id: AwemeId) -> Counters:
+        """Give the counters that the capture of a post told."""
+        found = await self._db.read(lambda connection: connection.execute(_CAPTURED, {"id": aweme_id}).one_or_none())
+        return Counters(*found) if found is not None else Counters()
 
     async def files_of(self, aweme_id: AwemeId) -> list[FileRow]:
         """List a post's files, its sidecar among them."""
@@ -239,7 +263,17 @@ class Catalog:
         return [AwemeId(row) for row in rows]
 
 
-def _record(connection: Connection, batch: Sequence[Record], now: float) -> int:
+def revise(connection: Connection, record: Record) -> None:
+    """Write the files of an archived post anew, as its new sidecar lists them; nothing else of it changes."""
+    aweme_id = record.post.aweme_id
+    connection.execute(_DROP_FILES, {"id": aweme_id})
+    connection.execute(_file(connection), _file_values(record))
+    told = {"main": record.storage_key, "told": record.sidecar_key, "size": record.bytes, "digest": record.sha256}
+    connection.execute(_REVISE, {"id": aweme_id} | told)
+
+
+def record_stored(connection: Connection, batch: Sequence[Record], now: float) -> int:
+    """Index complete posts whose ids are in state stored, and move them to archived; return how many moved."""
     by_id = {record.post.aweme_id: record for record in batch}
     admitted = connection.execute(_ADMIT, {"ids": list(by_id), "now": now}).scalars().all()
     records = [by_id[AwemeId(aweme_id)] for aweme_id in admitted]
@@ -248,8 +282,12 @@ def _record(connection: Connection, batch: Sequence[Record], now: float) -> int:
         connection.execute(_file(connection), [row for record in records for row in _file_values(record)])
         measures = [measured(record.post, record.captured_at, "capture") for record in records]
         connection.execute(_MEASURE(connection), measures)
+        watched = [{"aweme_id": record.post.aweme_id, "checked_at": record.captured_at} for record in records]
+        connection.execute(_WATCH(connection), watched)
+        custody.note(connection, [row for each in records for row in custody.told(each.post.aweme_id, each.replaced)])
         ids = [record.post.aweme_id for record in records]
         search_index.begin(connection, ids)
+        had_been_gone(connection, ids)
         search_index.index(connection, ids)
     return len(records)
 

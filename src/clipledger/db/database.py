@@ -21,6 +21,7 @@ from typing import TypeVar, cast
 
 from sqlalchemy import Connection, NestedTransaction, Transaction
 
+from clipledger.core.errors import StorageFull
 from clipledger.db import schema
 from clipledger.db.backend import CONNECTIONS, Passing
 from clipledger.db.commits import CommitNotes
@@ -154,6 +155,9 @@ class Database:
                 pause_s = patience.pause_s(tries, loop.time())
                 if pause_s is None:
                     raise
+            except StorageFull:
+                self._engines.dispose()
+                raise
             else:
                 patience.succeeded()
                 return result
@@ -193,6 +197,8 @@ class Database:
             if pause_s is not None and not all(ask.answer.done() for ask in effort.batch):
                 loop.call_later(pause_s, self._try, loop, effort)
                 return
+        elif isinstance(lost, StorageFull):
+            self._engines.dispose()  # a connection opened on a read-only disk stays read-only
         elif lost is None:
             self._patience.succeeded()
         done = [_Done(error=cast(Exception, lost))] * len(effort.batch) if lost else committed.result()

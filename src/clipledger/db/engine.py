@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from clipledger.core.errors import ClipledgerError, Misconfigured
 from clipledger.db import postgres, sqlite
-from clipledger.db.backend import Backend
+from clipledger.db.backend import Backend, DamagedValue
 
 Statement = TypeVar("Statement")
 InsertInto = Callable[[Table], sqlite_dialect.Insert]
@@ -61,7 +61,7 @@ def storage_errors() -> Iterator[None]:
     """Turn what the driver says of disk, lock, file or server into our errors; let all else pass."""
     try:
         yield
-    except (DBAPIError, sqlite3.Error) as error:
+    except (DBAPIError, sqlite3.Error, DamagedValue, UnicodeDecodeError) as error:
         named = storage_error(error)
         if named is None:
             raise
@@ -74,6 +74,8 @@ def storage_error(error: BaseException) -> ClipledgerError | None:
     `Passing`: the whole transaction may be run again.
     """
     cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, DamagedValue | UnicodeDecodeError):  # the latter: how SQLite tells of a damaged schema
+        return Misconfigured(f"the database is damaged ({cause}): restore it from a backup")
     if isinstance(cause, sqlite3.Error):
         return sqlite.failure(cause)
     return postgres.failure(cause) if postgres.is_ours(cause) else None

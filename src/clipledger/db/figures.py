@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, case, func, literal, literal_column, select
 
 from clipledger.core.times import utc_day
-from clipledger.db import standing, suspects
+from clipledger.db import alarms, care, standing, suspects
 from clipledger.db.credits import CallOutcome
 from clipledger.db.database import Database
 from clipledger.db.engine import summed
@@ -45,6 +45,13 @@ class Figures:
     credits_today: int
     open_calls: int
     sources: Mapping[str, int]
+    same_bytes: int = 0
+    damaged: int = 0
+    oldest_check_at: float | None = None
+
+    def oldest_check_age_s(self, now: float) -> float:
+        """Say how long ago the files were read that were not read for longest; 0 where there is none."""
+        return max(now - self.oldest_check_at, 0.0) if self.oldest_check_at is not None else 0.0
 
     def oldest_due_age_s(self, now: float) -> float:
         """Say for how long the id that has been due longest has waited; 0 when nothing is due."""
@@ -117,6 +124,7 @@ async def server_time(db: Database) -> float | None:
 def _figures(connection: Connection, now: float) -> Figures:
     pauses = {name: Pause(until or 0.0, throttles) for name, until, throttles in connection.execute(_PAUSES)}
     found: dict[str, int] = {state: count for state, count in connection.execute(_SOURCES, {"now": now})}
+    cared = care.standing(connection, now, None)
     return Figures(
         states=standing.counts(connection),
         oldest_due_at=standing.next_due_at(connection),
@@ -127,6 +135,9 @@ def _figures(connection: Connection, now: float) -> Figures:
         credits_today=connection.execute(_TODAY, {"day": utc_day(now)}).scalar() or 0,
         open_calls=connection.execute(_OPEN_CALLS).scalar_one(),
         sources={state: found.get(state, 0) for state in SOURCE_STATES},
+        damaged=cared.damaged,
+        oldest_check_at=cared.oldest_at,
+        same_bytes=alarms.standing(connection),
     )
 
 

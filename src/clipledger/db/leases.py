@@ -27,6 +27,7 @@ from sqlalchemy.sql.selectable import FromClause
 from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import CallReason
 from clipledger.core.model import AwemeId, Job, ObjectKey, Quality, State
+from clipledger.db.care_tables import fixity
 from clipledger.db.credits import CallOutcome
 from clipledger.db.settling import Burial, bury
 from clipledger.db.tables import UtcTime, archive_queue, sources, sweep_ranges, told_time
@@ -107,6 +108,7 @@ _CLAIM = (
         _q.c.throttles,
         _q.c.hint,
         _q.c.priority,
+        _q.c.video_sha256,
     )
 )
 
@@ -152,6 +154,7 @@ def _job(row: Row[tuple[object, ...]]) -> Job:
         first_not_found_at=row.first_not_found_at,
         throttles=row.throttles,
         hint=row.hint,
+        video_sha256=row.video_sha256,
     )
 
 
@@ -224,6 +227,7 @@ _UNKNOWN_OF_WORKER = _UNKNOWN.where(paid_calls.c.worker == bindparam("by"))
 _FREE_RANGES = (
     update(sweep_ranges).where(sweep_ranges.c.worker == bindparam("by")).values(worker=null(), lease_until=null())
 )
+_FREE_CARE = update(fixity).where(fixity.c.worker == bindparam("by")).values(worker=null(), lease_until=null())
 _FREE_SOURCES = update(sources).where(sources.c.worker == bindparam("by")).values(worker=null(), lease_until=null())
 
 
@@ -259,6 +263,7 @@ def _close_accounts(connection: Connection, worker: str, now: float) -> None:
     connection.execute(_UNKNOWN_OF_WORKER, {"by": worker, "now": now})
     connection.execute(_FREE_SOURCES, {"by": worker})
     connection.execute(_FREE_RANGES, {"by": worker})
+    connection.execute(_FREE_CARE, {"by": worker})
 
 
 def _crashed(connection: Connection, rows: Sequence[Row[tuple[object, ...]]], now: float, crashes_max: int) -> Released:

@@ -19,7 +19,7 @@ def _set(insert: InsertInto) -> Insert:
 
 
 def put(connection: Connection, key: str, value: str) -> None:
-    """Set a fact in an open transaction."""
+    """Set a fact within a transaction that changes more."""
     connection.execute(_set(connection), {"key": key, "value": value})
 
 

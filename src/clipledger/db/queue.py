@@ -106,12 +106,15 @@ class Queue:
         rendition: Quality | None = None,
         *,
         anew: bool = False,
+        video_sha256: str | None = None,
     ) -> bool:
         """Note that a paid resolve answered; author part and key stay as first fixed, the key unless `anew`.
 
-        `rendition` is that of the video about to be published; None leaves what was noted.
+        `rendition` and `video_sha256` are those of the video about to be published; None leaves what was noted.
         """
-        told = settling.Resolved(job.aweme_id, job.token, now, author_part, storage_key, thin, rendition, anew)
+        told = settling.Resolved(
+            job.aweme_id, job.token, now, author_part, storage_key, thin, rendition, anew, video_sha256
+        )
         return await self._resolved(told)
 
     async def is_refused(self, job: Job, author_id: str, now: float) -> bool:
@@ -135,9 +138,14 @@ class Queue:
         if ids:
             await self._db.write(lambda connection: retries.refund(connection, ids))
 
-    async def recheck_gone(self, nth: int, died_before: float, now: float) -> int:
-        """Have gone posts asked again, `nth` times asked since, that first died before a moment; return how many."""
-        return await self._sweep(lambda connection: retries.recheck_gone(connection, nth, died_before, now, CHUNK))
+    async def recheck_gone(self, reason: Reason, nth: int, died_before: float, now: float) -> int:
+        """Have posts asked again that are gone for a reason, were asked `nth` times since, and first died before."""
+        again = partial(retries.recheck_gone, reason=reason, nth=nth, died_before=died_before, now=now, limit=CHUNK)
+        return await self._sweep(again)
+
+    async def shown_in_region(self, ids: Sequence[AwemeId], source: str, now: float) -> int:
+        """Have those asked again that are dead for their region and that a source shows for the first time."""
+        return await self._db.write(lambda connection: retries.shown_in_region(connection, ids, source, now))
 
     async def unstore(self, aweme_id: AwemeId, detail: str, now: float) -> bool:
         """Put a stored video back whose sidecar is not there; False when it is not stored."""

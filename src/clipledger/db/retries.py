@@ -6,14 +6,15 @@ Statements on a connection; `Queue` runs them. Must not: touch what is running o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, null, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, null, or_, select, update
 
 from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import CallReason
 from clipledger.core.model import AwemeId, State
 from clipledger.core.times import iso_time
-from clipledger.db.tables import UtcTime, archive_queue, dead_letters, events
+from clipledger.db.tables import UtcTime, archive_queue, dead_letters, events, sightings
 
 _q = archive_queue
 
@@ -78,25 +79,26 @@ _UNSTORE = (
 )
 
 
-_GONE = (Reason.NOT_FOUND, Reason.PRIVATE, Reason.REGION)
+_letter = (
+    dead_letters.c.aweme_id,
+    dead_letters.c.reason,
+    dead_letters.c.detail,
+    dead_letters.c.died_at,
+    func.coalesce(_q.c.first_died_at, dead_letters.c.died_at).label("first_died_at"),
+    _q.c.rechecks,
+)
+_LETTERS = select(*_letter).join(_q, dead_letters.c.aweme_id == _q.c.aweme_id)
 _TO_RECHECK = (
-    select(
-        _q.c.aweme_id,
-        dead_letters.c.reason,
-        dead_letters.c.detail,
-        dead_letters.c.died_at,
-        func.coalesce(_q.c.first_died_at, dead_letters.c.died_at).label("first_died_at"),
-    )
-    .join(dead_letters, dead_letters.c.aweme_id == _q.c.aweme_id)
-    .where(
+    _LETTERS.where(
         _q.c.state == State.DEAD,
-        dead_letters.c.reason.in_(_GONE),
+        dead_letters.c.reason == bindparam("why"),
         _q.c.rechecks == bindparam("nth"),
         func.coalesce(_q.c.first_died_at, dead_letters.c.died_at) <= bindparam("before", type_=UtcTime),
     )
     .order_by(_q.c.aweme_id)
     .limit(bindparam("n"))
 )
+_TO_FORGET = _LETTERS.where(dead_letters.c.aweme_id.in_(bindparam("ids", expanding=True))).order_by(_q.c.aweme_id)
 _RECHECK = (
     update(_q)
     .where(_q.c.aweme_id == bindparam("id"), _q.c.state == State.DEAD)
@@ -107,33 +109,57 @@ _RECHECK = (
         call_reason=CallReason.RECHECK,
     )
 )
+_SHOWN = _LETTERS.where(
+    _q.c.state == State.DEAD,
+    dead_letters.c.reason == Reason.REGION,
+    dead_letters.c.aweme_id.in_(bindparam("ids", expanding=True)),
+    dead_letters.c.aweme_id.not_in(
+        select(sightings.c.aweme_id).where(sightings.c.source == bindparam("by"), sightings.c.aweme_id == _q.c.aweme_id)
+    ),
+).order_by(_q.c.aweme_id)
 
 
-def recheck_gone(connection: Connection, nth: int, died_before: float, now: float, limit: int) -> int:
-    """Have gone posts asked again that were asked `nth` times since they died, first before a moment; return how many.
+def recheck_gone(
+    connection: Connection, *, reason: Reason, nth: int, died_before: float, now: float, limit: int
+) -> int:
+    """Have posts asked again that are gone for `reason`, were asked `nth` times since they died, and died before."""
+    asked = {"why": reason, "nth": nth, "before": died_before, "n": limit}
+    return _ask_again(connection, connection.execute(_TO_RECHECK, asked).all(), now)
 
-    What their dead letters said is kept among the events.
+
+def shown_in_region(connection: Connection, ids: Sequence[AwemeId], source: str, now: float) -> int:
+    """Have those of `ids` asked again that are dead for their region and that `source` never showed; return how many.
+
+    A list of another region that shows a post is a sign that it can be had; the signs are counted once a list.
     """
-    rows = connection.execute(_TO_RECHECK, {"nth": nth, "before": died_before, "n": limit}).all()
-    if rows:
-        told = [
-            {
-                "at": now,
-                "name": "asked_again_after_death",
-                "aweme_id": row.aweme_id,
-                "detail": {
-                    "reason": row.reason,
-                    "detail": row.detail,
-                    "died_at": iso_time(row.died_at),
-                    "nth": nth + 1,
-                },
-            }
-            for row in rows
-        ]
-        connection.execute(insert(events), told)
-        connection.execute(_RECHECK, [{"id": r.aweme_id, "now": now, "first": r.first_died_at} for r in rows])
-        connection.execute(_FORGET, {"ids": [row.aweme_id for row in rows]})
-    return len(rows)
+    return _ask_again(connection, connection.execute(_SHOWN, {"ids": list(ids), "by": source}).all(), now)
+
+
+def _ask_again(connection: Connection, letters: Sequence[Row[*tuple[Any, ...]]], now: float) -> int:
+    if letters:
+        _keep(connection, letters, "asked_again_after_death", now)
+        connection.execute(_RECHECK, [{"id": row.aweme_id, "now": now, "first": row.first_died_at} for row in letters])
+        connection.execute(_FORGET, {"ids": [row.aweme_id for row in letters]})
+    return len(letters)
+
+
+def _keep(connection: Connection, letters: Sequence[Row[*tuple[Any, ...]]], name: str, now: float) -> None:
+    """Keep among the events what dead letters say that are about to go."""
+    told = [
+        {
+            "at": now,
+            "name": name,
+            "aweme_id": row.aweme_id,
+            "detail": {
+                "reason": row.reason,
+                "detail": row.detail,
+                "died_at": iso_time(row.died_at),
+                "nth": row.rechecks + 1,
+            },
+        }
+        for row in letters
+    ]
+    connection.execute(insert(events), told)
 
 
 def to_retry(connection: Connection, after: str, reason: Reason | None, now: float, limit: int) -> list[AwemeId]:
@@ -148,6 +174,7 @@ def retry(connection: Connection, ids: Sequence[AwemeId], now: float) -> int:
     """Make those of `ids` due that are dead (as if never tried) or wait; return how many."""
     revived = connection.execute(_REVIVE, {"ids": ids, "now": now}).scalars().all()
     if revived:
+        _keep(connection, connection.execute(_TO_FORGET, {"ids": revived}).all(), "retried", now)
         connection.execute(_FORGET, {"ids": revived})
     return len(revived) + connection.execute(_HASTEN, {"ids": ids, "now": now}).rowcount
 

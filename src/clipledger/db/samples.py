@@ -57,6 +57,7 @@ _DROP = delete(reply_samples).where(
 )
 _NEWEST = select(*(reply_samples.c[name] for name in Sample.__slots__)).order_by(reply_samples.c.seq.desc())
 _NOTE = insert(events)
+_OF = select(*(events.c[name] for name in Event.__slots__)).where(events.c.aweme_id == bindparam("id"))
 _NOTED = select(*(events.c[name] for name in Event.__slots__)).order_by(events.c.seq.desc()).limit(bindparam("n"))
 
 
@@ -82,6 +83,13 @@ class Samples:
     async def events(self, limit: int) -> list[Event]:
         """List events, the newest first."""
         return await self._db.read(lambda connection: [Event(*row) for row in connection.execute(_NOTED, {"n": limit})])
+
+    async def events_of(self, aweme_id: AwemeId) -> list[Event]:
+        """List what was noted of one post, oldest first. Walks the table: for people who look, not for work."""
+        asked = {"id": aweme_id}
+        return await self._db.read(
+            lambda connection: [Event(*row) for row in connection.execute(_OF.order_by(events.c.seq), asked)]
+        )
 
 
 def _keep(connection: Connection, sample: Sample) -> None:

@@ -57,6 +57,7 @@ class Resolved:
     thin: bool
     rendition: str | None
     anew: bool = False
+    video_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ _answers = ToldRows(
     is_thin=Boolean(),
     of_video=Text(),
     anew=Boolean(),
+    served=Text(),
 )
 _verdicts = ToldRows(
     id=Text(),
@@ -134,6 +136,7 @@ def _resolved(told: FromClause) -> _Change:
         storage_key=case((told.c.anew, told.c.key), else_=func.coalesce(_q.c.storage_key, told.c.key)),
         thin=told.c.is_thin,
         rendition=func.coalesce(told.c.of_video, _q.c.rendition),
+        video_sha256=func.coalesce(told.c.served, _q.c.video_sha256),
     )
 
 
@@ -264,6 +267,7 @@ def _resolved_values(row: Resolved) -> dict[str, object]:
         "is_thin": row.thin,
         "of_video": row.rendition,
         "anew": row.anew,
+        "served": row.video_sha256,
     }
 
 

@@ -23,9 +23,16 @@ _FAILURES: dict[int, tuple[type[ClipledgerError], str]] = {
     sqlite3.SQLITE_FULL: (StorageFull, "the disk that holds the database is full"),
     sqlite3.SQLITE_READONLY: (StorageFull, "the database cannot be written: it is read-only"),
     sqlite3.SQLITE_IOERR: (StorageFull, "the disk that holds the database fails"),
-    sqlite3.SQLITE_CANTOPEN: (StorageFull, "the database cannot be opened: check the folder's rights and free space"),
+    sqlite3.SQLITE_CANTOPEN: (
+        StorageFull,
+        "the database cannot be opened: check the folder's rights, free space and `ulimit -n`",
+    ),
     sqlite3.SQLITE_BUSY: (StorageUnavailable, "another process keeps the database locked"),
     sqlite3.SQLITE_LOCKED: (StorageUnavailable, "another process keeps the database locked"),
+    sqlite3.SQLITE_PROTOCOL: (
+        Misconfigured,
+        "the database lies on a file system without locks: keep it on a local disk",
+    ),
     sqlite3.SQLITE_NOTADB: (Misconfigured, _NOT_OURS),
     sqlite3.SQLITE_CORRUPT: (Misconfigured, _NOT_OURS),
 }

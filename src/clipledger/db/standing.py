@@ -50,6 +50,8 @@ class QueueRow:
     throttles: int
     rechecks: int
     first_died_at: float | None
+    restored_at: float | None
+    video_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from clipledger.core.times import iso_time, read_iso_time
+from clipledger.db.backend import DamagedValue
 
 SCHEMA_VERSION = "0008"
 
@@ -58,16 +59,18 @@ class UtcTime(TypeDecorator[float]):
         return told_time(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> float | None:
-        """Read unix seconds."""
+        """Read unix seconds; DamagedValue where no moment stands."""
         if value is None:
             return None
         if isinstance(value, datetime):
             return (value - _EPOCH) / timedelta(seconds=1)
-        return read_iso_time(value)
+        try:
+            return read_iso_time(value)
+        except (ValueError, TypeError) as error:
+            raise DamagedValue(f"{str(value)[:40]!r} where a moment belongs") from error
 
 
-# BIGINT everywhere but in SQLite's rowid columns, which must say INTEGER to count by themselves.
-Serial = BigInteger().with_variant(Integer(), "sqlite")
+Serial = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts INTEGER alone
 
 metadata = MetaData()
 
@@ -117,17 +120,19 @@ archive_queue = Table(
     Column("throttles", Integer, nullable=False, server_default="0"),  # 429s that it met
     Column("rechecks", Integer, nullable=False, server_default="0"),  # times asked again after it was gone
     Column("first_died_at", UtcTime),  # what `queue.recheck_gone` counts from
+    Column("restored_at", UtcTime),  # when its row was made from its sidecar: the calls it cost are not in the ledger
+    Column("video_sha256", Text),  # what was served as its video last, stored or not
     Index(  # walked backwards by the claim, which needs nothing else: suspects are not in it
         "archive_queue_due",
         "priority",
         "due_at",
         "aweme_id",
-        sqlite_where=text("state = 'pending' AND suspect_at IS NULL"),
-        postgresql_where=text("state = 'pending' AND suspect_at IS NULL"),
+        **_where("state = 'pending' AND suspect_at IS NULL"),
     ),
     Index("archive_queue_open", "state", "lease_until", **_where("state IN ('running','stored')")),
     Index("archive_queue_suspect", "suspect_at", **_where("suspect_at IS NOT NULL")),
     Index("archive_queue_source", "source", "state"),
+    Index("archive_queue_video", "video_sha256", **_where("video_sha256 IS NOT NULL")),
 )
 
 sources = Table(

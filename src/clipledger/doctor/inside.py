@@ -203,6 +203,18 @@ async def sources(_archive: Archive, figures: Figures, _now: float) -> Finding:
     return green("sources", found)
 
 
+async def same_video(_archive: Archive, figures: Figures, _now: float) -> Finding:
+    """Count the videos that were served for more posts than is usual."""
+    if figures.same_bytes:
+        return yellow(
+            "same video",
+            f"{figures.same_bytes} videos were served for more posts than is usual",
+            "a placeholder, or a clip that many posted: later posts wait",
+            "`clipledger status` names them; real copies: clipledger retry --reason same_bytes --accept",
+        )
+    return green("same video", "none was served for many posts")
+
+
 def workers(folder: Path) -> Finding:
     """Count the processes at work on this machine, and those that died."""
     locks = folder / presence.PRIVATE / "workers"

@@ -19,7 +19,7 @@ from clipledger import __version__
 from clipledger.core.errors import StorageFull
 from clipledger.doctor.finding import Finding, green, red, yellow
 from clipledger.settings import Cdn, Settings
-from clipledger.wiring import EXTRA_JOBS
+from clipledger.wiring import open_files_needed
 
 PYTHON_MIN = (3, 11)
 SQLITE_MIN = (3, 35, 0)
@@ -27,9 +27,6 @@ SQLITE_MIN = (3, 35, 0)
 
 ROOM_MIN_BYTES = 256 * 2**20
 ROOM_FEW_POSTS = 100
-
-CONNECTIONS = 64  # net.wire.CurlWire
-_OTHER_FILES = 96  # three database connections of three files, threads at work on files, logs, a scrape
 
 _NEEDED_BY: tuple[tuple[str, str, str], ...] = (
     ("postgres", "database.url", r"postgres"),
@@ -84,7 +81,7 @@ def sqlite() -> Finding:
 def descriptors(settings: Settings | None) -> Finding:
     """Hold the limit on open files against what a run can have open at once."""
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    need = CONNECTIONS + _OTHER_FILES + (settings.cdn if settings else Cdn()).concurrency + EXTRA_JOBS  # type: ignore[call-arg]
+    need = open_files_needed((settings.cdn if settings else Cdn()).concurrency)  # type: ignore[call-arg]
     unlimited = soft == resource.RLIM_INFINITY
     found = f"{'no limit on' if unlimited else soft} open files; a run may have {need} open"
     if unlimited or soft >= need:

@@ -110,6 +110,7 @@ _TABLES: tuple[tuple[str, Callable[[Archive, Figures, float], Awaitable[Finding]
     ("breaker", inside.breaker),
     ("credits", inside.credits),
     ("sources", inside.sources),
+    ("same video", inside.same_video),
     ("leftovers", inside.leftovers),
 )
 

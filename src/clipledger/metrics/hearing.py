@@ -84,6 +84,11 @@ def _recorded(meter: Meter, told: _Fields) -> None:
     meter.observe("stage_seconds", told.get("seconds"), stage="record")
 
 
+def _checked(meter: Meter, told: _Fields) -> None:
+    meter.counter("checked_files").inc(_number(told, "files"))
+    meter.counter("checked_bytes").inc(_number(told, "bytes"))
+
+
 def _verdict(verdict: str) -> _Hearer:
     def hear(meter: Meter, told: _Fields) -> None:
         meter.counter("failed_attempts", reason=_word(told, "reason"), verdict=verdict).inc()
@@ -106,6 +111,7 @@ _HEARERS: Mapping[str, _Hearer] = {
     "file_failed": _file_failed,
     "stored": _stored,
     "recorded": _recorded,
+    "checked": _checked,
     "failed": _verdict("failed"),
     "suspect": _verdict("suspect"),
     "dead": _verdict("dead"),

@@ -63,7 +63,10 @@ class Meter:
         for limiter, pause in figures.pauses.items():
             self.gauge("pause_remaining_seconds", limiter=limiter).set(max(pause.until - now, 0.0))
         self.gauge("oldest_due_age_seconds").set(figures.oldest_due_age_s(now))
+        self.gauge("damaged_posts").set(figures.damaged)
+        self.gauge("oldest_check_age_seconds").set(figures.oldest_check_age_s(now))
         self.gauge("suspect_videos").set(figures.suspects)
+        self.gauge("same_bytes_alarms").set(figures.same_bytes)
         self.gauge("credits_today").set(figures.credits_today)
         self.gauge("credits_cap").set(float("inf") if cap is None else cap)
         self.gauge("rate_limit_calls_per_minute").set(per_minute)

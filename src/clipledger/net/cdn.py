@@ -20,6 +20,7 @@ from clipledger.core.errors import (
     RefusedUrl,
     Throttled,
     TooLarge,
+    TooManyOpenFiles,
     TruncatedBody,
     UrlExpired,
 )
@@ -50,7 +51,12 @@ _HEADERS = (
 )
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _EXPIRED = frozenset({401, 403, 404, 410})
-_BROKEN = {"short": TruncatedBody, "too_large": TooLarge, "refused_address": RefusedUrl}
+_BROKEN: dict[str, type[ClipledgerError]] = {
+    "short": TruncatedBody,
+    "too_large": TooLarge,
+    "refused_address": RefusedUrl,
+    "descriptors": TooManyOpenFiles,
+}
 """What a broken exchange means, by the kind of WireError; any other kind is CdnUnavailable."""
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}

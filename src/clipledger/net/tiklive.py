@@ -25,6 +25,7 @@ from clipledger.core.errors import (
     Misconfigured,
     Reason,
     Throttled,
+    TooManyOpenFiles,
 )
 from clipledger.core.model import ApiCall, ApiKey, Reply, Secret
 from clipledger.core.parse import unwrap
@@ -35,7 +36,10 @@ from clipledger.net.retry_after import retry_after_s
 LIMITS = Limits(deadline_s=30.0, connect_s=10.0, max_bytes=16 * 2**20, max_header_bytes=64 * 2**10)
 """Clients of the API wait 10-30 s; the largest captured page is under 1 MiB."""
 
-_UNANSWERED = dict.fromkeys(("dns", "connect", "tls", "refused_address"), ApiUnreachable)
+_UNANSWERED: dict[str, type[ClipledgerError]] = {
+    **dict.fromkeys(("dns", "connect", "tls", "refused_address"), ApiUnreachable),
+    "descriptors": TooManyOpenFiles,
+}
 """What is wrong when nothing was sent at all; any other broken exchange may have cost a credit."""
 
 DEPTH_MAX = 64

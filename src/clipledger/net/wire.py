@@ -21,6 +21,7 @@ import pycurl
 
 from clipledger import __version__
 from clipledger.core.ports import Request, Response, Sink, WireError
+from clipledger.net.descriptors import ran_out
 from clipledger.net.hosts import is_literal, is_public, proxy_for
 
 GRACE_S = 0.25  # how long after libcurl's own deadline ours strikes
@@ -177,6 +178,7 @@ class _Exchange:
 
     def _error(self, code: int) -> WireError:
         kind = _KINDS.get(code, "protocol") if code != pycurl.E_OPERATION_TIMEDOUT else self._slowness()
+        kind = "descriptors" if kind in ("dns", "connect") and ran_out() else kind
         told = f": {self.easy.errstr()}" if kind in _TELLING else ""
         return WireError(kind, f"curl {code} after {self._received} bytes{told}")
 

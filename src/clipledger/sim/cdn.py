@@ -168,6 +168,20 @@ def _as_sound(fetch: _Fetch) -> Reply | None:
     return Reply(200, _typed(fetch.sample.media_type), Sample("tune.mp3", fetch.sample.stamp).body())
 
 
+def _placeholder(fetch: _Fetch) -> Reply | None:
+    return _in_place_of_video(fetch, "coral.mp4")
+
+
+def _placeholder_fits(fetch: _Fetch) -> Reply | None:
+    return _in_place_of_video(fetch, fetch.sample.name.replace("-hd", ""))
+
+
+def _in_place_of_video(fetch: _Fetch, name: str) -> Reply | None:
+    if fetch.ref.kind != "video":
+        return None
+    return Reply(200, _typed(MP4), Sample(name, "placeholder").body())
+
+
 def _truncated_unsaid(fetch: _Fetch) -> Reply | None:
     if fetch.sample.media_type == MP3:
         return None  # nobody could tell: an MP3 does not say how long it is
@@ -223,6 +237,8 @@ _CDN_FAULTS: dict[str, _Change] = {
     "cdn_empty": lambda fetch: Reply(200, _typed(fetch.sample.media_type), b""),
     "cdn_html": lambda _fetch: Reply(200, _HTML, PAGE),
     "error_385_as_mp4": lambda _fetch: Reply(200, _typed(MP4), ERROR_385),
+    "placeholder": _placeholder,
+    "placeholder_fits": _placeholder_fits,
     "mp3_as_mp4": _as_sound,
     "truncated": lambda fetch: fetch.wrong(cut=_half(fetch), ending=Ending.CLOSE),
     "truncated_unsaid": _truncated_unsaid,

@@ -27,6 +27,7 @@ _SORTS = ("0", "1", "2")
 # "Other entity errors: wording unknown". A post that is gone may also say the plain text.
 _PRIVATE = (NOT_FOUND, "This video is private", "Video is private or not found")
 _REGION = ("This video is not available in your region", NOT_FOUND)
+_MEANWHILE = {"private_meanwhile": _PRIVATE[1], "region_meanwhile": _REGION[0]}
 
 
 class Denied(Exception):
@@ -224,6 +225,9 @@ class Desk:
         odd = self._scene.struck(Door.DETAIL, post_id, query.nth)
         if "not_found_outage" in odd or "partial_block" in self._scene.struck(Door.POST, post_id):
             raise Denied(NOT_FOUND)
+        for fault, message in _MEANWHILE.items():
+            if fault in self._scene.struck(Door.POST, post_id):
+                raise Denied(message)
         post = self._people.find(post_id)
         fate = post.fate(self._scene.now()) if post else "unborn"
         if post and fate == "alive":

@@ -55,6 +55,7 @@ KINDS: tuple[Kind, ...] = (
         ("region_locked", "the post is not available in the API's region"),
         ("renamed", "the author takes another handle in the week after the start; the id stays"),
         ("recounted", "all counters of the post fall by a tenth to a half, once, in the week after the start"),
+        ("reposted", "the video is the very file that many other accounts posted too"),
     ),
     *_kinds(
         Door.API,
@@ -113,6 +114,8 @@ KINDS: tuple[Kind, ...] = (
         ("relative_link", "play links such as /video/media/play/ID.mp4"),
         ("signed_caption", "somebody pasted a signed link into the title and the nickname"),
         ("images_as_objects", "the images of a photo post as objects, a shape nobody has documented"),
+        ("links_renamed", "the links under names nobody has documented"),
+        ("links_as_objects", "the links of a video as objects, a shape nobody has documented"),
         ("images_gone", "a photo post without its images: its sound looks like video"),
     ),
     *_kinds(
@@ -125,6 +128,8 @@ KINDS: tuple[Kind, ...] = (
     *_kinds(
         Door.POST,
         ("partial_block", "the post answers 'Not found post' as long as this lasts, alive or not"),
+        ("private_meanwhile", "the post is private as long as this lasts"),
+        ("region_meanwhile", "the post is not available in the API's region as long as this lasts"),
         ("one_post_429", "every call about this post is answered 429, while others get through", 3.0, "s told"),
         ("one_post_cdn_429", "every file of this post is answered 429"),
     ),
@@ -147,6 +152,8 @@ KINDS: tuple[Kind, ...] = (
         ("cdn_empty", "status 200 and 0 bytes"),
         ("cdn_html", "status 200 and an HTML page"),
         ("error_385_as_mp4", "status 200, video/mp4, and an error text of 385 bytes"),
+        ("placeholder", "one well-formed MP4 of six seconds, whichever video was asked for"),
+        ("placeholder_fits", "one well-formed MP4 for all videos of the same length"),
         ("mp3_as_mp4", "sound where a video or picture should be, under its Content-Type"),
         ("truncated", "fewer bytes than Content-Length, then the connection closes"),
         ("truncated_unsaid", "no Content-Length, and the connection closes early"),
@@ -311,9 +318,13 @@ def _each(share: float, names: Iterable[str]) -> dict[str, float]:
     return dict.fromkeys(names, share)
 
 
+_UNTOLD = ("placeholder", "placeholder_fits")  # nothing tells the first few of them from the real files
+
 _NEW_SHAPES = (
     "images_as_objects",
     "images_gone",
+    "links_renamed",
+    "links_as_objects",
 )  # what they hide is not there to be saved: no bad week, a changed API
 
 PRESETS: Mapping[str, FaultPlan] = {
@@ -333,7 +344,7 @@ PRESETS: Mapping[str, FaultPlan] = {
             **_each(0.02, (kind.name for kind in KINDS if kind.door is Door.SHAPE and kind.name not in _NEW_SHAPES)),
             **_each(0.02, ("expired_at_birth", "short_lived", "dies_early", "foreign_host")),
             **_each(0.01, ("hd_403", "hd_429", "hd_empty", "hd_truncated", "hd_is_html", "hd_smaller")),
-            **_each(0.005, (kind.name for kind in KINDS if kind.door is Door.CDN)),
+            **_each(0.005, (kind.name for kind in KINDS if kind.door is Door.CDN and kind.name not in _UNTOLD)),
             **_each(0.05, ("chunked", "no_length", "wrong_type")), "expired_lies": 0.3, "endless": 0.002,
         },
         rpm=200, burst=50, patience=3,

@@ -30,7 +30,8 @@ def refs(post: Post) -> tuple[FileRef, ...]:
 
 def sample(post: Post, ref: FileRef, *, hd_smaller: bool = False) -> Sample:
     """Return the bytes behind a reference that `refs` gives (or an avatar)."""
-    return Sample(_name(post, ref, hd_smaller), f"{ref.id}:{ref.kind}:{ref.rendition}:{ref.position}")
+    whose = post.clip if post.reposted and ref.kind == "video" else ref.id
+    return Sample(_name(post, ref, hd_smaller), f"{whose}:{ref.kind}:{ref.rendition}:{ref.position}")
 
 
 def has(post: Post, ref: FileRef) -> bool:

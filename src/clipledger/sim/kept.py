@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 _MEDIA = ("videos", "photos", "covers")
 _FILE_MODE = 0o640
+_MARK = ".clipledger/uuid"
 
 
 class Kept(Protocol):
@@ -86,7 +87,7 @@ class KeptInBucket:
         return body
 
     def listed(self) -> Iterator[str]:
-        """List every object below the prefix, whatever its name."""
+        """List every object below the prefix, whatever its name, but the archive's own mark."""
         yield from self.stamps()
 
     def oddity(self, key: str) -> str | None:
@@ -97,7 +98,8 @@ class KeptInBucket:
         """Give each object's time of change, as exact as the server tells it."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
         found = (entry for page in pages for entry in page.get("Contents", []))
-        return {entry["Key"].removeprefix(self._prefix): entry["LastModified"] for entry in found}
+        changed = {entry["Key"].removeprefix(self._prefix): entry["LastModified"] for entry in found}
+        return {name: at for name, at in changed.items() if name != _MARK}
 
     def uploads(self) -> list[str]:
         """List uploads that were begun and not ended."""

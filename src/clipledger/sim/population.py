@@ -24,6 +24,7 @@ HISTORY_S = 2 * 365 * DAY_S  # how far back the oldest post lies
 AHEAD_S = 7 * DAY_S  # how long after the start posts still appear, die and get renamed authors, unless told
 _AHEAD_SHARE = 0.05
 _GHOST_SHARE = 0.7  # of the dead posts, how many the lists go on showing
+_REPOSTED_CLIP = "dune"  # the one film that all reposts of a world are
 _SPREAD = 2654435761  # odd, so that index -> low half of an id can be undone
 _UNSPREAD = pow(_SPREAD, -1, 2**32)
 
@@ -94,6 +95,7 @@ class Post:
     ghost: bool
     fame: float
     recount: tuple[float, float] | None = None
+    reposted: bool = False
 
     @property
     def is_photo(self) -> bool:
@@ -248,6 +250,7 @@ class Population:
         author = self.authors[bisect_right(self._bounds, index) - 1]
         tags = tuple(dict.fromkeys(pick(names.TAGS, draw[k] ** 2) for k in (0, 1, 2)))[: 1 + int(3 * draw[3])]
         words = (pick(names.WORDS, draw[4]), pick(names.WORDS, draw[5]))
+        reposted = roll(self.seed, "reposted", index) < self._shares.get("reposted", 0.0)
         title = pick(names.GLUE, draw[6]).format(*words) + "".join(f" #{tag}" for tag in tags)
         return Post(
             index=index,
@@ -256,17 +259,18 @@ class Population:
             sound=self.sounds[int(draw[7] ** 2 * len(self.sounds))],
             born=born,
             create_time=create_time,
-            clip=pick(tuple(CLIPS), draw[8]),
-            slides=self._slides(index) if draw[9] < self._photo_share else (),
+            clip=_REPOSTED_CLIP if reposted else pick(tuple(CLIPS), draw[8]),
+            slides=self._slides(index) if draw[9] < self._photo_share and not reposted else (),
             region=author.region if draw[10] < 0.9 else "",
             words=words,
             tags=tags,
             title=title if draw[11] > 0.03 else "",
-            has_hd=draw[12] < 0.85,
+            has_hd=draw[12] < 0.85 or reposted,
             death=self._death(index, create_time),
             ghost=draw[14] < _GHOST_SHARE,
             fame=draw[15] ** 2,
             recount=self._recount(index, create_time),
+            reposted=reposted,
         )
 
     def _slides(self, index: int) -> tuple[Slide, ...]:

@@ -24,6 +24,7 @@ _NEW_SINCE_2021 = (
     "id", "aweme_id", "ai_dynamic_cover", "duration", "size", "wm_size", "hd_size", "music_info", "share_count",
     "download_count", "collect_count", "is_ad", "commerce_info", "anchors", "content_desc", "is_top",
 )  # fmt: skip
+_PLAYS = ("play", "wmplay", "hdplay")
 _SIZES = ("size", "wm_size", "hd_size")
 
 
@@ -117,7 +118,7 @@ def _size_lies(body: Body, post: Post, _is_detail: bool) -> None:
 
 
 def _relative_link(body: Body, post: Post, _is_detail: bool) -> None:
-    for key in ("play", "wmplay", "hdplay"):
+    for key in _PLAYS:
         if body.get(key) and not post.is_photo:
             body[key] = f"/video/media/{key}/{post.id}.mp4"
 
@@ -134,6 +135,19 @@ def _images_as_objects(body: Body, post: Post, _is_detail: bool) -> None:
         body["images"] = [{"url_list": [link], "width": 1080} for link in body["images"]]
 
 
+def _links_renamed(body: Body, post: Post, is_detail: bool) -> None:
+    if is_detail:
+        for key in (*_PLAYS, "images"):
+            body[f"{key}_v2"] = body.pop(key, None)
+
+
+def _links_as_objects(body: Body, post: Post, is_detail: bool) -> None:
+    if is_detail and not post.is_photo:
+        for key in _PLAYS:
+            if body.get(key):
+                body[key] = {"url_list": [body[key]], "uri": post.id}
+
+
 def _images_gone(body: Body, post: Post, is_detail: bool) -> None:
     if post.is_photo and is_detail:
         body["images"] = None
@@ -144,6 +158,8 @@ _CHANGES: dict[str, Callable[[Body, Post, bool], None]] = {
     "signed_caption": _signed_caption,
     "images_as_objects": _images_as_objects,
     "images_gone": _images_gone,
+    "links_renamed": _links_renamed,
+    "links_as_objects": _links_as_objects,
     "lone_surrogate": _lone_surrogate,
     "nul_in_title": _nul_in_title,
     "float_numbers": _float_numbers,

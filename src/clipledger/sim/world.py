@@ -26,7 +26,7 @@ from clipledger.sim.truth import TrueFile, Truth
 DEFAULT_BASE_URL = "http://127.0.0.1:9"
 _SHORT_HOSTS = ("vm.tiktok.com", "vt.tiktok.com")
 _PAGE_HOSTS = ("www.tiktok.com", "m.tiktok.com", "tiktok.com")
-_MORTAL = ("deleted", "private", "region_locked", "renamed", "recounted")
+_MORTAL = ("deleted", "private", "region_locked", "renamed", "recounted", "reposted")
 
 
 class World:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from clipledger.core import parse
 from clipledger.core.breaker import Answer
-from clipledger.core.errors import Gone, MalformedReply, Reason, Transient
+from clipledger.core.errors import Gone, MalformedReply, Reason, TooManyOpenFiles, Transient
 from clipledger.core.lifecycle import CallReason
 from clipledger.core.links import post_url
 from clipledger.core.model import ApiCall, Job, Post, Reply
@@ -59,6 +59,8 @@ class Detail:
             another = error.reason is Reason.WRONG_ID
             self._guard.resolved(job.aweme_id, Answer.FAILED if another else Answer.MALFORMED)
             raise
+        except TooManyOpenFiles:
+            raise  # our own trouble: it says nothing of the API
         except Transient:
             self._guard.resolved(job.aweme_id, Answer.FAILED)
             raise

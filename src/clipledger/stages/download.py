@@ -21,6 +21,7 @@ from clipledger.core.errors import (
     Halt,
     LeaseLost,
     NotMedia,
+    SameBytes,
     StorageThrottled,
     StorageUnavailable,
     Throttled,
@@ -35,14 +36,15 @@ from clipledger.events import Events
 from clipledger.net.cdn import Cdn
 from clipledger.stages.detail import Attempt, Detail
 from clipledger.stages.guard import Guard
+from clipledger.stages.likeness import Likeness
 from clipledger.stages.standing import claims_its_key, standing_files
 from clipledger.storage.spool import Spool
 
 EXPIRED_RESOLVES = 2
 UPLOAD_TRIES = 3
 
-_HARD = (Halt, LeaseLost, StorageUnavailable)
-"""Failures that another link of the same file cannot mend."""
+_HARD = (Halt, LeaseLost, SameBytes, StorageUnavailable)
+"""Failures that another link of the same file cannot mend, or must not be tried to."""
 
 
 @dataclass(slots=True)
@@ -89,10 +91,11 @@ class Download:
         events: Events,
         choice: CaptureChoice,
         guard: Guard,
+        likeness: Likeness,
         *,
         slots: int,
     ) -> None:
-        self._guard = guard
+        self._guard, self._likeness = guard, likeness
         self._detail, self._queue, self._store, self._spool = detail, queue, store, spool
         self._cdn, self._clock, self._events, self._choice = cdn, clock, events, choice
         self._slots = asyncio.Semaphore(slots)
@@ -114,6 +117,8 @@ class Download:
                 if not self._guard.link_refused(attempt.job.aweme_id) or not resolves_left:
                     raise
                 post = await self._detail.resolve(attempt, CallReason.URL_EXPIRED)
+                if post.is_photo != _is_photo(capture):  # another attempt gives it the place of its kind
+                    raise NotMedia("called photos and a video by turns") from None
         return await self._complete(capture, post)
 
     async def _adopt(self, job: Job) -> Captured | None:
@@ -168,11 +173,20 @@ class Download:
             raise NotMedia(f"now said to be {now_is}, but {stands} stands already and is kept")
         self._events.emit("place_moved", aweme_id=job.aweme_id, key=job.storage_key, why=f"now said to be {now_is}")
 
-    async def _note(self, capture: _Capture, post: Post, rendition: Quality | None, *, anew: bool = False) -> None:
-        """Write down where the post goes and which rendition its video will be, before it is published."""
+    async def _note(
+        self, capture: _Capture, post: Post, rendition: Quality | None, sha256: str | None = None, *, anew: bool = False
+    ) -> None:
+        """Write down where the post goes, and which rendition and bytes its video has, before it is published."""
         now = self._clock.now()
         if not await self._queue.mark_resolved(
-            capture.job, now, capture.author_part, capture.key, post.thin, rendition, anew=anew
+            capture.job,
+            now,
+            capture.author_part,
+            capture.key,
+            post.thin,
+            rendition,
+            anew=anew,
+            video_sha256=sha256,
         ):
             raise LeaseLost(f"{capture.job.aweme_id} was taken over")
         capture.rendition = rendition
@@ -220,8 +234,10 @@ class Download:
             duration_s = post.duration_s if want.kind is FileKind.VIDEO else None
             whole = media.check(want.kind, part.read_at, part.size_bytes, duration_s=duration_s)
             await part.seal()
-            if candidate.rendition is not capture.rendition:
-                await self._note(capture, post, candidate.rendition)
+            if want.kind is FileKind.VIDEO:
+                # Noted first and counted then: of several workers at once the last one sees all the others.
+                await self._note(capture, post, candidate.rendition, part.sha256)
+                await self._likeness.admit(capture.job, part.sha256)
             key = await self._publish(capture, _key(capture, want, whole.media_type), part, whole.media_type)
             self._events.emit(
                 "fetched",
@@ -231,7 +247,7 @@ class Download:
                 seconds=seconds,
                 publish_s=since(received_at, self._clock.now()),
             )
-            return _stored(want, candidate, key, part, whole.media_type)
+            return stored_as(want, candidate, key, part, whole.media_type)
 
     async def _fetch(self, capture: _Capture, candidate: Candidate, part: Part) -> float:
         """Download one link; give how long it took in seconds."""
@@ -269,8 +285,14 @@ class Download:
 
     async def _complete(self, capture: _Capture, post: Post) -> Captured:
         files = tuple(capture.files.values())
+        job = capture.job
         body = sidecar.write(
-            post, files, captured_at=self._clock.now(), version=__version__, missing=sorted(capture.missing)
+            post,
+            files,
+            captured_at=self._clock.now(),
+            version=__version__,
+            missing=sorted(capture.missing),
+            origin=sidecar.Origin(job.source, job.added_at, job.asked_url),
         )
         key = layout.sidecar_of(capture.key)
         try:
@@ -297,9 +319,14 @@ def _main_key(day: str, author: str, post: Post) -> ObjectKey:
     return layout.video_key(day, author, post.aweme_id)
 
 
+def _is_photo(capture: _Capture) -> bool:
+    """Say what kind of post has the place that was fixed: the main key of photos is their sidecar's."""
+    return capture.key == layout.sidecar_of(capture.key)
+
+
 def _key(capture: _Capture, want: Want, media_type: MediaType) -> ObjectKey:
     day, author, aweme_id = capture.job.first_seen_day, capture.author_part, capture.job.aweme_id
-    is_photo = capture.key == layout.sidecar_of(capture.key)
+    is_photo = _is_photo(capture)
     match want.kind:
         case FileKind.COVER:
             return layout.cover_key(day, aweme_id, media_type)
@@ -311,7 +338,8 @@ def _key(capture: _Capture, want: Want, media_type: MediaType) -> ObjectKey:
             return capture.key
 
 
-def _stored(want: Want, candidate: Candidate, key: ObjectKey, part: Part, media_type: MediaType) -> StoredFile:
+def stored_as(want: Want, candidate: Candidate, key: ObjectKey, part: Part, media_type: MediaType) -> StoredFile:
+    """Describe a file as it was stored for a want."""
     # A slide that turned out to be video is a video of its own, in the one rendition slides have.
     live = want.kind is FileKind.IMAGE and media_type is MediaType.MP4
     kind = FileKind.VIDEO if live else want.kind

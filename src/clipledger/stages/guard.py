@@ -77,7 +77,9 @@ class Guard:
         self._partial = False  # a part of all posts is answered not found, alive or not
         self._few = False  # too few canaries to tell an outage from an archive that lost its posts
         self._unvouched = False  # a run of not-founds was seen, and not every canary asked was alive
+        self._odd_canary = False  # while the breaker is open, one was answered in a shape we do not know
         self._refused: set[AwemeId] = set()  # whose links were refused since a file was last delivered
+        self._deceived: str | None = None  # why the CDN is not believed, whatever it delivers
         self._open: str | None = None
         self._probes_left = PROBES
 
@@ -132,11 +134,18 @@ class Guard:
         self._refused.add(aweme_id)
         return self._open is None and len(self._refused) < REFUSED_MAX
 
+    def distrust_cdn(self, evidence: str) -> None:
+        """Note proof that the CDN serves one file in place of others: nothing more is bought until it is mended."""
+        self._deceived = evidence
+
     async def admit(self, in_flight: int) -> int | None:
         """Say how many more jobs may be claimed: None for no limit. Raises Outage while the breaker is open."""
         if self._open is not None:
             return await self._probe(in_flight)
         mood = self._resolves.mood()
+        if self._deceived is not None:
+            evidence, self._deceived = self._deceived, None
+            await self._trip(_CDN, evidence)
         if self._deliveries.mood() is Mood.FAILING:
             await self._trip(_CDN, f"downloads: {self._deliveries.evidence()}")
         if mood in (Mood.FAILING, Mood.CHANGED):
@@ -280,6 +289,7 @@ class Guard:
     async def _ask_canaries(self, wanted: int, *, enough: int, gone_enough: int | None = None) -> tuple[int, int]:
         """Ask up to `wanted` different canaries; stop at `enough` alive, or `gone_enough` gone beside one alive."""
         alive = gone = 0
+        self._odd_canary = False
         pool = await self._pool()
         # Others each minute: a canary that was really deleted must not keep the breaker open for ever.
         first = int(self._clock.now() // 60) % len(pool) if pool else 0
@@ -287,7 +297,11 @@ class Guard:
             verdict = await self._ask(canary)
             alive += verdict is True
             gone += verdict is False
-            if alive >= enough or (gone_enough is not None and gone >= (gone_enough if alive else SHARE_GONE)):
+            if (
+                self._odd_canary
+                or alive >= enough
+                or (gone_enough is not None and gone >= (gone_enough if alive else SHARE_GONE))
+            ):
                 break
         return alive, gone
 
@@ -306,13 +320,17 @@ class Guard:
             await self._paid.buy(call, purpose, lambda body: parse.detail(body, asked=aweme_id, now=now))
         except Gone:
             return False
-        except (Held, MalformedReply, Throttled, Transient):
+        except MalformedReply:
+            self._odd_canary = self._open is not None
+            return None
+        except (Held, Throttled, Transient):
             return None
         return True
 
     async def _trip(self, state: str, evidence: str, *, count: bool = False) -> None:
         now, window = self._clock.now(), self._deliveries if state == _CDN else self._resolves
         self._open, self._probes_left = state, PROBES
+        self._odd_canary = False
         self._resolves, self._deliveries = Window(), Window()
         await self._switches.set(Switch("breaker", state, now, evidence))
         hold_s = self._policy.suspect_hold_s
@@ -327,11 +345,21 @@ class Guard:
             return await self._reclose()
         if in_flight:
             return 0
+        if self._is_still_changed():
+            self._probes_left = 0
         if self._probes_left == 0:
             self._probes_left = PROBES
             raise await self._still_open()
         self._probes_left -= 1
         return 1
+
+    def _is_still_changed(self) -> bool:
+        """Say whether a probe met a reply of unknown shape: others would cost a credit each and tell no more.
+
+        Where a canary met it too few are left to choose another one from, jobs are probed all the same.
+        """
+        probed = any(outcome.answer is Answer.MALFORMED for outcome in self._resolves.outcomes)
+        return probed or (self._odd_canary and not self._few)
 
     async def _recovered(self) -> bool:
         window = self._deliveries if self._open == _CDN else self._resolves

@@ -1,7 +1,8 @@
 """Sweep: leases that ran out, workers that died, parts and uploads nobody holds, dead letters that aged; then chores.
 
-Every pass is bounded. What it removes is never the only record of anything: a dead letter keeps its id,
-reason and date when its detail is summarised away.
+Every pass is bounded, but for the one that follows when the database turns out to be older than the archive: then
+all that the store holds is taken in before anything is bought. What is removed is never the only record of anything:
+a dead letter keeps its id, reason and date when its detail is summarised away.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clipledger import presence
-from clipledger.core.errors import Misconfigured, StorageUnavailable
+from clipledger.core.errors import Misconfigured, Reason, StorageUnavailable
 from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock, ObjectStore
-from clipledger.core.times import parse_duration
+from clipledger.core.times import iso_time, parse_duration
 from clipledger.db import commits
+from clipledger.db.alarms import Alarms
 from clipledger.db.credits import Credits
 from clipledger.db.database import Database
 from clipledger.db.members import Members
 from clipledger.db.queue import Queue
+from clipledger.db.restoring import Restorer
 from clipledger.events import Events
 from clipledger.settings import Settings
+from clipledger.stages.restoring import Restoring
 from clipledger.storage.spool import Spool
 
 BATCH = 1000
@@ -62,10 +66,11 @@ class Janitor:
         settings: Settings,
         policy: Policy,
         store: ObjectStore,
+        restorer: Restorer,
         chores: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         self._chores = chores
-        self._db = db
+        self._db, self._restorer = db, restorer
         self._archive, self._queue, self._credits, self._spool = archive, queue, credits, spool
         self._members = members
         self._clock, self._events, self._policy, self._store = clock, events, policy, store
@@ -73,7 +78,8 @@ class Janitor:
         self._late_s = parse_duration(settings.janitor.every) + settings.queue.lease_s
         self._met: dict[str, float] = {}  # when each living worker of this machine was met first
         self._looked_at: float | None = None
-        self._recheck_s = [parse_duration(text) for text in settings.queue.recheck_gone]
+        self._recheck = _schedules(settings)
+        self._alarms = Alarms(db)
         self._parts_after_s = parse_duration(settings.janitor.parts_after)
         self._letters_keep_s = parse_duration(settings.janitor.dead_letters_keep)
 
@@ -87,12 +93,31 @@ class Janitor:
         now = self._clock.now()
         letters = await self._queue.summarise_letters(now - self._letters_keep_s, now, BATCH)
         await self._db.write(lambda connection: commits.forget(connection, now - commits.AGED_S, BATCH))
+        await self.note()
         swept = Swept(back, dead, parts, part_bytes, letters, uploads)
         if any((back, dead, parts, letters, uploads)):
             self._events.emit("swept", **asdict(swept))
         for chore in self._chores:
             await chore()
         return swept
+
+    async def reconcile(self) -> None:
+        """Take in what the store holds when a rebuild did not end, or the database is older than the one before it."""
+        begun, noted = await self._restorer.begun(), presence.noted(self._archive)
+        newest = await self._restorer.newest()
+        if begun is None and (noted is None or (newest or 0.0) >= noted):
+            return
+        self._events.emit("database_older", why="posts were archived here that it does not know: read from the store")
+        restoring = Restoring(self._store, self._restorer, self._clock)
+        await restoring.act(after=begun or "", keep_cursor=True, stopping=lambda: False)
+        await self._restorer.ended(iso_time(self._clock.now()))
+        self._events.emit("reconciled", posts=restoring.tally.restored)
+        await self.note(anew=True)
+
+    async def note(self, *, anew: bool = False) -> None:
+        """Write into the folder how new the database is: an older one in its place is noticed."""
+        if (newest := await self._restorer.newest()) is not None:
+            presence.note(self._archive, newest, anew=anew)
 
     async def recover(self) -> tuple[int, int]:
         """Take back what dead workers held: at once on this machine, after the lease elsewhere."""
@@ -111,12 +136,17 @@ class Janitor:
         return back + released.given_back, dead + released.dead
 
     async def revive(self) -> int:
-        """Have gone posts asked again at the times that `queue.recheck_gone` names; give how many."""
+        """Have gone posts asked again at the times that the settings name, and one post of each alarm on bytes.
+
+        Gives how many gone ones.
+        """
         now, revived = self._clock.now(), 0
-        for nth, delay_s in enumerate(self._recheck_s):
-            revived += await self._queue.recheck_gone(nth, now - delay_s, now)
+        for reason, delays_s in self._recheck.items():
+            for nth, delay_s in enumerate(delays_s):
+                revived += await self._queue.recheck_gone(reason, nth, now - delay_s, now)
         if revived:
             self._events.emit("asked_again_after_death", ids=revived)
+        await self._alarms.probe(now)
         return revived
 
     def _spared(self) -> list[str]:
@@ -144,3 +174,14 @@ class Janitor:
             if await self._spool.remove(leftover):
                 count, size = count + 1, size + leftover.size_bytes
         return count, size
+
+
+def _schedules(settings: Settings) -> dict[Reason, list[float]]:
+    """Say how long after its death a post is asked again, for each way of being gone."""
+    queue = settings.queue
+    named = {
+        Reason.NOT_FOUND: queue.recheck_gone,
+        Reason.PRIVATE: queue.recheck_private or queue.recheck_gone,
+        Reason.REGION: queue.recheck_region or queue.recheck_gone,
+    }
+    return {reason: sorted(parse_duration(text) for text in texts) for reason, texts in named.items()}

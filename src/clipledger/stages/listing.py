@@ -131,6 +131,9 @@ class Listing:
         def decide(new_ids: int, cursor_seen: bool) -> SourceProgress:
             return after_page(state, seen, new_ids=new_ids, cursor_seen=cursor_seen, now=now)
 
+        if job.region and page.posts:
+            # Told by a list of another region: /post-detail/ takes none, but what can be seen there may be had now.
+            await self._queue.shown_in_region([post.aweme_id for post in page.posts], job.source, now)
         out = await self._queue.add_page(self._page_in(job, page, now, decide))
         if out.progress is None:
             raise LeaseLost(f"{job.source} was taken over")

@@ -44,7 +44,7 @@ class Metadata:
         key = layout.sidecar_of(storage_key)
         try:
             body = await self._store.read(key, sidecar.MAX_BYTES)
-            return _from_sidecar(sidecar.read_of(body, aweme_id), key, body)
+            return record_of(sidecar.read_of(body, aweme_id), key, body)
         except (KeyError, TooLarge, sidecar.BadSidecar) as error:
             # Said to be complete, but its proof is not there: it is owed again, and somebody should know.
             self._events.emit("sidecar_lost", aweme_id=aweme_id, why=repr(error))
@@ -52,7 +52,8 @@ class Metadata:
             return None
 
 
-def _from_sidecar(found: sidecar.Sidecar, key: ObjectKey, body: bytes) -> Record:
+def record_of(found: sidecar.Sidecar, key: ObjectKey, body: bytes) -> Record:
+    """Read a sidecar into what the index holds of its post; BadSidecar when it lacks the post's own file."""
     own = SidecarFile(len(body), hashlib.sha256(body).hexdigest())
     main_key, sha256 = (key, own.sha256) if found.is_photo else _main(found.files)
     return Record(
@@ -65,6 +66,7 @@ def _from_sidecar(found: sidecar.Sidecar, key: ObjectKey, body: bytes) -> Record
         sidecar_file=own,
         captured_at=found.captured_at,
         is_photo=found.is_photo,
+        replaced=found.replaced,
     )
 
 

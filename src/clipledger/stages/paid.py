@@ -24,6 +24,7 @@ from clipledger.core.errors import (
     Reason,
     Stopped,
     Throttled,
+    TooManyOpenFiles,
 )
 from clipledger.core.lifecycle import CallReason
 from clipledger.core.model import ApiCall, AwemeId, Reply
@@ -203,7 +204,7 @@ def _outcome(error: ClipledgerError) -> tuple[CallOutcome, int]:
             return CallOutcome.THROTTLED, 0
         case MalformedReply():
             return CallOutcome.MALFORMED, 1
-        case ApiUnreachable():
+        case ApiUnreachable() | TooManyOpenFiles():
             return CallOutcome.FAILED, 0
         case ApiUnavailable(reason=Reason.API_MESSAGE):
             return CallOutcome.REFUSED, 0

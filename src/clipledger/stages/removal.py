@@ -166,11 +166,13 @@ class Removal:
 
 
 def _prefixes(purge: Purge) -> list[str]:
-    if purge.day is None:
-        return []
-    places = [f"covers/dt={purge.day}/{purge.aweme_id}"]
-    if purge.author_part is not None:
-        places += [
-            f"{folder}/dt={purge.day}/author={purge.author_part}/{purge.aweme_id}" for folder in ("videos", "photos")
-        ]
-    return places
+    """Name where files of a post may lie: under the day and author of the queue, and of every key that is known."""
+    places = {(purge.day, purge.author_part)}
+    for key in purge.known:
+        if (parts := layout.parse_key(key)) is not None:
+            places.add((parts.day, parts.author_part))
+    found = {f"covers/dt={day}/{purge.aweme_id}" for day, _ in places if day is not None}
+    for day, author in places:
+        if day is not None and author is not None:
+            found |= {f"{folder}/dt={day}/author={author}/{purge.aweme_id}" for folder in ("videos", "photos")}
+    return sorted(found)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from clipledger.core.errors import StorageUnavailable, StorageUnreachable, TooLarge
+from clipledger.core.errors import StorageUnavailable, StorageUnreachable
 from clipledger.core.model import AwemeId, ObjectKey
 from clipledger.core.ports import ObjectStore
-from clipledger.core.sidecar import MAX_BYTES, BadSidecar, Sidecar, read
 from clipledger.db.books import Books, Finding
 from clipledger.db.catalog import SIDECAR, Catalog, FileRow
+from clipledger.stages.damage import read_file, read_sidecar
 
 PAGE = 500
 
@@ -59,31 +59,20 @@ class Verify:
     async def _file(self, row: FileRow) -> str | None:
         self.files += 1
         try:
-            size, sha256 = await self._store.digest(row.storage_key)
-        except KeyError:
-            return f"{row.storage_key} is missing"
+            size, damaged = await read_file(self._store, row)
         except StorageUnreachable:
             raise
         except StorageUnavailable as error:
             return f"{row.storage_key} cannot be read: {error.detail}"
         self.bytes += size
-        if size != row.bytes:
-            return f"{row.storage_key} has {size} bytes, not {row.bytes}"
-        return f"{row.storage_key} has another sha256 than when it was stored" if sha256 != row.sha256 else None
+        return damaged.what if damaged is not None else None
 
     async def _sidecar(self, aweme_id: AwemeId, key: ObjectKey, rows: list[FileRow]) -> AsyncIterator[str]:
         try:
-            told = read(await self._store.read(key, MAX_BYTES))
+            _, _, wrong = await read_sidecar(self._store, aweme_id, key, rows)
         except StorageUnreachable:
             raise
-        except (KeyError, TooLarge, BadSidecar, StorageUnavailable) as error:
-            yield f"{key} is not a sidecar: {error}"
-            return
-        if told.post.aweme_id != aweme_id:
-            yield f"{key} is the sidecar of {told.post.aweme_id}"
-        if _listed(told) != {(row.storage_key, row.bytes, row.sha256) for row in rows if row.kind != SIDECAR}:
-            yield f"{key} lists other files than the index"
-
-
-def _listed(told: Sidecar) -> set[tuple[ObjectKey, int, str]]:
-    return {(file.key, file.bytes, file.sha256) for file in told.files}
+        except StorageUnavailable as error:
+            wrong = [f"{key} is not a sidecar: {error}"]
+        for what in wrong:
+            yield what

@@ -134,7 +134,8 @@ class Aws:
         with translated(doing):
             async with asyncio.timeout(deadline_s(size_bytes)):
                 client = self._client or await self._open()
-                answer: Mapping[str, Any] = await getattr(client, operation)(**arguments)
+                with _parsed(doing):
+                    answer: Mapping[str, Any] = await getattr(client, operation)(**arguments)
                 return answer
 
     async def close(self) -> None:
@@ -191,6 +192,19 @@ def translated(doing: str) -> Iterator[None]:
         ) from None
     except boto.BotoCoreError as error:  # a profile, a region, an endpoint or a parameter that cannot be
         raise Misconfigured(f"{doing}: {_told(error)}") from None
+
+
+@contextmanager
+def _parsed(doing: str) -> Iterator[None]:
+    """Name an answer that the library's parser stumbles over: a size that is no number, a date that is none."""
+    try:
+        yield
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        from botocore.exceptions import BotoCoreError
+
+        if isinstance(error, BotoCoreError):
+            raise
+        raise StorageUnavailable(f"{doing}: an answer that cannot be read: {_told(error)}") from None
 
 
 def _refusal(response: Mapping[str, Any], doing: str) -> ClipledgerError | Answered:

@@ -30,6 +30,7 @@ from clipledger.core.errors import (
 )
 from clipledger.core.model import MediaType, ObjectKey
 from clipledger.core.ports import KeyTaken, Part, Stat
+from clipledger.storage import mark
 from clipledger.storage.bodies import Offer, of_bytes, of_part
 from clipledger.storage.disk import CHUNK_BYTES, in_thread
 from clipledger.storage.keys import key_parts, prefix_parts
@@ -163,6 +164,19 @@ class CloudStore:
 
     async def close(self) -> None:
         """Do nothing: obstore's connections end with it."""
+
+    async def mark(self) -> str | None:
+        """Read the UUID of the archive that this prefix belongs to."""
+        with suppress(FileNotFoundError), translated("read the mark"):
+            async with asyncio.timeout(_CALL_S):
+                found = await obstore.get_async(self._bucket, self._prefix + mark.OBJECT)
+                return mark.text_of(bytes(await found.bytes_async()))
+        return None
+
+    async def set_mark(self, uuid: str) -> None:
+        """Lay the mark down unless there is one."""
+        with suppress(*_TAKEN):
+            await self._send(mark.OBJECT, of_bytes(f"{uuid}\n".encode()), MediaType.UNKNOWN, streamed=False)
 
     async def attempt(self, name: str, body: bytes, *, sha256: str, multipart: bool) -> Trial:
         """Put under a name on the condition that nothing stands there, for the probe."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from clipledger.core.errors import ClipledgerError, StorageFull, StorageUnavailable
+from clipledger.core.errors import ClipledgerError, StorageFull, StorageUnavailable, TooLarge, TooManyOpenFiles
 
 T = TypeVar("T")
 
@@ -26,6 +27,8 @@ CHUNK_BYTES = 2**20
 _UNWRITABLE = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EIO}
 )
+_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP})
 
 
@@ -44,6 +47,10 @@ async def in_thread(work: Callable[[], T]) -> T:
 def failure(error: OSError, doing: str) -> ClipledgerError:
     """Translate a disk's refusal: the one table."""
     where = f" ({error.filename})" if isinstance(error.filename, str) else ""
+    if error.errno in _NO_DESCRIPTOR:
+        return TooManyOpenFiles(f"{doing}{where}")
+    if error.errno == errno.EFBIG:
+        return TooLarge(f"{doing}: larger than a file may be here{where}")  # FAT, or a limit of the shell
     link = "; links inside the store are not followed" if error.errno in (errno.ELOOP, errno.ENOTDIR) else ""
     kind = StorageFull if error.errno in _UNWRITABLE else StorageUnavailable
     return kind(f"{doing}: {error.strerror or error}{where}{link}")
@@ -82,6 +89,15 @@ def make_folders(folder: Path) -> None:
     for place in reversed(missing):
         place.mkdir(FOLDER_MODE, exist_ok=True)
         sync_path(place.parent)
+
+
+def lock_alone(fd: int) -> None:
+    """Lock a new file against sweepers; on a file system without locks nobody can sweep it either."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
 
 
 def sync_path(folder: Path) -> None:

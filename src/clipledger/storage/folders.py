@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from clipledger.core.errors import StorageFull
+from clipledger.core.errors import StorageGone
 from clipledger.storage.disk import FOLDER_MODE, make_folders, sync_folder, sync_path
 from clipledger.storage.keys import is_name, is_private
 from clipledger.storage.publish import clear_private
@@ -27,7 +27,7 @@ class Tree:
     """The folders below `root`. Safe to use from many threads; holds no descriptor between calls.
 
     The root is the same folder for a lifetime: once met, it is never made again, and another one in
-    its place (a disk unmounted, a folder moved) raises `StorageFull` before anything is read or written.
+    its place (a disk unmounted, a folder moved) raises `StorageGone` before anything is read or written.
     """
 
     def __init__(self, root: Path) -> None:
@@ -99,8 +99,8 @@ class Tree:
         self._identity = identity
         return fd
 
-    def _gone(self) -> StorageFull:
-        return StorageFull(f"{self.root} is not the folder it was: unmounted or replaced? start again when it is back")
+    def _gone(self) -> StorageGone:
+        return StorageGone(f"{self.root} is not the folder it was: unmounted or replaced? start again when it is back")
 
 
 def _mkdir(name: str, parent: int) -> bool:

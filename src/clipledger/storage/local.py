@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -23,11 +23,13 @@ from clipledger.core.errors import StorageUnavailable, TooLarge
 from clipledger.core.layout import FOLDERS
 from clipledger.core.model import MediaType, ObjectKey
 from clipledger.core.ports import KeyTaken, Part, Stat
+from clipledger.storage import mark
 from clipledger.storage.disk import (
     FILE_MODE,
     Runner,
     digest_file,
     in_thread,
+    read_chunks,
     set_file_mode,
     sync_file,
     sync_folder,
@@ -35,7 +37,7 @@ from clipledger.storage.disk import (
 )
 from clipledger.storage.folders import FolderPath, Tree
 from clipledger.storage.keys import key_parts, prefix_parts
-from clipledger.storage.publish import clear_private, probe, publish_chunks, publish_file
+from clipledger.storage.publish import clear_private, probe, publish_anew, publish_chunks, publish_file
 
 T = TypeVar("T")
 
@@ -52,7 +54,8 @@ class LocalStore:
     """
 
     def __init__(self, root: Path, *, run: Runner = in_thread) -> None:
-        self._tree = Tree(root.absolute())
+        self.root = root.absolute()
+        self._tree = Tree(self.root)
         self._run = run
         self.url = self._tree.root.as_uri()
 
@@ -110,6 +113,14 @@ class LocalStore:
         A lock tells the dead from the living, so `older_than_s` is not needed to.
         """
         return await self._off_loop("sweep", lambda: self._sweep(limit))
+
+    async def mark(self) -> str | None:
+        """Read the UUID of the archive that this folder belongs to."""
+        return await self._off_loop("read the mark", self._mark)
+
+    async def set_mark(self, uuid: str) -> None:
+        """Lay the mark down unless there is one."""
+        await self._off_loop("mark the folder", lambda: self._set_mark(f"{uuid}\n".encode()))
 
     async def close(self) -> None:
         """Do nothing: no descriptor outlives its call."""
@@ -199,6 +210,25 @@ class LocalStore:
             ):
                 pass
 
+    def _mark(self) -> str | None:
+        try:
+            with self._tree.opened((mark.FOLDER,)) as folder:
+                fd = _open_regular(folder, mark.NAME)
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
+            return None
+        if fd is None:
+            return None
+        with os.fdopen(fd, "rb") as file:
+            return mark.text_of(file.read(mark.BYTES_MAX))
+
+    def _set_mark(self, body: bytes) -> None:
+        with self._tree.opened((mark.FOLDER,), create=True) as folder:
+            with suppress(FileExistsError):
+                publish_chunks([body], folder, mark.NAME)
+            sync_folder(folder)
+
     @contextmanager
     def _object(self, parts: FolderPath) -> Iterator[int]:
         try:
@@ -224,6 +254,7 @@ class _Offer(Protocol):
     @property
     def sha256(self) -> str: ...
     def publish(self, folder: int, name: str) -> None: ...
+    def chunks(self) -> Iterable[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +268,10 @@ class _File:
     def publish(self, folder: int, name: str) -> None:
         self._check_sealed()
         publish_file(self.path, folder, name)
+
+    def chunks(self) -> Iterator[bytes]:
+        with self.path.open("rb", buffering=0) as file:
+            yield from read_chunks(file.fileno())
 
     def _check_sealed(self) -> None:
         fd = os.open(self.path, _READ)
@@ -265,7 +300,10 @@ class _Body:
         return hashlib.sha256(self.body).hexdigest()
 
     def publish(self, folder: int, name: str) -> None:
-        publish_chunks([self.body], folder, name)
+        publish_chunks(self.chunks(), folder, name)
+
+    def chunks(self) -> list[bytes]:
+        return [self.body]
 
 
 def _may_follow(parts: FolderPath, after: bytes) -> bool:
@@ -296,7 +334,10 @@ def _adopt(folder: int, parts: FolderPath, offer: _Offer) -> None:
     try:
         if os.fstat(fd).st_size != offer.size_bytes or digest_file(fd)[1] != offer.sha256:
             raise KeyTaken(_key(parts))
-        sync_file(fd)  # copied here by hand, perhaps; and who linked it may have died before its own fsync
+        try:
+            sync_file(fd)  # copied here by hand, perhaps; and who linked it may have died before its own fsync
+        except OSError:
+            publish_anew(offer.chunks(), folder, parts[-1])  # never synced again: a second fsync would lie
         sync_folder(folder)
     finally:
         os.close(fd)

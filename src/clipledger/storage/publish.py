@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from clipledger.storage.disk import FILE_MODE, read_chunks, set_file_mode, sync_file, write_all
+from clipledger.storage.disk import FILE_MODE, lock_alone, read_chunks, set_file_mode, sync_file, write_all
 
 _PRIVATE = ".part-"
 _NO_LINK = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
@@ -43,11 +43,19 @@ def publish_file(source: Path, folder: int, name: str) -> None:
 def publish_chunks(chunks: Iterable[bytes], folder: int, name: str) -> None:
     """Write a new file, sync it, name it in `folder`. FileExistsError: the name is taken."""
     with _private_file(folder) as (fd, private):
-        for chunk in chunks:
-            write_all(fd, chunk)
-        set_file_mode(fd)
-        sync_file(fd)
+        _fill(fd, chunks)
         _name(private, folder, name)
+
+
+def publish_anew(chunks: Iterable[bytes], folder: int, name: str) -> None:
+    """Write the very bytes that stand under `name` into a new file, sync that, and let it take the name.
+
+    For a standing file whose fsync failed: its pages may be lost, and a second fsync of it would not say so.
+    Whoever reads the name meanwhile finds the same bytes, old or new.
+    """
+    with _private_file(folder) as (fd, private):
+        _fill(fd, chunks)
+        os.rename(private, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def clear_private(folder: int) -> int:
@@ -71,12 +79,19 @@ def probe(folder: int) -> None:
         os.unlink(f"{private}-probe", dir_fd=folder)
 
 
+def _fill(fd: int, chunks: Iterable[bytes]) -> None:
+    for chunk in chunks:
+        write_all(fd, chunk)
+    set_file_mode(fd)
+    sync_file(fd)
+
+
 @contextmanager
 def _private_file(folder: int) -> Iterator[tuple[int, str]]:
     """Create a locked file with a private name; the name is gone afterwards."""
     fd, private = _create_private(folder)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        lock_alone(fd)
         if os.fstat(fd).st_nlink == 0:  # a sweeper came between birth and lock; the name may be another's now
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), private)
         try:

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from clipledger.core.errors import StorageUnavailable, TooLarge
 from clipledger.core.model import MediaType, ObjectKey
 from clipledger.core.ports import KeyTaken, Part, Stat
-from clipledger.storage import multipart
+from clipledger.storage import mark, multipart
 from clipledger.storage.aws import Answered, Aws, reading
 from clipledger.storage.bodies import Offer, of_bytes, of_part
 from clipledger.storage.disk import CHUNK_BYTES
@@ -32,6 +32,7 @@ SINGLE_BYTES_MAX = 64 * 2**20
 _PUT_TRIES = 5  # a name that is busy (409) or vanishes while we look at it; more often is no accident
 _BUSY_S = 0.2
 _PAGE = 1000
+_EMPTY_MAX = 100  # pages without an object in one listing, one after the other: some stores show deleted ones so
 _TAKEN = frozenset({304, 409, 412})
 
 
@@ -80,7 +81,12 @@ class S3Store:
         async with self._object(key) as (size_bytes, body):
             if size_bytes > max_bytes:
                 raise TooLarge(f"{key} has {size_bytes} bytes, more than {max_bytes}")
-            return b"".join([chunk async for chunk in _chunks(body)])
+            received = bytearray()
+            async for chunk in _chunks(body):
+                received += chunk
+                if len(received) > max_bytes:
+                    raise TooLarge(f"{key} has more than {max_bytes} bytes, though it told {size_bytes}")
+            return bytes(received)
 
     async def digest(self, key: ObjectKey) -> tuple[int, str]:
         """Read an object in chunks of 1 MiB; give (size in bytes, sha256 hex). KeyError when there is none."""
@@ -96,9 +102,11 @@ class S3Store:
         prefix_parts(prefix)
         start = {"StartAfter": self._prefix + after} if after else {}
         async for found in self._listed(f"walk {prefix}", self._prefix + prefix, **start):
-            key = ObjectKey(found["Key"].removeprefix(self._prefix))
-            if key > after and _is_key(key):  # s3rver and its like do not know StartAfter
-                yield Stat(key, found["Size"], found["LastModified"].timestamp())
+            name = found.get("Key", "")
+            key = ObjectKey(name.removeprefix(self._prefix))
+            # s3rver and its like do not know StartAfter; a name from outside of the prefix is none of ours.
+            if key > after and name.startswith(self._prefix + prefix) and _is_key(key) and "LastModified" in found:
+                yield Stat(key, found.get("Size", 0), found["LastModified"].timestamp())
 
     async def delete(self, key: ObjectKey) -> None:
         """Remove an object, if there is one. In a versioned bucket its versions stay."""
@@ -147,14 +155,37 @@ class S3Store:
                     place = {"Bucket": self._bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
                     await multipart.abort(self._aws, place)
                     aborted += 1
-            if not page.get("IsTruncated") or not page.get("NextKeyMarker"):
+            behind = {"KeyMarker": page.get("NextKeyMarker", ""), "UploadIdMarker": page.get("NextUploadIdMarker", "")}
+            if not page.get("IsTruncated") or not behind["KeyMarker"] or behind == after:
                 break
-            after = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker", "")}
+            after = behind
         return aborted
 
     async def close(self) -> None:
         """Close the connections; a later call opens others."""
         await self._aws.close()
+
+    async def mark(self) -> str | None:
+        """Read the UUID of the archive that this prefix belongs to."""
+        try:
+            answer = await self._call("read the mark", "get_object", mark.OBJECT)
+        except Answered as refusal:
+            if refusal.status == 404:
+                return None
+            raise refusal.failure from None
+        async with reading("read the mark", answer) as body:
+            return mark.text_of(await body.read(mark.BYTES_MAX))
+
+    async def set_mark(self, uuid: str) -> None:
+        """Lay the mark down; on a store that knows no conditions the last of two that come at once stands."""
+        if await self.mark() is None:
+            offer = of_bytes(f"{uuid}\n".encode())
+            conditional = self.mode is not Mode.HEAD_THEN_PUT
+            try:
+                await self._send(mark.OBJECT, offer, MediaType.UNKNOWN, in_pieces=False, conditional=conditional)
+            except Answered as answer:
+                if answer.status not in _TAKEN:
+                    raise answer.failure from None
 
     async def attempt(self, name: str, body: bytes, *, sha256: str, multipart: bool) -> Trial:
         """Put under a name on the condition that nothing stands there: one request, for the probe."""
@@ -295,14 +326,19 @@ class S3Store:
             raise answer.failure from None
 
     async def _listed(self, doing: str, prefix: str, **start: str) -> AsyncIterator[Mapping[str, Any]]:
-        more = start
+        more, met, empty = start, set[str](), 0
         while True:
             page = await self._page(doing, "list_objects_v2", Prefix=prefix, MaxKeys=_PAGE, **more)
-            for found in page.get("Contents", []):
-                yield found
+            found = page.get("Contents", [])
+            for each in found:
+                yield each
             if not page.get("IsTruncated"):
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            token, empty = page.get("NextContinuationToken", ""), 0 if found else empty + 1
+            if not token or token in met or empty > _EMPTY_MAX:
+                raise StorageUnavailable(f"{doing}: the store's listing runs in a circle")
+            met.add(token)
+            more = {"ContinuationToken": token}
 
     async def _versions(self, key: ObjectKey) -> AsyncIterator[str]:
         """List the versions of one object, markers of deletion among them; none where there are no versions."""
@@ -339,7 +375,7 @@ class S3Store:
         async with reading(f"read {key}", answer) as body:
             if _is_torn(answer):
                 raise KeyError(key)
-            yield answer["ContentLength"], body
+            yield answer.get("ContentLength", 0), body
 
     def _turn(self, key: ObjectKey) -> asyncio.Lock:
         """Give the lock of a key: where nothing else keeps two of our own tasks apart."""

@@ -120,7 +120,8 @@ def failures(
     ] = False,
 ) -> None:
     """List dead and waiting ids, and sources that fail; or take note of the dead."""
-    from clipledger.cli.looking import acknowledge_dead, list_failures
+    from clipledger.cli.looking import list_failures
+    from clipledger.cli.putting_back import acknowledge_dead
 
     if acknowledge:
         acknowledge_dead(context, ids or [], reason)
@@ -133,11 +134,14 @@ def retry(
     ids: Ids = None,
     reason: Annotated[str | None, typer.Option(metavar="R", help="All ids that failed for this reason.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every dead and waiting id.")] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="With ids or same_bytes: take the video that many posts show as theirs.")
+    ] = False,
 ) -> None:
     """Make failed and waiting ids due now."""
-    from clipledger.cli.looking import retry_ids
+    from clipledger.cli.putting_back import retry_ids
 
-    retry_ids(context, ids or [], reason, all_)
+    retry_ids(context, ids or [], reason, all_, accept)
 
 
 @app.command()
@@ -160,18 +164,28 @@ def verify(
         str, typer.Option(metavar="WHERE", help="With --media: where the processes run; see `clipledger fleet`.")
     ] = "here",
     child: Annotated[bool, typer.Option("--child", hidden=True, help="Take part in the open sweep.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Fetch damaged and missing files again: a credit a post.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: say what it would cost.")] = False,
+    max_credits: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="With --repair: stop before spending more credits.")
+    ] = None,
 ) -> None:
     """Recompute the books and the files' sizes and sha256; exit 7 names every id that does not hold."""
+    from clipledger.cli.repairing import wish_of
+
+    wish = wish_of(repair, dry_run, max_credits, files=media or not ledger)
     if media and not ledger:
         from clipledger.cli.sweeping import Asked, verify_media
 
-        verify_media(context, Asked(processes, resume_, anew, address, child))
+        verify_media(context, Asked(processes, resume_, anew, address, child, wish))
         return
     if processes > 1 or resume_ or anew or address != "here" or child:
         raise UsageError("--processes, --resume, --anew and --address go with --media")
     from clipledger.cli.verifying import verify as verify_archive
 
-    verify_archive(context, books=ledger or not media, files=media or not ledger)
+    verify_archive(context, books=ledger or not media, files=media or not ledger, wish=wish)
 
 
 @app.command()

@@ -1,0 +1,44 @@
+"""What `status` says of videos that were served for many posts. Must not: change anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clipledger.archive import Archive
+from clipledger.core.times import iso_time
+from clipledger.db.alarms import ALLOWED, DISPROVED, Alarms
+
+SHOWN = 20
+
+
+async def same_bytes(archive: Archive) -> dict[str, Any]:
+    """Tell each alarm, and which archived posts hold bytes that stood in for others'."""
+    alarms = Alarms(archive.db)
+    found = await alarms.all()
+    told = [
+        {
+            "sha256": alarm.sha256,
+            "state": alarm.state,
+            "since": iso_time(alarm.since),
+            "evidence": alarm.evidence,
+            "archived": alarm.archived,
+            "waiting": alarm.waiting,
+        }
+        for alarm in found
+    ]
+    doubted = await alarms.doubted() if any(alarm.state == DISPROVED for alarm in found) else []
+    return {"alarms": told, "doubted": doubted}
+
+
+def same_bytes_lines(body: dict[str, Any]) -> list[str]:
+    """Write it for people: one line an alarm that nobody answered."""
+    alarms = [alarm for alarm in body["same_bytes"]["alarms"] if alarm["state"] != ALLOWED]
+    lines = [
+        f"same video for many posts: {alarm['sha256'][:12]} ({alarm['state']} since {alarm['since']}): "
+        f"{alarm['archived']} archived, {alarm['waiting']} waiting; real copies? `clipledger retry --reason same_bytes "
+        "--accept`"
+        for alarm in alarms[:SHOWN]
+    ]
+    if doubted := body["same_bytes"]["doubted"]:
+        lines.append(f"stored with a placeholder in place of their own video: {', '.join(doubted[:SHOWN])}")
+    return lines
