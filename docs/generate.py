@@ -198,6 +198,8 @@ def _setting(section: str, name: str, row: Mapping[str, Any], defs: Mapping[str,
 def _bounds(row: Mapping[str, Any], defs: Mapping[str, Any]) -> str:
     if "$ref" in row:
         return ", ".join(f"`{word}`" for word in defs[row["$ref"].rpartition("/")[2]]["enum"])
+    if row.get("items", {}).get("$ref") == "#/$defs/Rule":
+        return "rules"
     if "anyOf" in row:
         return " or ".join(_bounds(one, defs) for one in row["anyOf"])
     words = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`", "null": "`none`"}
@@ -240,6 +242,13 @@ _TABLES: Mapping[str, str] = {
     "fixity": "When each archived post's files were read last and are read next, and what is known to be damaged.",
     "custody": "What was done to stored bytes after they were stored: damage found, repairs, other bytes. Append only.",
     "refreshes": "When an archived post is asked again on purpose, and whether it is doubted.",
+    "removals": "Receipts: one for each id that was withdrawn, deleted by a rule, or kept out for its author.",
+    "removed_files": "The size and sha256 of every file that was removed, or is to be.",
+    "quarantine": "The rows of withdrawn posts, as they were, until they are erased. Nothing reads it but `--undo`.",
+    "cold_files": "Files that a retention rule moved to another storage class.",
+    "withheld_authors": "Authors of whom nothing is archived.",
+    "holds": "Legal holds, also those that were released.",
+    "audit_log": "Who did what, when and why; rows are only added, each with the hash of the one before.",
 }
 
 
@@ -297,11 +306,11 @@ def tables() -> str:
     from clipledger.core.errors import Reason
     from clipledger.core.lifecycle import CallReason
     from clipledger.core.model import FileKind, State
-    from clipledger.db import care_tables, index_tables
+    from clipledger.db import care_tables, custody_tables, index_tables
     from clipledger.db import tables as module
     from clipledger.db.custody import Act
 
-    modules = (module, index_tables, care_tables)
+    modules = (module, index_tables, care_tables, custody_tables)
     sources = (Path(each.__file__).read_text(encoding="utf-8") for each in modules)
     spelt = {"core.model.State": words(State), "core.model.FileKind": words(FileKind)}
     spelt["db.custody.Act"] = words(Act)

@@ -7,23 +7,30 @@ together in `wiring`. Must not: know a role, the API or the CDN.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import pwd
 import random  # noqa: TID251 - the one source of jitter, handed down as an argument
+import re
+import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
-from clipledger import presence
+from clipledger import __version__, presence
 from clipledger import settings as settings_file
+from clipledger.core.chain import Act, Who
 from clipledger.core.errors import Misconfigured, StorageFull, StorageUnavailable, StorageUnreachable
 from clipledger.core.lifecycle import Policy
-from clipledger.core.ports import Clock, ObjectStore
+from clipledger.core.ports import Bucket, Clock, ObjectStore
 from clipledger.core.sizes import parse_size
 from clipledger.core.times import iso_time
 from clipledger.db import schema
+from clipledger.db.audit import AuditLog
 from clipledger.db.books import Books
 from clipledger.db.care import Care
 from clipledger.db.catalog import Catalog
@@ -32,11 +39,13 @@ from clipledger.db.credits import Credits
 from clipledger.db.custody import Custody
 from clipledger.db.database import Database
 from clipledger.db.engine import file_of
+from clipledger.db.holds import Holds
 from clipledger.db.members import Members
 from clipledger.db.meta import Meta
 from clipledger.db.paces import PaceRow
 from clipledger.db.queue import Queue
 from clipledger.db.refreshes import Refreshes
+from clipledger.db.removals import Removals
 from clipledger.db.samples import Samples
 from clipledger.db.sources import Sources
 from clipledger.db.sweeps import Sweeps
@@ -51,10 +60,17 @@ from clipledger.storage.paced import PacedStore
 from clipledger.storage.probe import StoreProbe
 from clipledger.storage.publish import publish_chunks
 from clipledger.storage.room import Room
+from clipledger.storage.s3 import S3Store
 from clipledger.storage.spool import Spool
 
 _UUID_KEY = "archive_uuid"
 _ROOM_KEY = "room_proven_at"
+_SETTINGS_KEY = "settings_seen"
+
+_PASSWORD = re.compile(r"//[^/@]*@|(?<=password=)[^&\"]*")
+
+OPERATOR = "CLIPLEDGER_OPERATOR"
+"""The variable that names who acts, for the audit log."""
 
 REACH_S = 25.0
 """A store that does not answer one look within this cannot be reached: nothing is known of its files."""
@@ -92,6 +108,9 @@ class Archive:
     refreshes: Refreshes
     members: Members
     sweeps: Sweeps
+    audit: AuditLog
+    holds: Holds
+    removals: Removals
     care: Care
     custody: Custody
     store: ObjectStore
@@ -117,7 +136,7 @@ def create_archive(folder: Path, clock: Clock) -> bool:
         with _cannot_make(folder):
             private_file(url)
     # What the database says, not what was just thrown: an earlier init may have died between the two.
-    identity = schema.create(url, now=clock.now(), archive_uuid=str(uuid.uuid4()))
+    identity = schema.create(url, now=clock.now(), archive_uuid=str(uuid.uuid4()), who=acting())
     with _cannot_make(folder):
         name.unlink(missing_ok=True)  # empty: older releases lost it in a power cut
         _lay_down(name, identity + "\n")
@@ -197,6 +216,9 @@ async def open_archive(
                 refreshes=Refreshes(db, settings.history.refresh, settings.budget.history_credits_per_day),
                 members=Members(db),
                 sweeps=Sweeps(db),
+                audit=AuditLog(db, acting()),
+                holds=Holds(db, acting()),
+                removals=Removals(db, acting()),
                 care=Care(db),
                 custody=Custody(db),
                 store=store,
@@ -275,6 +297,43 @@ async def reach_store(archive: Archive) -> None:
         raise
     except StorageUnavailable:
         return  # a trouble of this one file, as far as is known, or asked to slow down: whoever reads it tells
+
+
+async def note_settings(archive: Archive) -> None:
+    """Tell the audit log which settings are others than when it last looked."""
+    now_in_force = _fingerprints(archive.settings)
+    before = json.loads(await archive.meta.get(_SETTINGS_KEY) or "{}")
+    if changed := [name for name, told in now_in_force.items() if before.get(name) != told]:
+        detail = ", ".join(changed) if before else "as found at the first run"
+        await archive.audit.append(archive.clock.now(), Act.SETTINGS, detail=detail)
+        await archive.meta.set(_SETTINGS_KEY, json.dumps(now_in_force))
+
+
+def _fingerprints(settings: Settings) -> dict[str, str]:
+    """Give a short hash of each setting's value, passwords left out: enough to tell which one changed."""
+    values = settings.model_dump(mode="json")
+    return {
+        f"{section}.{name}": sha256(_PASSWORD.sub("//", json.dumps(value)).encode()).hexdigest()[:12]
+        for section, named in values.items()
+        for name, value in named.items()
+    }
+
+
+def acting() -> Who:
+    """Say who acts: CLIPLEDGER_OPERATOR, else the name of the account that runs the program."""
+    operator = " ".join(os.environ.get(OPERATOR, "").split())[:100]
+    if not operator:
+        try:
+            operator = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:  # a container's account without a name
+            operator = f"uid {os.getuid()}"
+    return Who(operator, socket.gethostname()[:100], __version__)
+
+
+def bucket_of(archive: Archive) -> Bucket | None:
+    """Give the store's further abilities; None where it is no S3 bucket."""
+    store = archive.store.inner if isinstance(archive.store, PacedStore) else archive.store
+    return store if isinstance(store, S3Store) else None
 
 
 async def known_probe(archive: Archive) -> StoreProbe | None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from clipledger.core.errors import Misconfigured, UsageError
@@ -23,7 +23,8 @@ from clipledger.core.history import read_steps
 from clipledger.core.links import shown
 from clipledger.core.model import ApiKey, Quality
 from clipledger.core.sizes import parse_size
-from clipledger.core.times import parse_duration
+from clipledger.sections import Duration, Lifecycle, duration
+from clipledger.sections import Section as _Section
 
 FILE_NAME = "clipledger.toml"
 _ENV_PREFIX = "CLIPLEDGER_"
@@ -33,14 +34,6 @@ _NONE = "none"
 AUTO = "auto"
 
 _CDN_HOSTS = ["tiktokcdn.com", "tiktokcdn-us.com", "tiktokcdn-eu.com", "akamaized.net", "ibyteimg.com", "tiktok.com"]
-
-
-def _duration(text: str) -> str:
-    try:
-        parse_duration(text)
-    except UsageError as error:
-        raise ValueError(error.detail) from None
-    return text
 
 
 def _steps(text: str) -> str:
@@ -65,18 +58,13 @@ def _unset(value: object) -> object:
 
 
 def _period(text: str) -> str:
-    return text if text == _NONE else _duration(text)
+    return text if text == _NONE else duration(text)
 
 
-Duration = Annotated[str, AfterValidator(_duration)]
 Period = Annotated[str, AfterValidator(_period)]
 Steps = Annotated[str, AfterValidator(_steps)]
 Reserve = Annotated[str, AfterValidator(_reserve)]
 Cap = Annotated[int | None, BeforeValidator(_unset)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Api(_Section):
@@ -251,6 +239,7 @@ class Settings(BaseSettings):
     budget: Budget = Budget()  # type: ignore[call-arg]
     history: History = History()  # type: ignore[call-arg]
     janitor: Janitor = Janitor()  # type: ignore[call-arg]
+    lifecycle: Lifecycle = Lifecycle()  # type: ignore[call-arg]
 
 
 def load(archive: Path) -> Settings:

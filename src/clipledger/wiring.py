@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from clipledger.archive import Archive, prove_room, room_of
+from clipledger.archive import Archive, bucket_of, prove_room, room_of
 from clipledger.core.lifecycle import CaptureChoice
 from clipledger.core.model import ApiKey
 from clipledger.core.ports import Clock, Wire
@@ -22,6 +22,7 @@ from clipledger.db.alarms import Alarms
 from clipledger.db.clock import WARN_S, SharedClock
 from clipledger.db.paces import PaceRow
 from clipledger.db.restoring import Restorer
+from clipledger.db.retention import Retained
 from clipledger.events import Events
 from clipledger.limits import Limiter
 from clipledger.membership import Membership, Place
@@ -38,7 +39,9 @@ from clipledger.stages.likeness import Likeness
 from clipledger.stages.listing import Listing
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.paid import PaidCalls
+from clipledger.stages.removal import Removal
 from clipledger.stages.repair import Repair
+from clipledger.stages.retention import Retention
 from clipledger.stages.rewriting import Rewriting
 from clipledger.storage.paced import PacedStore
 from clipledger.worker import Caps, Worker
@@ -253,6 +256,44 @@ def janitor(archive: Archive, events: Events) -> Janitor:
         archive.policy,
         archive.store,
         Restorer(archive.db),
+        chores=_chores(archive, events),
+    )
+
+
+def _chores(archive: Archive, events: Events) -> list[Callable[[], Awaitable[None]]]:
+    """Give what a sweep also does: erase what was withdrawn; when asked to, what the retention rules say."""
+    chores: list[Callable[[], Awaitable[None]]] = [removal(archive, events).tidy]
+    if archive.settings.lifecycle.retention:
+        chores.append(retention(archive, events).tidy)
+    return chores
+
+
+def removal(archive: Archive, events: Events) -> Removal:
+    """Build what takes posts out."""
+    return Removal(
+        archive.removals,
+        archive.db,
+        archive.meta,
+        archive.store,
+        bucket_of(archive),
+        archive.spool,
+        archive.clock,
+        events,
+    )
+
+
+def retention(archive: Archive, events: Events) -> Retention:
+    """Build what does as the retention rules say; Misconfigured where a rule asks for what the store cannot."""
+    lifecycle = archive.settings.lifecycle
+    return Retention(
+        lifecycle.rules,
+        Retained(archive.db, archive.audit.who),
+        archive.holds,
+        removal(archive, events),
+        bucket_of(archive),
+        lifecycle.cold_class,
+        archive.clock,
+        events,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -144,6 +145,9 @@ def other_than(name: str, default: object) -> tuple[str, object]:
             return "standard", Quality.STANDARD
         case int() | float():
             return str(default + 1), default + 1
+        case list() if name == "lifecycle.rules":
+            told = {"name": "old", "action": "delete", "older_than": "365d"}
+            return json.dumps([told]), [{"source": None, "region": None, "gone": None, "larger_than": None} | told]
         case list():
             return ('["90m"]', ["90m"]) if name.startswith("queue.recheck_") else ('["x.example"]', ["x.example"])
 
@@ -154,6 +158,7 @@ def other_than(name: str, default: object) -> tuple[str, object]:
             "listing.region": "GB",
             "storage.region": "eu-west-1",
             "storage.addressing": "path",
+            "lifecycle.cold_class": "STANDARD_IA",
             "history.refresh": "1h,2d",
             "storage.reserve": "2GiB",
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -13,6 +13,7 @@ from clipledger import sources
 from clipledger.archive import Archive, SystemClock, create_archive, open_archive
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context
+from clipledger.core.chain import Act
 from clipledger.core.errors import UsageError
 from clipledger.core.links import (
     ListOptions,
@@ -53,6 +54,7 @@ class _Added:
     posts_known: int = 0
     sources_new: int = 0
     sources_known: int = 0
+    names: list[str] = field(default_factory=list)
 
 
 def initialise(context: Context, folder: Path) -> None:
@@ -115,7 +117,14 @@ async def _add(folder: Path, what: Sequence[str], batch: str | None, options: Op
             if len(posts) >= _CHUNK:
                 await _queue(archive, posts, options, added)
         await _queue(archive, posts, options, added)
+        await _tell_log(archive, added)
     return added, problems
+
+
+async def _tell_log(archive: Archive, added: _Added) -> None:
+    if added.posts_new or added.names:
+        detail = f"{added.posts_new} posts, {added.sources_new} sources new: {', '.join(added.names)}"
+        await archive.audit.append(archive.clock.now(), Act.ADD, detail=detail)
 
 
 def _check_taken(text: str, wanted: WantedPost | WantedShortLink | WantedSource, options: Options) -> None:
@@ -199,6 +208,7 @@ async def _register(
         raise UsageError(f"region {row.region} is not one the API knows: see `clipledger regions`")
     if await archive.sources.register(row):
         added.sources_new += 1
+        added.names.append(row.source)
     else:
         added.sources_known += 1
 

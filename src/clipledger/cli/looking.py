@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from clipledger.archive import Archive, open_archive
 from clipledger.cli.keeping import care_line, care_status, custody_told, store_line, store_status
 from clipledger.cli.likeness import same_bytes, same_bytes_lines
+from clipledger.cli.logbook import attributed
 from clipledger.cli.members import fleet_lines, fleet_status, fleet_table
 from clipledger.cli.output import Context, one_line, size, table
 from clipledger.core.errors import Reason, UsageError
@@ -93,7 +94,7 @@ def show_post(context: Context, text: str) -> None:
         list_authors(context, text, "", 100)
         return
     aweme_id = post_id(text)
-    body = asked(context, lambda archive: _post(archive, aweme_id))
+    body = asked(context, lambda archive: attributed(archive, aweme_id, _post))
     if body is None:
         raise UsageError(f"{aweme_id}: this archive has never seen it; `clipledger add {aweme_id}` queues it")
     if context.json:

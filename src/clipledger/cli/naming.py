@@ -10,6 +10,7 @@ from clipledger import sources
 from clipledger.archive import Archive, open_archive
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context
+from clipledger.core.chain import Act
 from clipledger.core.errors import UsageError
 from clipledger.core.links import WantedShortLink, WantedSource, shown, understand
 
@@ -38,6 +39,7 @@ async def _each(context: Context, names: Sequence[str], *, remove: bool) -> list
 async def _do(archive: Archive, source: str, remove: bool) -> None:
     if remove:
         await archive.sources.remove(source)
+        await archive.audit.append(archive.clock.now(), Act.DROP_SOURCE, source)
     else:
         await archive.sources.read_now(source, archive.clock.now())
 

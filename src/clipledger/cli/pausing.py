@@ -10,6 +10,7 @@ from clipledger import sources
 from clipledger.archive import Archive, open_archive
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context
+from clipledger.core.chain import Act
 from clipledger.core.errors import UsageError
 from clipledger.core.links import WantedShortLink, WantedSource, shown, understand
 from clipledger.core.scrub import scrub_text
@@ -27,7 +28,7 @@ def pause(context: Context, names: Sequence[str], reason: str) -> None:
         _tell(context, _with(context, lambda archive: _pause_sources(archive, names, archive.clock.now())), "paused")
         return
     why = scrub_text(" ".join(reason.split()))[:REASON_MAX]  # a signed link may be the reason: it is shown for days
-    _with(context, lambda archive: archive.switches.set(Switch(PAUSE, PAUSED, archive.clock.now(), why)))
+    _with(context, lambda archive: _pause(archive, why))
     _say(
         context,
         {"paused": True, "reason": why},
@@ -60,7 +61,13 @@ async def _resume(archive: Archive) -> bool:
     if switch is None or switch.state != PAUSED:
         return False
     await archive.switches.set(Switch(PAUSE, RESUMED, archive.clock.now(), ""))
+    await archive.audit.append(archive.clock.now(), Act.RESUME)
     return True
+
+
+async def _pause(archive: Archive, why: str) -> None:
+    await archive.switches.set(Switch(PAUSE, PAUSED, archive.clock.now(), why))
+    await archive.audit.append(archive.clock.now(), Act.PAUSE, why=why)
 
 
 async def _stop(archive: Archive, names: Sequence[str], how: int) -> tuple[list[str], list[str]]:
@@ -83,6 +90,8 @@ async def _pause_sources(archive: Archive, names: Sequence[str], at: float | Non
     changed = await archive.sources.pause(list(wanted.values()), at)
     if never := sorted(set(wanted.values()) - changed):
         raise UsageError(f"{', '.join(never)}: there is no list to read, so nothing to pause")
+    act = Act.RESUME if at is None else Act.PAUSE
+    await archive.audit.append(archive.clock.now(), act, detail=", ".join(sorted(changed)))
     return sorted(changed)
 
 

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 
 from clipledger.archive import Archive
 from clipledger.cli.exits import Exit
+from clipledger.cli.logbook import note
 from clipledger.cli.looking import a_reason, asked, post_id
 from clipledger.cli.output import Context
+from clipledger.core.chain import Act
 from clipledger.core.errors import Reason, UsageError
 from clipledger.core.model import AwemeId
 from clipledger.core.times import iso_time
@@ -28,6 +30,7 @@ def acknowledge_dead(context: Context, ids: Sequence[str], reason: str | None) -
             dead = [aweme_id for aweme_id in which or () if await archive.queue.letter(AwemeId(aweme_id)) is None]
             if dead:
                 raise UsageError(f"{dead[0]}: is not dead; only dead ids are acknowledged")
+        await note(archive, Act.ACKNOWLEDGE, which)
         return await archive.queue.acknowledge(which, archive.clock.now())
 
     count = asked(context, ask)
@@ -52,6 +55,7 @@ def retry_ids(context: Context, ids: Sequence[str], reason: str | None, everythi
         for aweme_id in which if ids and which else ():
             if await archive.queue.row(AwemeId(aweme_id)) is None:
                 raise UsageError(f"{aweme_id}: this archive has never seen it; `clipledger add {aweme_id}` queues it")
+        await note(archive, Act.RETRY, which)
         return await archive.queue.retry(which, archive.clock.now())
 
     count = asked(context, ask)
@@ -70,6 +74,7 @@ def accept_bytes(context: Context, ids: Sequence[str]) -> None:
         wanted = await alarms.served(which) if which else [alarm.sha256 for alarm in await alarms.all()]
         if which and not wanted:
             raise UsageError(f"{which[0]}: no video was served for it yet")
+        await note(archive, Act.RETRY, [f"accepted {sha256}" for sha256 in wanted])
         for sha256 in wanted:
             await alarms.note(sha256, ALLOWED, now, f"accepted by the operator at {iso_time(now)}")
         return len(wanted), sum([await alarms.release(sha256, now) for sha256 in wanted])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clipledger import presence
-from clipledger.archive import Archive, SystemClock, open_archive, prove_store, recognise_store
+from clipledger.archive import Archive, SystemClock, note_settings, open_archive, prove_store, recognise_store
 from clipledger.cli.exits import Exit, exit_of
 from clipledger.cli.output import Context, table
 from clipledger.cli.watching import Watched, Watchers, watching
@@ -76,6 +76,7 @@ async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched, *
     async with open_archive(context.archive) as archive:
         worker = new_worker_name()
         with presence.hold_archive(archive.folder), presence.hold_worker(archive.folder, worker):
+            await note_settings(archive)
             found = await _met_store(archive, plan)
             async with watching(context, archive, worker, plan, watched) as watchers:
                 hands, tally, interrupted = await _work(

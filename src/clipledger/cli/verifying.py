@@ -8,7 +8,7 @@ from typing import Any
 
 from clipledger import presence
 from clipledger import settings as settings_file
-from clipledger.archive import SystemClock, database_url, identity_of, open_archive, reach_store
+from clipledger.archive import SystemClock, acting, database_url, identity_of, open_archive, reach_store
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context, size, table
 from clipledger.cli.repairing import Wish, needed_key, repair_found, tell_repair
@@ -52,7 +52,7 @@ def migrate(context: Context) -> None:
     url = database_url(context.archive, settings_file.load(context.archive))
     identity_of(context.archive)
     with presence.hold_archive(context.archive, alone=True):
-        schema.migrate(url)
+        schema.migrate(url, now=SystemClock().now(), who=acting())
     if context.json:
         context.document({"schema": SCHEMA_VERSION, "exit": Exit.OK.word})
     else:

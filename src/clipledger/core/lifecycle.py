@@ -43,6 +43,12 @@ TRANSITIONS: frozenset[tuple[State | None, State, str]] = frozenset(
         (State.PENDING, State.WITHHELD, "withheld by the operator"),
         (State.ARCHIVED, State.WITHHELD, "withdrawn"),
         (State.DEAD, State.WITHHELD, "withheld by the operator"),
+        (State.RUNNING, State.WITHHELD, "withdrawn while it was under way"),
+        (State.STORED, State.WITHHELD, "withdrawn before it was in the index"),
+        (None, State.WITHHELD, "shown by a list; its author is withheld"),
+        (State.WITHHELD, State.ARCHIVED, "restored before its purge"),
+        (State.WITHHELD, State.DEAD, "restored before its purge: it was dead"),
+        (State.WITHHELD, State.PENDING, "restored before its purge: it was wanted"),
     }
 )
 

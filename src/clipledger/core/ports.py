@@ -150,6 +150,17 @@ class KeyTaken(Exception):
         self.key = key
 
 
+class Bucket(Protocol):
+    """What a bucket can do beyond an `ObjectStore`, and a folder cannot.
+
+    - `erase` removes an object for good: every version that the bucket keeps of it, and their markers.
+    - `cool` moves an object to another storage class, as it is; KeyError for an absent key. Idempotent.
+    """
+
+    async def erase(self, key: ObjectKey) -> None: ...
+    async def cool(self, key: ObjectKey, storage_class: str) -> None: ...
+
+
 class ObjectStore(Protocol):
     """Bytes under keys, written once.
 

@@ -158,6 +158,9 @@ EVENTS: Mapping[str, Told] = {
         "the store asks everybody to wait; uploads are repeated", ("why", "seconds"), _WARNING, rare=True
     ),
     "sweep_failed": Told("abandoned uploads could not be dropped; tried again later", ("why",), _WARNING),
+    "purged": Told("posts that were taken out are erased for good", ("posts", "files", "bytes"), rare=True),
+    "purge_failed": Told("posts could not be erased or moved; tried again with the next sweep", ("why",), _WARNING),
+    "retired": Told("retention rules deleted or moved posts", ("posts", "bytes"), rare=True),
     "swept": Told("the janitor found something", ("given_back", "dead", "parts", "part_bytes", "letters", "uploads")),
     "place_moved": Told(
         "a post turned out to be of the other kind; nothing stood under its first key", ("aweme_id", "key", "why")

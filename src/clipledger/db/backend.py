@@ -71,6 +71,17 @@ class Backend(Protocol):
         """Keep every other process from changing the schema until the transaction ends."""
         ...
 
+    def size_bytes(self) -> int:
+        """Tell how much `scrub` has to rewrite; 0 where it does nothing."""
+        ...
+
+    def scrub(self, engines: Engines) -> bool:
+        """Rewrite the database's files so that nothing deleted is left in them; False when a reader is in the way.
+
+        A server's files are not ours to rewrite: does nothing there, and gives True.
+        """
+        ...
+
     def go_on_counting(self, connection: Connection, table: str, column: str) -> None:
         """Let a column that counts by itself go on after the rows that were put in with their numbers."""
         ...

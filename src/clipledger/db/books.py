@@ -13,7 +13,9 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, fun
 
 from clipledger.core.model import AwemeId, State
 from clipledger.core.times import read_iso_time, utc_day
+from clipledger.db import audit
 from clipledger.db.catalog import SIDECAR
+from clipledger.db.custody_tables import removals
 from clipledger.db.database import Database
 from clipledger.db.tables import UtcTime, archive_queue, credit_days, dead_letters, files, posts, sightings, sources
 from clipledger.db.tables import credits as calls
@@ -106,6 +108,7 @@ _LAWS: tuple[tuple[str, Select[str]], ...] = (
         "has a dead letter and is not dead",
         _law(dead_letters.c.aweme_id, _unqueued(dead_letters.c.aweme_id, _is(State.DEAD))),
     ),
+    ("is withheld without a receipt", _law(_q.c.aweme_id, _is(State.WITHHELD), _lacks(removals.c.aweme_id))),
     ("was seen and is not in the queue", _law(sightings.c.aweme_id, _unqueued(sightings.c.aweme_id))),
     (
         "is running without a lease",
@@ -122,7 +125,7 @@ _LAWS: tuple[tuple[str, Select[str]], ...] = (
     ),
     (
         "has a row in posts and is not archived",
-        _law(posts.c.aweme_id, _unqueued(posts.c.aweme_id, _is(State.ARCHIVED, State.WITHHELD))),
+        _law(posts.c.aweme_id, _unqueued(posts.c.aweme_id, _is(State.ARCHIVED))),
     ),
 )
 _BY_STATE = (
@@ -176,6 +179,8 @@ class Books:
                 after = found[-1]
         async for finding in self._check_days():
             yield finding
+        if (torn := await audit.broken(self._db)) is not None:
+            yield Finding(AwemeId(""), f"the audit log is broken at row {torn[0]}: {torn[1]}")
 
     async def _check_days(self) -> AsyncIterator[Finding]:
         day = await self._db.read(partial(_day_after, day=""))

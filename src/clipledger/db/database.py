@@ -118,6 +118,18 @@ class Database:
         """
         return cast(Result, await self._submit(lambda connection, _rows: (fn(connection),), None))
 
+    async def scrub(self) -> bool:
+        """Leave nothing deleted in the database's files; False when it was not done, see `Backend.scrub`.
+
+        Nothing else is written meanwhile, by this process or another. Takes as long as copying the file.
+        """
+
+        def rewrite() -> bool:
+            with storage_errors():
+                return self.backend.scrub(self._engines)
+
+        return await asyncio.get_running_loop().run_in_executor(self._writer, rewrite)
+
     def batched(
         self, fn: Callable[[Connection, Sequence[Row]], Sequence[Result]]
     ) -> Callable[[Row], Awaitable[Result]]:

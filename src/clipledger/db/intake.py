@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import Insert
 from clipledger.core.history import growth
 from clipledger.core.model import AwemeId, Counters, Post, State
 from clipledger.core.passes import SourceProgress
-from clipledger.db import authors, availability
+from clipledger.db import authors, availability, withheld
 from clipledger.db.engine import InsertInto, per_dialect
 from clipledger.db.tables import UtcTime, archive_queue, post_metrics_history, posts, sightings, source_cursors, sources
 
@@ -155,12 +155,27 @@ def _unseen(connection: Connection, page: PageIn, ids: Collection[AwemeId]) -> i
 
 
 def _take_in(connection: Connection, page: PageIn, items: Mapping[AwemeId, Post]) -> int:
-    rows = [_queued(page, post) for post in items.values()]
-    new = connection.execute(_ENQUEUE(connection), rows, execution_options=_COUNTED).rowcount
+    kept_out = withheld.withheld_of(connection, (post.author.id for post in items.values()))
+    rows = [_queued(page, post) for post in items.values() if post.author.id not in kept_out]
+    new = connection.execute(_ENQUEUE(connection), rows, execution_options=_COUNTED).rowcount if rows else 0
+    if kept_out:
+        new += _keep_out(connection, page, [post for post in items.values() if post.author.id in kept_out])
     connection.execute(_sight(connection), [_sighted(page, post) for post in items.values()])
-    measure(connection, list(items.values()), page.now, "list")
-    availability.sighted(connection, items, page.now)
-    authors.meet(connection, (authors.Met(post.author, page.now) for post in items.values()))
+    hidden = withheld.withheld(connection, items)
+    shown = {aweme_id: post for aweme_id, post in items.items() if aweme_id not in hidden}
+    measure(connection, list(shown.values()), page.now, "list")
+    availability.sighted(connection, shown, page.now)
+    authors.meet(connection, (authors.Met(post.author, page.now) for post in shown.values()))
+    return new
+
+
+def _keep_out(connection: Connection, page: PageIn, items: Sequence[Post]) -> int:
+    """Take note of a withheld author's ids; they are never asked for."""
+    rest = {"state": State.WITHHELD, "settled_at": page.now}
+    rows = [_pending(post.aweme_id, page.source, page.priority, page.now) | rest for post in items]
+    new = connection.execute(_ENQUEUE(connection), rows, execution_options=_COUNTED).rowcount
+    ids = withheld.withheld(connection, (post.aweme_id for post in items))
+    withheld.refuse(connection, ids, page.now)
     return new
 
 

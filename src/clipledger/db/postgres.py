@@ -148,6 +148,14 @@ class Postgres:
         """Wait for whoever changes the schema, on any machine; the lock ends with the transaction."""
         connection.execute(_LOCK_SCHEMA, {"key": _MIGRATING})
 
+    def size_bytes(self) -> int:
+        """Say 0: nothing is rewritten."""
+        return 0
+
+    def scrub(self, engines: Engines) -> bool:
+        """Do nothing: what is deleted is in no answer and no dump; its pages are the server's to clean."""
+        return True
+
     def go_on_counting(self, connection: Connection, table: str, column: str) -> None:
         """Set the column's sequence past its highest number."""
         highest = text(

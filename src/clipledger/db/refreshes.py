@@ -19,7 +19,7 @@ from clipledger.core.lifecycle import CallReason
 from clipledger.core.links import created_second
 from clipledger.core.model import AwemeId, Post
 from clipledger.core.times import read_iso_time, utc_day
-from clipledger.db import authors, availability
+from clipledger.db import authors, availability, withheld
 from clipledger.db.database import Database
 from clipledger.db.engine import per_dialect
 from clipledger.db.index_tables import availability as seen
@@ -334,6 +334,8 @@ def _born(aweme_id: str) -> float:
 def _alive(connection: Connection, refresh: Refresh, post: Post, now: float, default: str) -> bool:
     told = _settling(connection, refresh, now, default)
     connection.execute(_ALIVE, told)
+    if withheld.withheld(connection, [post.aweme_id]):  # since it was asked for
+        return False
     measure(connection, [post], now, _FEED)
     authors.meet(connection, [authors.Met(post.author, now)])
     return availability.answered(connection, post.aweme_id, now)

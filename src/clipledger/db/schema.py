@@ -12,10 +12,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Text, column, inspect, select, table
 
+from clipledger.core.chain import Act, Entry, Who
 from clipledger.core.errors import Misconfigured
 from clipledger.core.times import iso_time
+from clipledger.db import audit
 from clipledger.db import care_tables as care_tables  # its tables are of the same metadata
-from clipledger.db import index_tables as index_tables  # and so are these
+from clipledger.db import custody_tables as custody_tables  # and so are these
+from clipledger.db import index_tables as index_tables  # and these
 from clipledger.db.backend import Backend
 from clipledger.db.engine import backend_of, per_dialect, storage_errors
 from clipledger.db.tables import SCHEMA_VERSION, meta, metadata
@@ -27,10 +30,11 @@ _VERSION = select(column("version_num", Text)).select_from(table("alembic_versio
 _REMEMBER = per_dialect(lambda insert: insert(meta).on_conflict_do_nothing())
 
 
-def create(where: str | Path, *, now: float, archive_uuid: str) -> str:
+def create(where: str | Path, *, now: float, archive_uuid: str, who: Who | None = None) -> str:
     """Create the schema in a new database; an archive's, of whatever version, is left alone, a foreign one refused.
 
-    One transaction: a crash leaves an empty database, which the next call fills. Returns the archive's
+    One transaction: a crash leaves an empty database, which the next call fills. `who` makes it stands in the
+    audit log. Returns the archive's
     UUID: the one given, or the one that stood there before.
     """
     with _changing(backend_of(where)) as connection:
@@ -41,17 +45,22 @@ def create(where: str | Path, *, now: float, archive_uuid: str) -> str:
             lay_tables(connection)
             facts = {"archive_uuid": archive_uuid, "created_at": iso_time(now)}
             connection.execute(_REMEMBER(connection), [{"key": key, "value": value} for key, value in facts.items()])
+            if who is not None:
+                audit.append(connection, who, now, Entry(Act.INIT, archive_uuid, detail=f"schema {SCHEMA_VERSION}"))
         return identity(connection)
 
 
-def migrate(where: str | Path) -> None:
-    """Bring an existing archive's schema up to date, in one transaction; idempotent."""
+def migrate(where: str | Path, *, now: float = 0.0, who: Who | None = None) -> None:
+    """Bring an existing archive's schema up to date, in one transaction; idempotent. `who` tells the audit log."""
     backend = backend_of(where)
     backend.check_there()
     with _changing(backend) as connection:
         identity(connection)
-        _refuse_newer(_version(connection))
+        before = _version(connection)
+        _refuse_newer(before)
         lay_tables(connection)
+        if who is not None and before != SCHEMA_VERSION:
+            audit.append(connection, who, now, Entry(Act.MIGRATE, detail=f"schema {before} to {SCHEMA_VERSION}"))
 
 
 def identity(connection: Connection) -> str:

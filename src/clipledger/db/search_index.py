@@ -144,6 +144,19 @@ def index(connection: Connection, ids: Sequence[str]) -> None:
         connection.execute(_TAG(connection), rows)
 
 
+def drop(connection: Connection, ids: Sequence[str]) -> None:
+    """Take posts out of the index, and their tags."""
+    speech = _DIALECTS[connection.dialect.name]
+    if ids:
+        connection.execute(speech.drop, [{"id": speech.key(aweme_id)} for aweme_id in ids])
+        connection.execute(_UNTAG, {"ids": list(ids)})
+
+
+def optimise(connection: Connection) -> None:
+    """Write the index anew without what was deleted: SQLite's keeps the words of deleted posts until it merges."""
+    _do(connection, "optimize")
+
+
 def fill(connection: Connection) -> int:
     """Index every archived post, with its author, its availability and its place in the schedule; return how many."""
     filled = 0

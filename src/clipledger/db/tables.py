@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP
 from clipledger.core.times import iso_time, read_iso_time
 from clipledger.db.backend import DamagedValue
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 told_time = lru_cache(maxsize=256)(iso_time)  # the rows of one batch hold the same few moments
@@ -70,8 +70,7 @@ class UtcTime(TypeDecorator[float]):
             raise DamagedValue(f"{str(value)[:40]!r} where a moment belongs") from error
 
 
-# BIGINT everywhere but in SQLite's rowid columns, which must say INTEGER to count by themselves.
-_Serial = BigInteger().with_variant(Integer(), "sqlite")
+Serial = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts INTEGER alone
 
 metadata = MetaData()
 
@@ -271,7 +270,7 @@ dead_letters = Table(
 credits = Table(
     "credits",
     metadata,
-    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("seq", Serial, primary_key=True, autoincrement=True),
     Column("at", UtcTime, nullable=False),  # written before the call is sent
     Column("endpoint", Text, nullable=False),
     Column("aweme_id", Text),
@@ -323,7 +322,7 @@ commits = Table(
 reply_samples = Table(
     "reply_samples",
     metadata,
-    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("seq", Serial, primary_key=True, autoincrement=True),
     Column("at", UtcTime, nullable=False),
     Column("endpoint", Text, nullable=False),
     Column("aweme_id", Text),
@@ -335,7 +334,7 @@ reply_samples = Table(
 events = Table(
     "events",
     metadata,
-    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("seq", Serial, primary_key=True, autoincrement=True),
     Column("at", UtcTime, nullable=False),
     Column("name", Text, nullable=False),  # only the rare ones that an operator asks about later
     Column("aweme_id", Text),
@@ -365,7 +364,7 @@ workers = Table(
 sweeps = Table(
     "sweeps",
     metadata,
-    Column("sweep", _Serial, primary_key=True, autoincrement=True),
+    Column("sweep", Serial, primary_key=True, autoincrement=True),
     Column("kind", Text, nullable=False),  # verify_media
     Column("began_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),  # None while ranges are left
@@ -393,7 +392,7 @@ sweep_ranges = Table(
 sweep_findings = Table(
     "sweep_findings",
     metadata,
-    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("seq", Serial, primary_key=True, autoincrement=True),
     Column("sweep", BigInteger, ForeignKey("sweeps.sweep", ondelete="CASCADE"), nullable=False),
     Column("aweme_id", Text, nullable=False),
     Column("what", Text, nullable=False),

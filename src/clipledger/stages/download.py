@@ -106,6 +106,8 @@ class Download:
             return adopted
         standing = await standing_files(self._store, attempt.job)
         post = await self._detail.resolve(attempt, CallReason(attempt.job.call_reason))
+        if await self._queue.is_refused(attempt.job, post.author.id, self._clock.now()):
+            raise LeaseLost(f"{attempt.job.aweme_id} is withheld: its author is")
         capture = await self._fix_place(attempt, post, standing)
         for resolves_left in reversed(range(EXPIRED_RESOLVES + 1)):
             try:

@@ -1,4 +1,4 @@
-"""Sweep: leases that ran out, workers that died, parts and uploads nobody holds, dead letters that aged.
+"""Sweep: leases that ran out, workers that died, parts and uploads nobody holds, dead letters that aged; then chores.
 
 Every pass is bounded, but for the one that follows when the database turns out to be older than the archive: then
 all that the store holds is taken in before anything is bought. What is removed is never the only record of anything:
@@ -7,6 +7,7 @@ a dead letter keeps its id, reason and date when its detail is summarised away.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,7 +67,9 @@ class Janitor:
         policy: Policy,
         store: ObjectStore,
         restorer: Restorer,
+        chores: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
+        self._chores = chores
         self._db, self._restorer = db, restorer
         self._archive, self._queue, self._credits, self._spool = archive, queue, credits, spool
         self._members = members
@@ -94,6 +97,8 @@ class Janitor:
         swept = Swept(back, dead, parts, part_bytes, letters, uploads)
         if any((back, dead, parts, letters, uploads)):
             self._events.emit("swept", **asdict(swept))
+        for chore in self._chores:
+            await chore()
         return swept
 
     async def reconcile(self) -> None:

@@ -191,6 +191,7 @@ class LocalStore:
             with self._tree.opened(parts[:-1]) as folder:
                 with suppress(FileNotFoundError, IsADirectoryError):
                     os.unlink(parts[-1], dir_fd=folder)
+                clear_private(folder)  # what a writer that was killed left of it
                 sync_folder(folder)
         except OSError as error:
             if error.errno not in _ABSENT:
