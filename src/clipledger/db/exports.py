@@ -92,7 +92,7 @@ _HOLDING = (
     .where(
         or_(
             and_(_p.c.kind.in_(OF_ID), _p.c.day.in_(bindparam("days", expanding=True))),
-            and_(_p.c.kind.in_((*OF_ID, "ids")), _p.c.day.is_(None)),
+            and_(_p.c.kind.in_(OF_ID), _p.c.day.is_(None)),
         ),
         _p.c.rows > 0,
     )

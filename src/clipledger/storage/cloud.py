@@ -29,7 +29,7 @@ from clipledger.core.errors import (
     TooLarge,
 )
 from clipledger.core.model import MediaType, ObjectKey
-from clipledger.core.ports import KeyTaken, Part, Stat
+from clipledger.core.ports import KeyTaken, Part, Sealed, Stat
 from clipledger.storage import mark
 from clipledger.storage.bodies import Offer, of_bytes, of_part
 from clipledger.storage.disk import CHUNK_BYTES, in_thread
@@ -100,7 +100,7 @@ class CloudStore:
         key_parts(key)
         return await self._put(key, of_bytes(body), media_type)
 
-    async def replace(self, key: ObjectKey, part: Part, media_type: MediaType) -> None:
+    async def replace(self, key: ObjectKey, part: Sealed, media_type: MediaType) -> None:
         """Upload a sealed part in the place of whatever stands there: a reader sees the one or the other, whole."""
         key_parts(key)
         about: Any = {"Content-Type": media_type.value, "sha256": part.sha256}

@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 from clipledger.core.errors import StorageUnavailable, TooLarge
 from clipledger.core.layout import FOLDERS
 from clipledger.core.model import MediaType, ObjectKey
-from clipledger.core.ports import KeyTaken, Part, Stat
+from clipledger.core.ports import KeyTaken, Part, Sealed, Stat
 from clipledger.storage import mark
 from clipledger.storage.disk import (
     FILE_MODE,
@@ -69,7 +69,7 @@ class LocalStore:
         parts = key_parts(key)
         return await self._off_loop(f"put {key}", lambda: self._put(parts, _Body(body)))
 
-    async def replace(self, key: ObjectKey, part: Part, media_type: MediaType) -> None:
+    async def replace(self, key: ObjectKey, part: Sealed, media_type: MediaType) -> None:
         """Publish a sealed part in the place of whatever stands there: a reader sees the one or the other, whole."""
         parts = key_parts(key)
         await self._off_loop(f"put {key}", lambda: self._replace(parts, part.path))

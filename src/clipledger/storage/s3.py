@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from clipledger.core.errors import StorageUnavailable, TooLarge
 from clipledger.core.model import MediaType, ObjectKey
-from clipledger.core.ports import KeyTaken, Part, Stat
+from clipledger.core.ports import KeyTaken, Part, Sealed, Stat
 from clipledger.storage import mark, multipart
 from clipledger.storage.aws import Answered, Aws, reading
 from clipledger.storage.bodies import Offer, of_bytes, of_part
@@ -68,7 +68,7 @@ class S3Store:
         key_parts(key)
         return await self._put(key, of_bytes(body), media_type)
 
-    async def replace(self, key: ObjectKey, part: Part, media_type: MediaType) -> None:
+    async def replace(self, key: ObjectKey, part: Sealed, media_type: MediaType) -> None:
         """Upload a sealed part in the place of whatever stands there: a reader sees the one or the other, whole."""
         key_parts(key)
         async with of_part(part, f"put {key}") as offer:

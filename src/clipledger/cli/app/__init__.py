@@ -6,9 +6,10 @@ from clipledger.cli.app import work
 from clipledger.cli.app import lists
 from clipledger.cli.app import look
 from clipledger.cli.app import mend
+from clipledger.cli.app import share
 from clipledger.cli.app import cost
 
 # isort: on
 from clipledger.cli.app.root import app, context
 
-__all__ = ["app", "context", "cost", "lists", "look", "mend", "work"]
+__all__ = ["app", "context", "cost", "lists", "look", "mend", "share", "work"]
