@@ -55,6 +55,14 @@ def write_ids(path: Path, extract: Extract, batches: Batches) -> int:
     return rows
 
 
+def csv_line(values: Iterable[object]) -> str:
+    """Write one row of any values as CSV, without its end of line."""
+    return ",".join(
+        _truth(value) if isinstance(value, bool) else _number(value) if isinstance(value, int | float) else _any(value)
+        for value in values
+    )
+
+
 def inert(text: str) -> str:
     """Write text so that a spreadsheet shows it and never runs it: an apostrophe before what looks live."""
     head = text.lstrip(" \u00a0\u3000\ufeff\u200b")[:1]
@@ -84,6 +92,10 @@ def _object(names: list[str], truths: list[int], row: Row) -> dict[str, Any]:
 
 def _text(value: str | None) -> str:
     return "" if value is None else '"' + inert(value).replace('"', '""') + '"'
+
+
+def _any(value: object) -> str:
+    return _text(None if value is None else str(value))
 
 
 def _quoted(value: str | None) -> str:

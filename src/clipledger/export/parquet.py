@@ -1,4 +1,5 @@
-"""Rows as Parquet: typed, zstd, in the order they come. With `duck` the only file that knows pyarrow.
+"""Rows as Parquet: typed, zstd, in the order they come. With `duck` the only file that knows
+pyarrow.
 
 Same rows and same pyarrow, same bytes. Must not: know a database, or where a file goes.
 """
