@@ -105,7 +105,7 @@ def _ask(session: duckdb.DuckDBPyConnection, statement: str, limit: int) -> Answ
     try:
         session.execute("SET enable_external_access = false")
         session.execute("SET lock_configuration = true")
-        reader = session.execute(statement).to_arrow_reader(_BATCH)
+        reader = session.sql(statement).to_arrow_reader(_BATCH)
         columns, some = tuple(reader.schema.names), list[tuple[Any, ...]]()
         while len(some) <= limit and (batch := next(reader, None)) is not None:
             some += zip(*(column.to_pylist() for column in batch.columns), strict=True)
