@@ -5,11 +5,10 @@ Must not: draw, or know a format.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, Row, Text, bindparam, cast, func, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Text, bindparam, cast, func, select, type_coerce
 
 from clipledger.core.errors import UsageError
 from clipledger.core.model import State
@@ -104,12 +103,12 @@ def _daily(connection: Connection, what: str, since: float) -> Series:
     column, conditions = _DAYS[what]
     day = _day(connection, column)
     counted = select(day, func.count()).where(column >= bindparam("since", type_=UtcTime), *conditions).group_by(day)
-    return _by_day(connection.execute(counted, {"since": since}).all())
+    return _by_day([(day_, count) for day_, count in connection.execute(counted, {"since": since})])
 
 
 def _credits(connection: Connection, what: str, since: float) -> Series:
-    rows = connection.execute(select(credit_days.c.day, credit_days.c.credits)).all()
-    return _by_day([row for row in rows if _midnight(row[0]) >= since - 86_400])
+    spent = connection.execute(select(credit_days.c.day, credit_days.c.credits))
+    return _by_day([(day, count) for day, count in spent if _midnight(day) >= since - 86_400])
 
 
 def _day(connection: Connection, column: ColumnElement[float]) -> ColumnElement[str]:
@@ -118,9 +117,8 @@ def _day(connection: Connection, column: ColumnElement[float]) -> ColumnElement[
     return cast(func.to_char(func.timezone("UTC", column), "YYYY-MM-DD"), Text)
 
 
-def _by_day(rows: Sequence[tuple[str, int] | Row[tuple[str, int]]]) -> Series:
-    points = sorted((_midnight(day), float(count)) for day, count in rows)
-    return Series(points)
+def _by_day(counts: list[tuple[str, int]]) -> Series:
+    return Series(sorted((_midnight(day), float(count)) for day, count in counts))
 
 
 def _midnight(day: str) -> float:

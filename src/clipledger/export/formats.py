@@ -20,7 +20,7 @@ _LIVE = frozenset("=+-@\t\r\n＝＋－＠|%")
 
 
 def write_csv(path: Path, extract: Extract, batches: Batches) -> int:
-    """Write RFC 4180: UTF-8, CRLF, all text in quotes, numbers bare, nothing between commas for what is not known."""
+    """Write RFC 4180: UTF-8, CRLF, numbers bare, all else in quotes, nothing between commas for what is not known."""
     cells = [_CELLS[column.form] for column in extract.columns]
     rows = 0
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -107,7 +107,7 @@ def _number(value: float | None) -> str:
 
 
 def _truth(value: object) -> str:
-    return "" if value is None else "true" if value else "false"
+    return "" if value is None else '"true"' if value else '"false"'
 
 
 _CELLS: dict[Form, Callable[[Any], str]] = {
