@@ -21,16 +21,19 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 
 import search
 from clipledger.archive import SystemClock, create_archive
 from clipledger.db.engine import backend_of
-from clipledger.db.tables import post_metrics_history, posts
+from clipledger.db.tables import metadata, post_metrics_history, posts
 from clipledger.export.manifest import Kind
 from clipledger.export.staging import Survey, stage, survey
 
 CHANGES = 1000
+SEEDS = 50_000
+COPIED = ("posts", "archive_queue", "files", "sightings", "post_metrics_history")
+_LATER = "CAST(CAST(aweme_id AS INTEGER) + :later AS TEXT)"
 LIMITS = {"posts_s": 30.0, "posts_mb": 500.0, "incremental_s": 3.0}
 
 
@@ -55,13 +58,25 @@ def main() -> None:
 
 
 def _generate(folder: Path, count: int, metrics: int) -> None:
+    """Make the first 50,000 posts one by one, the others in SQL, each a copy that was made some days later."""
     folder.mkdir(parents=True, exist_ok=True)
     create_archive(folder, SystemClock())
     engines = backend_of(folder / "clipledger.db").engines()
-    for table, rows in search._tables(count, metrics):
-        _say(f"{table.name} ...")
+    seeds = min(count, SEEDS)
+    for table, rows in search._tables(seeds, metrics):
+        if table.name in COPIED:
+            _say(f"{table.name} ...")
+            with engines.writing.begin() as connection:
+                search._bulk(connection, table, rows)
+    last = search._id(seeds)
+    for nth in range(1, count // seeds):
+        _say(f"{nth * seeds} posts ...")
         with engines.writing.begin() as connection:
-            search._bulk(connection, table, rows)
+            for name in COPIED:
+                names = [column.name for column in metadata.tables[name].c]
+                told = ", ".join(_LATER if each == "aweme_id" else each for each in names)
+                copied = f"INSERT INTO {name} ({', '.join(names)}) SELECT {told} FROM {name} WHERE aweme_id < :last"
+                connection.execute(text(copied), {"last": last, "later": nth * seeds * 8 << 32})
     engines.dispose()
 
 

@@ -124,9 +124,11 @@ def _plain(value: object) -> object:
 
 
 def _page(body: Mapping[str, Any]) -> str:
-    missing = body["missing"]
-    waiting = [(state, _STATES[state], count) for state, count in missing["not_archived"].items()]
-    lines = [
+    return "\n".join([*_contents(body), *_origins(body), *_checking(body)]) + "\n"
+
+
+def _contents(body: Mapping[str, Any]) -> list[str]:
+    return [
         f"# {body['title']}",
         "",
         f"Made with clipledger {body['clipledger']} from archive `{body['archive']}`. "
@@ -147,6 +149,13 @@ def _page(body: Mapping[str, Any]) -> str:
         "",
         f"Query: `{_cell(body['query'])}`" if body["query"] else "Query: none, the whole archive.",
         "",
+    ]
+
+
+def _origins(body: Mapping[str, Any]) -> list[str]:
+    missing = body["missing"]
+    waiting = [(state, _STATES[state], count) for state, count in missing["not_archived"].items()]
+    return [
         "## When",
         "",
         *_rows(("what", "moment"), [(name.replace("_", " "), at or "-") for name, at in body["dates"].items()]),
@@ -175,6 +184,11 @@ def _page(body: Mapping[str, Any]) -> str:
         "",
         f"Archived here and gone from the platform since: {missing['archived_and_gone_since']}.",
         "",
+    ]
+
+
+def _checking(body: Mapping[str, Any]) -> list[str]:
+    return [
         "## Checking it",
         "",
         "`sha256sum -c SHA256SUMS` in this folder proves every table file; "
@@ -186,7 +200,6 @@ def _page(body: Mapping[str, Any]) -> str:
         json.dumps(body["settings"], indent=1),
         "```",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _told(name: str, table: Mapping[str, Any]) -> tuple[object, ...]:
