@@ -19,7 +19,7 @@ from clipledger.db.tables import archive_queue, posts
 from clipledger.export.exporting import Wish, destination, look
 from clipledger.export.manifest import Kind
 from clipledger.export.staging import private_place
-from contract.archives import NOW, archive_at, is_postgres, on_postgres, raw
+from contract.archives import NOW, archive_at, is_postgres, on_postgres, on_sqlite, raw
 from contract.export_archives import HOSTILE, SECRET, aweme, change, exported, fill, lay, put_in, tree, with_archive
 from postgres import wait_until
 
@@ -277,5 +277,20 @@ def test_hostile_titles_survive_in_json(tmp_path: Path) -> None:
         lines = (tmp_path / "x" / "posts.jsonl").read_text(encoding="utf-8").splitlines()
         titles = {row["title"] for row in map(json.loads, lines)}
         assert titles >= {title for title in HOSTILE if "https:" not in title}
+
+    with_archive(lay(tmp_path / "archive"), act)
+
+
+@on_sqlite
+def test_a_nul_in_a_title_reaches_no_reader(tmp_path: Path) -> None:
+    """A NUL that got into the database, which R and PostgreSQL refuse, leaves it as a replacement character."""
+
+    async def act(archive: Archive) -> None:
+        await fill(archive, 3)
+        raw(archive.folder, "UPDATE posts SET title = ? WHERE aweme_id = ?", "a\0b", aweme(1))
+        for kind in (Kind.CSV, Kind.JSONL, Kind.PARQUET):
+            await exported(archive, tmp_path / kind, kind)
+            told = told_of(tmp_path / kind)
+            assert "a\ufffdb" in told and "\0" not in told and "\\x00" not in told, kind
 
     with_archive(lay(tmp_path / "archive"), act)

@@ -138,6 +138,7 @@ def stage(
         told(piece.extract.name, done, len(plan.pieces))
         path = path_of(kind, piece.extract.name, piece.day)
         target = folder / f"{done}.part"
+        target.unlink(missing_ok=True)  # of a first try, should the database have been lost on the way
         count = _write(kind, target, piece.extract, _stoppable(_rows(connection, piece, wanted), stop))
         if target.exists():
             staged.append(sealed(target, path, piece.extract.name, piece.day, count))
