@@ -44,8 +44,8 @@ VARIANTS = (
     Variant(
         "a sidecar is not synced",
         "storage/publish.py",
-        "        sync_file(fd)\n        _name(private, folder, name)\n",
-        "        _name(private, folder, name)\n",
+        "    set_file_mode(fd)\n    sync_file(fd)\n",
+        "    set_file_mode(fd)\n",
         _DURABILITY + "test_a_sidecar_is_safe_before_it_has_a_name_too",
     ),
     Variant(

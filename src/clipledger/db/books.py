@@ -11,6 +11,7 @@ from functools import partial
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, func, or_, select
 
+from clipledger.core.errors import Misconfigured
 from clipledger.core.model import AwemeId, State
 from clipledger.core.times import read_iso_time, utc_day
 from clipledger.db import audit
@@ -176,6 +177,8 @@ class Books:
             while found := await self._db.read(partial(_broken, law=law, after=after)):
                 for aweme_id in found:
                     yield Finding(AwemeId(aweme_id), what)
+                if found[-1] <= after:  # an index that is out of order would be read for ever
+                    raise Misconfigured("the database is damaged (an index is out of order): restore it from a backup")
                 after = found[-1]
         async for finding in self._check_days():
             yield finding
