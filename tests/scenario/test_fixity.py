@@ -90,12 +90,13 @@ def test_a_shorter_period_is_kept_at_once(folder: Path) -> None:
     cared_for(play, 2)
     before = dict(heard.checks)
     toml = folder / "clipledger.toml"
-    toml.write_text('[janitor]\nfixity = "7d"\n')
+    rest = toml.read_text()
+    toml.write_text(rest + '[janitor]\nfixity = "7d"\n')
     began = cared_for(play, 7)
     late = [i for i, times in heard.checks.items() if not any(at >= began for at in times)]
     assert len(heard.checks) == play.states()["archived"] and not late
     assert before.keys() <= heard.checks.keys()
-    toml.write_text('[janitor]\nfixity = "none"\n')
+    toml.write_text(rest + '[janitor]\nfixity = "none"\n')
     told = heard.names["checked"]
     cared_for(play, 8)
     assert heard.names["checked"] == told
