@@ -109,6 +109,6 @@ def test_reading_is_no_faster_than_allowed(folder: Path) -> None:
     play.run(roles=("janitor",))
     play.wait(DAY_S)
     run = play.run(roles=("janitor",))
-    size = play.rows("SELECT sum(bytes) FROM files")[0][0]
+    size = int(play.rows("SELECT sum(bytes) FROM files")[0][0])
     assert heard.names["checked"] == play.states()["archived"]
     assert run.ended_at - run.began_at >= size / 100_000 * 0.99
