@@ -90,12 +90,13 @@ def test_a_shorter_period_is_kept_at_once(folder: Path) -> None:
     cared_for(play, 2)
     before = dict(heard.checks)
     toml = folder / "clipledger.toml"
-    toml.write_text('[janitor]\nfixity = "7d"\n')
+    rest = toml.read_text()
+    toml.write_text(rest + '[janitor]\nfixity = "7d"\n')
     began = cared_for(play, 7)
     late = [i for i, times in heard.checks.items() if not any(at >= began for at in times)]
     assert len(heard.checks) == play.states()["archived"] and not late
     assert before.keys() <= heard.checks.keys()
-    toml.write_text('[janitor]\nfixity = "none"\n')
+    toml.write_text(rest + '[janitor]\nfixity = "none"\n')
     told = heard.names["checked"]
     cared_for(play, 8)
     assert heard.names["checked"] == told
@@ -108,6 +109,6 @@ def test_reading_is_no_faster_than_allowed(folder: Path) -> None:
     play.run(roles=("janitor",))
     play.wait(DAY_S)
     run = play.run(roles=("janitor",))
-    size = play.rows("SELECT sum(bytes) FROM files")[0][0]
+    size = int(play.rows("SELECT sum(bytes) FROM files")[0][0])
     assert heard.names["checked"] == play.states()["archived"]
     assert run.ended_at - run.began_at >= size / 100_000 * 0.99

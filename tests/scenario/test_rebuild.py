@@ -22,6 +22,8 @@ from contract.archives import drop_database, new_database
 
 pytestmark = pytest.mark.slow
 
+GROUND = None  # a SQLite file is lost
+
 FAULTS = "deleted=0.05,renamed=0.2,hd_403=0.1"
 POSTS = 60
 

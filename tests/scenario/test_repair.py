@@ -13,6 +13,8 @@ from scenario.hurting import a_day, archived, cut, everything, file_of, flip, ki
 
 pytestmark = pytest.mark.slow
 
+GROUND = None  # files are hurt in a folder
+
 
 def photos(play: Play) -> list[str]:
     """List the archived photo posts."""

@@ -70,7 +70,9 @@ class Sqlite:
     def check_there(self) -> None:
         """Raise Misconfigured when there is no file; connecting would make an empty one."""
         if not Path(self.file).is_file():
-            raise Misconfigured(f"the archive's database {self.file} is not there: restore it from a backup")
+            raise Misconfigured(
+                f"the archive's database {self.file} is not there: restore it from a backup, or `clipledger rebuild` it"
+            )
 
     def lock_schema(self, connection: Connection) -> None:
         """Do nothing: the transaction began with the only write lock there is."""
