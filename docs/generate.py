@@ -52,6 +52,7 @@ def pages() -> Iterator[tuple[Path, str]]:
         ("settings.md", settings),
         ("exit-codes.md", exit_codes),
         ("tables.md", tables),
+        ("exports.md", exports),
         ("faults.md", faults),
         ("events.md", events),
         ("metrics.md", metrics),
@@ -254,6 +255,25 @@ _TABLES: Mapping[str, str] = {
     "holds": "Legal holds, also those that were released.",
     "audit_log": "Who did what, when and why; rows are only added, each with the hash of the one before.",
 }
+
+
+def exports() -> str:
+    """List the exported tables, their columns and types, from `db.extracts.EXTRACTS`."""
+    from clipledger.db.extracts import EXTRACTS
+    from clipledger.export.formats import type_of
+
+    text = (
+        "# Exported tables\n\n"
+        "What `clipledger export` writes and `clipledger sql` reads; how the files lie is in\n"
+        "[export an archive](../howto/export-an-archive.md). Beside these columns readers of Parquet see `dt`: the UTC\n"
+        "day on which the post was made, for authors the day first seen. What a column means is in [tables](tables.md);\n"
+        "`posts.gone_at` is when the post was found to be gone, `authors.handles` every handle seen, oldest first.\n"
+    )
+    for found in EXTRACTS.values():
+        rows = [(f"`{column.name}`", type_of(column)) for column in found.columns]
+        text += f"\n## `{found.name}`\n\nFrom `{found.source}`, in order of {', '.join(found.order)}.\n\n"
+        text += table(("column", "type"), rows)
+    return text
 
 
 _REASONS: Mapping[str, str] = {
