@@ -68,7 +68,9 @@ def _forget(archive: Archive) -> None:
 def _figures(ran: Ran, posts: int) -> dict[str, Any]:
     return {
         "seconds": round(ran.seconds, 2),
+        "cpu_s": round(ran.cpu_s, 2),
         "posts_per_s": round(posts / ran.seconds),
+        "posts_per_cpu_s": round(posts / ran.cpu_s),
         "peak_mb": round(ran.peak_mb, 1),
         "exit": ran.code,
     }

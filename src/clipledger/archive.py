@@ -119,7 +119,8 @@ class Archive:
     @property
     def policy(self) -> Policy:
         """Give the operator's numbers to the decisions."""
-        return Policy(self.settings.queue.attempts_max, self.settings.queue.retry_base_s)
+        queue = self.settings.queue
+        return Policy(queue.attempts_max, queue.retry_base_s, gone_twice=queue.gone_twice)
 
 
 def create_archive(folder: Path, clock: Clock) -> bool:
@@ -235,18 +236,24 @@ async def _one_clock(db: Database) -> Clock:
     return shared
 
 
-async def prove_store(archive: Archive, *, anew: bool = False) -> StoreProbe:
-    """Make sure, before a credit is spent, that the store is ours and can be written; put it into the mode it needs."""
-    await recognise_store(archive)
+async def prove_store(archive: Archive, *, anew: bool = False, files_missing: bool = False) -> StoreProbe:
+    """Make sure, before a credit is spent, that the store is ours and can be written; put it into the mode it needs.
+
+    `files_missing`: whoever asks knows that files are gone, and is about to put them there again.
+    """
+    await recognise_store(archive, files_missing=files_missing)
     store, place = _bare(archive), store_place(archive)
     found = await prove(store, archive.meta, archive.clock, place=place, token=uuid.uuid4().hex, anew=anew)
     await claim_place(store, archive.meta, place=place, identity=archive.uuid)
     return found
 
 
-async def recognise_store(archive: Archive) -> None:
+async def recognise_store(archive: Archive, *, files_missing: bool = False) -> None:
     """Make sure that the store is this archive's and is there: StorageGone for a disk that is not mounted."""
     place = store_place(archive)
+    if files_missing:
+        await check_mark(_bare(archive), archive.meta, place=place, identity=archive.uuid)
+        return
     await recognise(_bare(archive), archive.meta, archive.catalog, archive.clock, place=place, identity=archive.uuid)
 
 

@@ -26,7 +26,7 @@ from clipledger.db.sources import SourceJob, Sources
 from clipledger.db.switches import Switch
 from clipledger.events import Events
 from clipledger.membership import BEAT_S, Doing, Membership
-from clipledger.patience import RoomPatience
+from clipledger.patience import RoomPatience, leaf
 from clipledger.settings import Settings
 from clipledger.stages.fixity import Fixity
 from clipledger.stages.guard import Guard
@@ -215,7 +215,7 @@ class Crew:
             self.worker.halt(_first(group))
         except* StorageUnavailable as group:
             # Not one video's: the database or the store refuses a whole role.
-            self.worker.halt(StorageFull(str(_leaf(group)), reason=Reason.STORAGE_UNAVAILABLE))
+            self.worker.halt(StorageFull(str(leaf(group)), reason=Reason.STORAGE_UNAVAILABLE))
         finally:
             self.worker.stop.wake.set()
 
@@ -393,12 +393,6 @@ def _told(pause: Switch) -> str:
 
 
 def _first(group: BaseExceptionGroup[Halt]) -> Halt:
-    found = _leaf(group)
+    found = leaf(group)
     assert isinstance(found, Halt)
-    return found
-
-
-def _leaf(found: BaseException) -> BaseException:
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
     return found

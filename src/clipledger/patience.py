@@ -40,7 +40,7 @@ class RoomPatience:
             try:
                 return await step()
             except* (StorageFull, TooManyOpenFiles) as group:
-                trouble = _leaf(group)
+                trouble = leaf(group)
                 if not self._waits or isinstance(trouble, StorageGone):
                     raise
             async with self._turn:  # one looks for all
@@ -65,7 +65,8 @@ class RoomPatience:
         return False
 
 
-def _leaf(found: BaseException) -> BaseException:
+def leaf(found: BaseException) -> BaseException:
+    """Give the first failure inside a group of them."""
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
     return found

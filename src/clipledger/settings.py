@@ -142,6 +142,9 @@ class Queue(_Section):
     recheck_gone: list[Duration] = Field(
         [], description='ask for a gone post again so long after it died, such as ["24h", "7d", "30d"]; empty: never'
     )
+    gone_twice: bool = Field(
+        False, description="ask a second time before a post is believed to be gone: for an API that is wrong at random"
+    )
     recheck_private: list[Duration] = Field(
         [], description="the same for a post that is private, of its own; empty: as recheck_gone"
     )
@@ -151,8 +154,7 @@ class Queue(_Section):
     same_bytes_max: Cap = Field(
         5,
         ge=1,
-        description="so many ids may have the very same bytes for a video; later ones wait for your word; "
-        '"none": any number',
+        description='so many ids may have the very same bytes as video; later ones wait for you; "none": any number',
     )
     retry_base_s: float = Field(
         5.0, gt=0, le=3600, description="wait after the first failed attempt, seconds; quadruples with each further one"

@@ -19,10 +19,12 @@ from tempfile import TemporaryDirectory
 from broken.variants import VARIANTS, Variant
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 240.0
+PATIENCE_S, EACH_S = 240.0, 15.0
 _COPIED = ("src", "tests", "pyproject.toml", "benchmarks")
 _FAILED, _PASSED = 1, 0
 """Exit codes of pytest: some tests failed, all passed. Any other means that nothing was tried."""
+
+_OUTCOMES: dict[int | None, str] = {_FAILED: "caught", _PASSED: "survived"}
 
 
 class DoesNotApply(Exception):
@@ -82,22 +84,26 @@ def tried(folder: Path, variant: Variant) -> Tried:
         code, told = _run(folder, [variant.test])
     finally:
         file.write_text(whole, encoding="utf-8")
-    outcome = {_FAILED: "caught", _PASSED: "survived"}.get(code, "broken trial")
+    outcome = _OUTCOMES.get(code, "broken trial")
     if code == _PASSED and " skipped" in told and " passed" not in told:
         outcome = "not tried"
     return Tried(variant.name, variant.test, outcome, "" if outcome == "caught" else told)
 
 
-def _run(folder: Path, tests: Sequence[str]) -> tuple[int, str]:
-    """Run pytest in the copy; give its exit code and the end of what it said."""
-    ended = subprocess.run(
-        [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=PATIENCE_S,
-        text=True,
-        check=False,
-    )
+def _run(folder: Path, tests: Sequence[str]) -> tuple[int | None, str]:
+    """Run pytest in the copy; give its exit code, None when it took too long, and the end of what it said."""
+    patience_s = PATIENCE_S + EACH_S * len(tests)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=patience_s,
+            text=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None, f"took longer than {patience_s:.0f} s"
     return ended.returncode, (ended.stdout + ended.stderr)[-1500:]

@@ -380,4 +380,32 @@ VARIANTS = (
         "    return rest\n",
         "tests/unit/test_scrub.py::test_a_reply_is_kept_without_its_signatures",
     ),
+    Variant(
+        "damaged bytes go before whole ones stand",
+        "stages/repair.py",
+        "            await self._store.put_part(beside, part, media_type)\n            await self._store.delete(key)\n",
+        "            await self._store.delete(key)\n",
+        "tests/scenario/test_repair.py::test_a_crash_anywhere_loses_nothing",
+    ),
+    Variant(
+        "an older database is taken for the archive's",
+        "stages/janitor.py",
+        "        if begun is None and (noted is None or (newest or 0.0) >= noted):\n",
+        "        if begun is None:\n",
+        "tests/scenario/test_rebuild.py::test_a_backup_of_yesterday_buys_nothing_again",
+    ),
+    Variant(
+        "a withheld post comes back out of the store",
+        "db/restoring.py",
+        "for state in (State.PENDING, State.STORED, State.DEAD)",
+        "for state in (State.PENDING, State.STORED, State.DEAD, State.WITHHELD)",
+        "tests/contract/test_care.py::test_the_store_brings_back_what_waits_is_dead_or_unknown",
+    ),
+    Variant(
+        "files are read twice a period",
+        "core/rotation.py",
+        "    return due_at + period_s * max(",
+        "    return due_at + period_s / 2 * max(",
+        "tests/unit/test_rotation.py::test_the_next_look_is_one_period_on_and_not_past",
+    ),
 )

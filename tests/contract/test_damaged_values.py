@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 
+from clipledger.cli.output import Context
 from clipledger.core.errors import Misconfigured
 from clipledger.db.database import Database
 from clipledger.db.queue import Queue
@@ -29,6 +31,24 @@ def test_a_moment_that_is_none_is_damage(tmp_path: Path, value: object, writing:
                 await queue.row(vid(1))
 
     with_queue(tmp_path, act)
+
+
+def test_text_that_is_none_is_damage(tmp_path: Path) -> None:
+    """Bytes in a text column that are no UTF-8, as a failing disk leaves them, are told as damage."""
+
+    async def act(queue: Queue, db: Database) -> None:
+        await add(queue, 1)
+        raw(tmp_path, "UPDATE archive_queue SET state = CAST(? AS TEXT)", b"pen\xffing")
+        with pytest.raises(Misconfigured, match="damaged"):
+            await queue.row(vid(1))
+
+    with_queue(tmp_path, act)
+
+
+def test_bytes_in_a_text_column_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A document of --json can be written whatever somebody put into the database."""
+    Context(json=True).document({"why": b"a\xff"})
+    assert json.loads(capsys.readouterr().out).items() >= {"why": "a\\xff"}.items()
 
 
 def test_a_schema_that_is_garbage_is_damage(tmp_path: Path) -> None:

@@ -529,7 +529,17 @@ def test_an_unknown_name_is_told_as_such() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "ftp://127.0.0.1/", "gopher://127.0.0.1/", "http://", "http://a b/", "http://\n/", ""]
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/",
+        "gopher://127.0.0.1/",
+        "http://",
+        "http://a b/",
+        "http://\n/",
+        "http://[::1",
+        "",
+    ],
 )
 def test_only_http_is_spoken(url: str) -> None:
     """A file, another protocol or a URL that is none is refused before anything is opened."""

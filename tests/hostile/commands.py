@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from clipledger.cli.app import context
 from clipledger.cli.exits import Exit
 from clipledger.cli.main import run
 from clipledger.settings import env_name
@@ -34,6 +35,7 @@ _IDS, _SOURCES = 300, ("@alice", "#dance", "search:cats and dogs", "music:668980
 def said(*words: str) -> tuple[Exit, str, str]:
     """Run one command in this process; give its end, its output and its complaints."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="surrogateescape") for _ in range(2))
+    context.exit = Exit.OK  # as in a process of its own
     with redirect_stdout(out), redirect_stderr(err):
         ended = run(list(words))
     texts = []

@@ -57,7 +57,10 @@ class _Unnamed:
         self._wire = wire
 
     async def get(self, request: Request, sink: Sink) -> Response:
-        host = urlsplit(request.url.reveal()).hostname or ""
+        try:
+            host = urlsplit(request.url.reveal()).hostname or ""
+        except ValueError:
+            host = "localhost"  # no URL at all: the real wire must say so
         if host == "localhost" or is_literal(host) or not any(sign.isalpha() for sign in host.replace("0x", "")):
             return await self._wire.get(request, sink)
         raise WireError("dns", "no names here")

@@ -30,10 +30,11 @@ _TITLES = ("cat dance #fyp", "dog in the rain #loop #cats", "✨ café at night"
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One command: its exit code, how long it took, the most memory it had, and its JSON document."""
+    """One command: its exit code, how long it took by the clock and on a processor, its memory, its JSON document."""
 
     code: int
     seconds: float
+    cpu_s: float
     peak_mb: float
     told: Any
 
@@ -112,7 +113,8 @@ def timed(archive: Archive, *words: str) -> Ran:
     process.stdout.close()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return Ran(process.returncode, time.monotonic() - began, usage.ru_maxrss / 1024, json.loads(out) if out else None)
+    seconds, cpu_s = time.monotonic() - began, usage.ru_utime + usage.ru_stime
+    return Ran(process.returncode, seconds, cpu_s, usage.ru_maxrss / 1024, json.loads(out) if out else None)
 
 
 def killed_and_taken_up(archive: Archive, dice: random.Random, whole_s: float) -> list[str]:

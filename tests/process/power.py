@@ -165,8 +165,8 @@ def _run_and_cut(
         if moment.event:
             come.wait()
         time.sleep(moment.delay_s)
-        # When the power goes all stops. A process that ran on could be told by a file system in the middle of its
-        # shutdown that an fsync succeeded, and pay for a call whose row is gone.
+        # When the power goes everything stops. A process that ran on could be told by a file system in the middle of
+        # its shutdown that an fsync succeeded, and pay for a call whose row is gone.
         os.kill(process.pid, signal.SIGSTOP)
         before = list(told)
         disk.cut(flush_log=flush_log)

@@ -110,7 +110,7 @@ def test_the_rotation_tells_of_damage(archive: Archive) -> None:
     assert archive.cli("run", "--only", "janitor", "-q", code=None).code == 0
 
 
-@pytest.mark.skipif(ON_POSTGRES, reason="loses the SQLite file; test_rebuild_on_a_server does the same on PostgreSQL")
+@pytest.mark.skipif(ON_POSTGRES, reason="loses the SQLite file; tests/scenario/test_rebuild.py fills a server")
 def test_a_lost_database_is_rebuilt_from_the_folder(archive: Archive, sim: Sim) -> None:
     """Without its database the folder gives everything back; one that is there is never written over."""
     archive.cli("rebuild", code=4).says("--reconcile")
@@ -149,7 +149,9 @@ def test_a_bucket_gives_its_archive_back(tmp_path: Path, sim: Sim, s3_servers: S
     assert again["restored"] == 0 and again["known"] == told["restored"] and sim.details() == calls
 
 
-@pytest.mark.skipif(ON_POSTGRES, reason="the rebuild that is killed here is SQLite's")
+@pytest.mark.skipif(
+    ON_POSTGRES, reason="kills the rebuild of a SQLite file; restoring on PostgreSQL is in tests/contract/test_care.py"
+)
 def test_a_killed_rebuild_is_taken_up(tmp_path: Path) -> None:
     """Killed at any moment, the next `rebuild` goes on where it was, and what comes out is what would have come."""
     archive = archive_for(tmp_path / "archive")

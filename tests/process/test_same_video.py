@@ -19,7 +19,7 @@ def test_real_copies_are_taken_at_the_operators_word(tmp_path: Path) -> None:
         archive.cli("run", code=3)
         [alarm] = archive.json("status")["same_bytes"]["alarms"]
         assert alarm["state"] == "raised" and 0 < alarm["archived"] <= 5 and alarm["waiting"] > 5
-        assert "retry --reason same_bytes --accept" in archive.cli("status").err
+        assert "retry --reason same_bytes --accept" in archive.cli("status").out
         [told] = [each for each in archive.json("doctor", code=None)["findings"] if each["check"] == "same video"]
         assert told["colour"] == "yellow"
         archive.cli("retry", "--reason", "not_found", "--accept", code=2).says("--accept", "same_bytes")

@@ -15,6 +15,7 @@ from clipledger.core.times import read_iso_time
 from clipledger.sim.play import START, Play
 
 pytestmark = pytest.mark.slow
+GROUND = None  # SQLite and a folder: what differs on servers is tested in tests/contract
 
 HOUR_S = 3600.0
 
@@ -136,3 +137,17 @@ def region_of(play: Play, aweme_id: str) -> str:
     post = play.world.population.find(aweme_id)
     assert post is not None
     return post.region or post.author.region
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_random_false_news_are_met_by_asking_twice(twice: bool, folder: Path) -> None:
+    """Where every seventh call says of a living post that it is gone, `queue.gone_twice` believes hardly any of it."""
+    play = Play(
+        folder, seed=4, posts=120, faults="not_found_outage=0.14", settings={"queue.gone_twice": twice}, photo_share=0.0
+    )
+    play.add(*(source for source in play.world.sources() if source.startswith("@")))
+    play.run_to_the_end(4)
+    dead = play.states().get("dead", 0)
+    assert dead <= 5 if twice else dead >= 8
+    asked = play.rows("SELECT count(*), sum(credits) FROM credits WHERE endpoint = '/post-detail/'")[0]
+    assert asked[1] <= sum(play.states().values()) + 12, "what is still not found costs no credit"

@@ -11,6 +11,7 @@ from clipledger.db.alarms import ALLOWED, DISPROVED, RAISED, Alarms
 from clipledger.sim.play import Play
 
 pytestmark = pytest.mark.slow
+GROUND = None  # SQLite and a folder: what differs on servers is tested in tests/contract
 
 HOUR_S = 3600.0
 MOST = 5

@@ -143,7 +143,7 @@ def test_json_is_one_document_on_stdout(capsys: pytest.CaptureFixture[str]) -> N
     context.warn("for people too")
     context.document({"title": "Älice\n\ud800", "path": str(Path("a\udcff"))})
     out, err = capsys.readouterr()
-    assert json.loads(out) == {"title": "Älice\n\ud800", "path": "a\udcff"}
+    assert json.loads(out) == {"title": "Älice\n\ud800", "path": "a\udcff", "exit": "ok"}
     assert out.isascii()
     assert out.count("\n") == 1
     assert err.splitlines() == ["for people", "for people too"]

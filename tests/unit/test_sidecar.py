@@ -25,7 +25,7 @@ from clipledger.core.model import (
     Slide,
     StoredFile,
 )
-from clipledger.core.sidecar import MAX_BYTES, BadSidecar, read, write
+from clipledger.core.sidecar import MAX_BYTES, BadSidecar, Origin, Replaced, read, with_files, write
 
 NOW = 1_780_000_000.123
 ID = AwemeId("7387261234567890123")
@@ -343,3 +343,38 @@ def test_a_refusal_says_what_is_wrong() -> None:
         read(edited(title=None))
     with pytest.raises(BadSidecar, match="another format"):
         read(edited(format=2))
+
+
+def test_where_it_came_from_and_what_was_replaced_come_back() -> None:
+    """The source, the discovery and the bytes of before are read as written; older sidecars tell none of them."""
+    origin = Origin("@alice", NOW - 60, "https://www.tiktok.com/@alice/video/1")
+    new_key = ObjectKey(f"videos/dt=2026-05-29/author=alice/{ID}.t9.mp4")
+    old = Replaced(NOW, FileKind.VIDEO, VIDEO.key, 1234, "ab" * 32, new_key, 1235, "ef" * 32)
+    body = write(POST, [VIDEO], captured_at=NOW, version="1", missing=[], origin=origin, replaced=[old])
+    assert (read(body).origin, read(body).replaced) == (origin, (old,))
+    before = write(POST, [VIDEO], captured_at=NOW, version="1", missing=[])
+    assert (read(before).origin, read(before).replaced) == (None, ())
+    told = json.loads(before)
+    assert not {"source", "added_at", "asked_url", "replaced"} & set(told)
+
+
+def test_a_sidecar_with_other_files_keeps_all_else() -> None:
+    """After a repair the sidecar lists the new file and the history; the reply and what a later program added stay."""
+    body = write(POST, [VIDEO, COVER], captured_at=NOW, version="1", missing=["audio"])
+    told = json.loads(body) | {"of_a_later_program": [1, 2]}
+    new = replace(VIDEO, sha256="ef" * 32, bytes=7)
+    old = Replaced(NOW, FileKind.VIDEO, VIDEO.key, 1234, "ab" * 32, VIDEO.key, 7, "ef" * 32)
+    again = with_files(json.dumps(told).encode(), [new, COVER], [old])
+    found = read(again)
+    assert found.files == (new, COVER) and found.replaced == (old,) and found.missing == ("audio",)
+    assert {name: value for name, value in json.loads(again).items() if name not in ("files", "replaced")} == {
+        name: value for name, value in told.items() if name != "files"
+    }
+
+
+@pytest.mark.parametrize("odd", [{"source": 5}, {"source": "@a", "added_at": "soon"}, {"replaced": [{"at": 1}]}])
+def test_an_odd_origin_or_history_is_refused(odd: dict[str, Any]) -> None:
+    """What a stranger wrote into a sidecar's history never comes into the index as it is."""
+    body = json.loads(write(POST, [VIDEO], captured_at=NOW, version="1", missing=[]))
+    with pytest.raises(BadSidecar):
+        read(json.dumps(body | odd).encode())

@@ -16,7 +16,7 @@ from clipledger.cli.exits import Exit
 
 _FLAGS = {"--json", "--quiet", "--verbose"}
 _VALUED = "--archive"
-_PATHS = frozenset({"--archive", "--log-file", "--batch-file", "-a", "--prices"})
+_PATHS = frozenset({"--archive", "--log-file", "--batch-file", "-a", "--prices", "--over"})
 _FOLDERS = frozenset({"init", "demo"})
 """Commands whose argument is a folder."""
 
@@ -44,7 +44,7 @@ def run(argv: list[str]) -> Exit:
     from clipledger.core.errors import ClipledgerError
 
     argv = globals_first(argv)
-    if argv in ([], ["sim"], ["db"]):
+    if argv in ([], ["sim"], ["db"], ["export"], ["plot"]):
         argv = [*argv, "--help"]
     try:
         _refuse_bytes(argv)

@@ -48,15 +48,22 @@ class Context:
         if isinstance(body, Mapping):
             body = dict(body)
             body.setdefault("exit", self.exit.word)
-        write_line(sys.stdout, json.dumps(body))
+        write_line(sys.stdout, json.dumps(body, default=_spelt_bytes))
 
     def line(self, body: Mapping[str, Any]) -> None:
         """Print one line of a JSON stream, at once."""
-        write_line(sys.stdout, json.dumps(body))
+        write_line(sys.stdout, json.dumps(body, default=_spelt_bytes))
 
     def log(self, body: Mapping[str, Any]) -> None:
         """Print one JSON line for whoever collects logs: stderr, where a service's journal reads it."""
-        write_line(sys.stderr, json.dumps(body))
+        write_line(sys.stderr, json.dumps(body, default=_spelt_bytes))
+
+
+def _spelt_bytes(value: object) -> str:
+    """Spell what JSON has no form for: bytes that somebody put where the database keeps text."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    raise TypeError(f"{type(value).__name__} in a document")
 
 
 def write_line(out: TextIO | None, line: str) -> None:

@@ -78,7 +78,7 @@ async def repair_found(
                 return _foretold([await mender.estimate(aweme_id) for aweme_id in ids])
             await janitor(archive, events).recover()
             if ids:
-                await prove_store(archive)
+                await prove_store(archive, files_missing=True)
             work = _Work(list(reversed(ids)), [])
             with signals(stop.step, events):
                 async with asyncio.TaskGroup() as group:

@@ -182,8 +182,8 @@ async def ending(archive: Archive, interrupted: bool) -> tuple[Exit, str | None]
     """Say how work ends that nothing halted, and why if not everything is saved, and whole as far as is known."""
     if interrupted:
         return Exit.INTERRUPTED, None
-    if hurt := await archive.care.damaged(1):
-        return Exit.DAMAGED, f"{hurt[0].aweme_id} is damaged (`clipledger status` and `verify --repair` say more)"
+    if damaged := (await archive.care.standing(archive.clock.now(), None)).damaged:
+        return Exit.DAMAGED, f"damaged files: {damaged} posts (`clipledger verify --repair` mends them)"
     owed = await _owed(archive)
     return (Exit.UNFINISHED, "; ".join(owed)) if owed else (Exit.OK, None)
 

@@ -88,6 +88,7 @@ class Policy:
     crashes_max: int = 3
     throttles_free: int = 3
     throttles_paid_max: int = 12
+    gone_twice: bool = False
 
 
 LAST_IN_LINE_S = 24 * 3600.0

@@ -115,19 +115,24 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
 
-class Part(Protocol):
+class Sealed(Protocol):
+    """A whole file: size in bytes and sha256 (hex) are final."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+
+
+class Part(Sealed, Protocol):
     """A file being received: bytes go in, size and sha256 come out; invisible until it is put.
 
     `write` appends and hashes. `seal` flushes to stable storage (fsync) and ends writing; after
     it `size_bytes` and `sha256` are final. `head` gives the first bytes, for signatures.
     """
 
-    path: Path
-
-    @property
-    def size_bytes(self) -> int: ...
-    @property
-    def sha256(self) -> str: ...
     def write(self, chunk: bytes) -> None: ...
     async def seal(self) -> None: ...
 
@@ -194,3 +199,12 @@ class ObjectStore(Protocol):
     async def check(self) -> None: ...
     async def sweep(self, older_than_s: float, now: float, limit: int) -> int: ...
     async def close(self) -> None: ...
+
+
+class ReplacingStore(ObjectStore, Protocol):
+    """A store that can also publish a file in the place of another: for exports, never for what is archived.
+
+    A reader sees the old object or the new one, whole. The file stays where it is.
+    """
+
+    async def replace(self, key: ObjectKey, part: Sealed, media_type: MediaType) -> None: ...

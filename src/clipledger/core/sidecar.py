@@ -2,8 +2,8 @@
 
 Written last; where it stands, the post is complete. Holds attribution, the scrubbed reply, how the id came into the
 queue and, for each file, its key, size, sha256, media type and rendition; of a file that a repair replaced by other
-bytes also what stood there before. Never a signed URL. What an older sidecar lacks is read as unknown. People edit
-such files: what is read from one fits the index and names no place but the post's own, or the whole is refused.
+bytes also what stood there before. Never a signed URL. What an older sidecar lacks is read as unknown. People edit such
+files: what is read from one fits the index and names no place but the post's own, or the whole is refused.
 """
 
 from __future__ import annotations
@@ -210,9 +210,9 @@ def _sidecar(told: Mapping[str, Any]) -> Sidecar:
     )
     files = tuple(_file_in(entry, post.aweme_id) for entry in told["files"])
     is_photo = {"photo": True, "video": False}[told["type"]]
-    captured_at = _number({"captured_at": read_iso_time(told["captured_at"])}, "captured_at", _SECONDS_MAX)
-    history = tuple(_replaced_in(entry) for entry in told.get("replaced", ()))
-    return Sidecar(post, files, captured_at, is_photo, tuple(told["missing"]), _origin_in(told), history)
+    captured_at, missing = _moment(told, "captured_at"), tuple(told["missing"])
+    history = tuple(_replaced_in(entry, post.aweme_id) for entry in told.get("replaced", ()))
+    return Sidecar(post, files, captured_at, is_photo, missing, _origin_in(told), history)
 
 
 def _came_from(origin: Origin | None) -> dict[str, Any]:
@@ -227,18 +227,25 @@ def _origin_in(told: Mapping[str, Any]) -> Origin | None:
         return None
     _check({"asked_url": "", **told}, _ORIGIN_SHAPE)
     asked_url = told.get("asked_url")
-    return Origin(plain(told["source"]), read_iso_time(told["added_at"]), plain(asked_url) if asked_url else asked_url)
+    return Origin(plain(told["source"]), _moment(told, "added_at"), plain(asked_url) if asked_url is not None else None)
 
 
 def _history(replaced: Sequence[Replaced]) -> dict[str, Any]:
     return {"replaced": [asdict(each) | {"at": iso_time(each.at)} for each in replaced]} if replaced else {}
 
 
-def _replaced_in(entry: Mapping[str, Any]) -> Replaced:
+def _replaced_in(entry: Mapping[str, Any], aweme_id: AwemeId) -> Replaced:
     _check(entry, _REPLACED_SHAPE)
-    names = {name: entry[name] for name in _REPLACED_SHAPE}
-    names |= {name: _number(entry, name) for name in ("bytes", "new_bytes")}
-    return Replaced(**names | {"at": read_iso_time(entry["at"]), "kind": FileKind(entry["kind"])})
+    return Replaced(
+        at=_moment(entry, "at"),
+        kind=FileKind(entry["kind"]),
+        key=_place(entry, "key", aweme_id),
+        bytes=_number(entry, "bytes"),
+        sha256=_digest(entry, "sha256"),
+        new_key=_place(entry, "new_key", aweme_id),
+        new_bytes=_number(entry, "new_bytes"),
+        new_sha256=_digest(entry, "new_sha256"),
+    )
 
 
 def _file_out(file: StoredFile) -> dict[str, Any]:
@@ -259,20 +266,32 @@ def _file_out(file: StoredFile) -> dict[str, Any]:
 def _file_in(entry: Mapping[str, Any], aweme_id: AwemeId) -> StoredFile:
     entry = {"position": 0, **entry}
     _check(entry, _FILE_SHAPE)
-    place = parse_key(entry["key"])
-    if place is None or place.aweme_id != aweme_id:
-        raise BadSidecar("`key` is none of this post's")
-    if not _SHA256.fullmatch(entry["sha256"]):
-        raise BadSidecar("`sha256` is not what it should be")
     return StoredFile(
         kind=FileKind(entry["kind"]),
-        key=ObjectKey(entry["key"]),
+        key=_place(entry, "key", aweme_id),
         bytes=_number(entry, "bytes"),
-        sha256=entry["sha256"],
+        sha256=_digest(entry, "sha256"),
         media_type=MediaType(entry["media_type"]),
         rendition=Quality(entry["rendition"]) if "rendition" in entry else None,
         position=_number(entry, "position", _POSITION_MAX),
     )
+
+
+def _place(told: Mapping[str, Any], name: str, aweme_id: AwemeId) -> ObjectKey:
+    place = parse_key(told[name])
+    if place is None or place.aweme_id != aweme_id:
+        raise BadSidecar(f"`{name}` is none of this post's")
+    return ObjectKey(told[name])
+
+
+def _digest(told: Mapping[str, Any], name: str) -> str:
+    if not _SHA256.fullmatch(told[name]):
+        raise BadSidecar(f"`{name}` is not what it should be")
+    return str(told[name])
+
+
+def _moment(told: Mapping[str, Any], name: str) -> float:
+    return float(_number({name: read_iso_time(told[name])}, name, _SECONDS_MAX))
 
 
 def _number(told: Mapping[str, Any], name: str, most: int = NUMBER_MAX) -> Any:

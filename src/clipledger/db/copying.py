@@ -23,6 +23,7 @@ from clipledger.core.errors import ArchiveInUse, Misconfigured
 from clipledger.core.model import State
 from clipledger.db import schema, search_index
 from clipledger.db.engine import backend_of, storage_errors
+from clipledger.db.export_tables import export_changes, export_journal
 from clipledger.db.tables import archive_queue, commits, metadata
 from clipledger.db.told import ToldRows
 
@@ -84,7 +85,9 @@ def copy(source: str | Path, target: str | Path, now: float, progress: Progress)
 
 
 def _tables() -> list[Table]:
-    return [table for table in metadata.sorted_tables if table is not commits]  # notes of a server's own writers
+    # Notes of a server's own writers; and what changed since exports, which begin anew on another database.
+    own = {commits, export_changes, export_journal}
+    return [table for table in metadata.sorted_tables if table not in own]
 
 
 def _check_rest(source: str | Path, reading: Connection, now: float) -> None:

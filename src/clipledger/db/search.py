@@ -182,6 +182,11 @@ class Search:
         return await self._db.read(partial(_facets, query=query, limit=limit))
 
 
+def matching_ids(connection: Connection, query: Query) -> list[str]:
+    """Give the ids of all matches, in order; on the caller's snapshot. Meant for a query that is bounded by days."""
+    return [aweme_id for aweme_id, _ in _by_age(connection, _asked(connection, query), True, 1 << 62, None)]
+
+
 def _asked(connection: Connection, query: Query) -> _Asked:
     called = authors.ids_called(connection, query.handles)
     name = connection.dialect.name

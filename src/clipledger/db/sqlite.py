@@ -19,6 +19,7 @@ _PRAGMAS = (
 )
 
 _NOT_OURS = "the database file is damaged or not a database: restore it from a backup"
+_NO_TEXT = "Could not decode to UTF-8"  # the driver's own complaint, which has no code
 _FAILURES: dict[int, tuple[type[ClipledgerError], str]] = {
     sqlite3.SQLITE_FULL: (StorageFull, "the disk that holds the database is full"),
     sqlite3.SQLITE_READONLY: (StorageFull, "the database cannot be written: it is read-only"),
@@ -111,6 +112,8 @@ def _begin(connection: Connection) -> None:
 def failure(cause: sqlite3.Error) -> ClipledgerError | None:
     """Name a failure of disk, lock or file; None for one of the statement's own."""
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the low byte: extended codes refine it
+    if str(cause).startswith(_NO_TEXT):
+        code = sqlite3.SQLITE_CORRUPT
     if code not in _FAILURES:
         return None
     kind, detail = _FAILURES[code]

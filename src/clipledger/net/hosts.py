@@ -54,9 +54,12 @@ def is_literal(host: str) -> bool:
 def proxy_for(url: str, proxies: dict[str, str]) -> str:
     """Pick the proxy of a URL out of `proxies` (by scheme, then `all`); '' when it goes direct.
 
-    `no_proxy` is obeyed, and loopback is never proxied.
+    `no_proxy` is obeyed, and loopback is never proxied. A text that is no URL goes direct: whoever opens it says so.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
     host = parts.hostname or ""
     if not proxies or is_loopback(host) or proxy_bypass(host):
         return ""

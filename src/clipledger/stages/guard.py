@@ -194,7 +194,7 @@ class Guard:
             return
         suspects = [s for s in await self._queue.suspects(SUSPECTS_MAX) if s.suspect_at <= seen_before]
         if suspects:
-            rechecked = await self._recheck(suspects) if self._unvouched else 0
+            rechecked = await self._recheck(suspects) if self._unvouched or self._policy.gone_twice else 0
             self._unvouched = False
             confirmed = await self._queue.confirm_suspects(suspects[-1].suspect_at, self._clock.now())
             if rechecked:
@@ -209,7 +209,10 @@ class Guard:
             suspect.aweme_id
             for suspect in suspects
             if not suspect.not_founds
-            and not is_vouched_for(*await self._credits.neighbours(suspect.aweme_id, RESOLVES, NEIGHBOURS))
+            and (
+                self._policy.gone_twice
+                or not is_vouched_for(*await self._credits.neighbours(suspect.aweme_id, RESOLVES, NEIGHBOURS))
+            )
         ]
         return await self._queue.recheck_suspects(doubted, self._clock.now())
 

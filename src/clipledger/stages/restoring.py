@@ -69,8 +69,8 @@ class _Found:
 class Restoring:
     """Pass over the store. `stopping` is asked between batches."""
 
-    def __init__(self, store: ObjectStore, restorer: Restorer, clock: Clock) -> None:
-        self._store, self._restorer, self._clock = store, restorer, clock
+    def __init__(self, store: ObjectStore, restorer: Restorer, clock: Clock, *, batch: int = BATCH) -> None:
+        self._store, self._restorer, self._clock, self._size = store, restorer, clock, batch
         self._turns = asyncio.Semaphore(READERS)
         self.tally = Tally()
 
@@ -84,7 +84,7 @@ class Restoring:
         batch: list[_Found] = []
         async for found in self._posts(after):
             batch.append(found)
-            if len(batch) == BATCH:
+            if len(batch) == self._size:
                 await self._batch(batch, keep_cursor, only_look)
                 batch = []
                 if stopping():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from stat import S_ISREG
 from typing import Any
 
-from clipledger.core.ports import Part
+from clipledger.core.ports import Sealed
 from clipledger.storage.disk import CHUNK_BYTES, in_thread, translated
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -88,7 +88,7 @@ def of_bytes(body: bytes) -> Offer:
 
 
 @asynccontextmanager
-async def of_part(part: Part, doing: str) -> AsyncIterator[Offer]:
+async def of_part(part: Sealed, doing: str) -> AsyncIterator[Offer]:
     """Offer a sealed part; ValueError when it is not sealed, or its file is not what was sealed."""
     size_bytes, sha256, name = part.size_bytes, part.sha256, part.path.name
 

@@ -29,7 +29,7 @@ from clipledger.core.errors import (
     TooLarge,
 )
 from clipledger.core.model import MediaType, ObjectKey
-from clipledger.core.ports import KeyTaken, Part, Stat
+from clipledger.core.ports import KeyTaken, Part, Sealed, Stat
 from clipledger.storage import mark
 from clipledger.storage.bodies import Offer, of_bytes, of_part
 from clipledger.storage.disk import CHUNK_BYTES, in_thread
@@ -99,6 +99,23 @@ class CloudStore:
         """Upload a small body."""
         key_parts(key)
         return await self._put(key, of_bytes(body), media_type)
+
+    async def replace(self, key: ObjectKey, part: Sealed, media_type: MediaType) -> None:
+        """Upload a sealed part in the place of whatever stands there: a reader sees the one or the other, whole."""
+        key_parts(key)
+        about: Any = {"Content-Type": media_type.value, "sha256": part.sha256}
+        async with of_part(part, f"put {key}") as offer:
+            with translated(f"put {key}"):
+                async with asyncio.timeout(_CALL_S + offer.size_bytes / _FLOOR_BYTES_PER_S):
+                    await obstore.put_async(
+                        self._bucket,
+                        self._prefix + key,
+                        _streamed(offer),
+                        attributes=about,
+                        use_multipart=True,
+                        chunk_size=_PIECE_BYTES,
+                        max_concurrency=_AT_ONCE,
+                    )
 
     async def stat(self, key: ObjectKey) -> Stat | None:
         """Give size, time and, where it was put by us, the sha256."""

@@ -3,7 +3,7 @@
 Every call is one hop to a thread (`walk`: one for 256 objects). A key's folders are opened one
 beneath the other without following links, so nothing planted in the tree leads outside of it.
 
-Must not: replace a file, remove a part, or retry for the job's sake.
+Must not: replace a file (but for `replace`, which exports use), remove a part, or retry for the job's sake.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 from clipledger.core.errors import StorageUnavailable, TooLarge
 from clipledger.core.layout import FOLDERS
 from clipledger.core.model import MediaType, ObjectKey
-from clipledger.core.ports import KeyTaken, Part, Stat
+from clipledger.core.ports import KeyTaken, Part, Sealed, Stat
 from clipledger.storage import mark
 from clipledger.storage.disk import (
     FILE_MODE,
@@ -68,6 +68,11 @@ class LocalStore:
         """Publish a small body: private file, fsync, link, fsync of the folder."""
         parts = key_parts(key)
         return await self._off_loop(f"put {key}", lambda: self._put(parts, _Body(body)))
+
+    async def replace(self, key: ObjectKey, part: Sealed, media_type: MediaType) -> None:
+        """Publish a sealed part in the place of whatever stands there: a reader sees the one or the other, whole."""
+        parts = key_parts(key)
+        await self._off_loop(f"put {key}", lambda: self._replace(parts, part.path))
 
     async def stat(self, key: ObjectKey) -> Stat | None:
         """Give size and time of an object; None when there is none. Only a regular file is one."""
@@ -137,6 +142,12 @@ class LocalStore:
             with suppress(FileNotFoundError), self._tree.opened(parts[:-1], create=True) as folder:
                 return _put_in(folder, parts, offer)
         raise StorageUnavailable(f"put {'/'.join(parts)}: the part or, again and again, the folder is gone")
+
+    def _replace(self, parts: FolderPath, source: Path) -> None:
+        with self._tree.opened(parts[:-1], create=True) as folder:
+            with source.open("rb", buffering=0) as file:
+                publish_anew(read_chunks(file.fileno()), folder, parts[-1])
+            sync_folder(folder)
 
     def _stat(self, parts: FolderPath) -> Stat | None:
         try:

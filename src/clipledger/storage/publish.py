@@ -48,10 +48,10 @@ def publish_chunks(chunks: Iterable[bytes], folder: int, name: str) -> None:
 
 
 def publish_anew(chunks: Iterable[bytes], folder: int, name: str) -> None:
-    """Write the very bytes that stand under `name` into a new file, sync that, and let it take the name.
+    """Write bytes into a new file, sync that, and let it take the name of whatever stands there.
 
-    For a standing file whose fsync failed: its pages may be lost, and a second fsync of it would not say so.
-    Whoever reads the name meanwhile finds the same bytes, old or new.
+    For a standing file whose fsync failed (its pages may be lost, and a second fsync of it would not say so), and
+    for the parts of exports. Whoever reads the name meanwhile finds the old bytes or the new ones, whole.
     """
     with _private_file(folder) as (fd, private):
         _fill(fd, chunks)

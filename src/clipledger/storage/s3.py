@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from clipledger.core.errors import StorageUnavailable, TooLarge
 from clipledger.core.model import MediaType, ObjectKey
-from clipledger.core.ports import KeyTaken, Part, Stat
+from clipledger.core.ports import KeyTaken, Part, Sealed, Stat
 from clipledger.storage import mark, multipart
 from clipledger.storage.aws import Answered, Aws, reading
 from clipledger.storage.bodies import Offer, of_bytes, of_part
@@ -67,6 +67,16 @@ class S3Store:
         """Upload a small body in one put."""
         key_parts(key)
         return await self._put(key, of_bytes(body), media_type)
+
+    async def replace(self, key: ObjectKey, part: Sealed, media_type: MediaType) -> None:
+        """Upload a sealed part in the place of whatever stands there: a reader sees the one or the other, whole."""
+        key_parts(key)
+        async with of_part(part, f"put {key}") as offer:
+            in_pieces = offer.size_bytes >= self._single_bytes_max
+            try:
+                await self._send(key, offer, media_type, in_pieces=in_pieces, conditional=False, looking=False)
+            except Answered as answer:
+                raise answer.failure from None
 
     async def stat(self, key: ObjectKey) -> Stat | None:
         """Give size, time and, where it was put by us or is kept by the store, the sha256; None for a torn object."""
@@ -236,7 +246,14 @@ class S3Store:
         return True
 
     async def _send(
-        self, name: str, offer: Offer, media_type: MediaType, *, in_pieces: bool, conditional: bool
+        self,
+        name: str,
+        offer: Offer,
+        media_type: MediaType,
+        *,
+        in_pieces: bool,
+        conditional: bool,
+        looking: bool = True,
     ) -> None:
         about = {
             "ContentType": media_type.value,
@@ -251,7 +268,7 @@ class S3Store:
                 offer,
                 about=about,
                 condition=condition,
-                before_end=None if conditional else lambda: self._look(ObjectKey(name), offer),
+                before_end=None if conditional or not looking else lambda: self._look(ObjectKey(name), offer),
                 piece_bytes=self._piece_bytes,
             )
             return

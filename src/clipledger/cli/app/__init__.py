@@ -6,10 +6,11 @@ from clipledger.cli.app import work
 from clipledger.cli.app import lists
 from clipledger.cli.app import look
 from clipledger.cli.app import mend
+from clipledger.cli.app import share
 from clipledger.cli.app import cost
 from clipledger.cli.app import custody
 
 # isort: on
 from clipledger.cli.app.root import app, context
 
-__all__ = ["app", "context", "cost", "custody", "lists", "look", "mend", "work"]
+__all__ = ["app", "context", "cost", "custody", "lists", "look", "mend", "share", "work"]

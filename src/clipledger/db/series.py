@@ -1,0 +1,125 @@
+"""What pictures are made of: numbers over time. Reads only; what is withheld is in none of them.
+
+Must not: draw, or know a format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import ColumnElement, Connection, Text, bindparam, cast, func, select, type_coerce
+
+from clipledger.core.errors import UsageError
+from clipledger.core.model import State
+from clipledger.core.times import read_iso_time
+from clipledger.db.authors import ids_called
+from clipledger.db.database import Database
+from clipledger.db.index_tables import availability, hashtags
+from clipledger.db.tables import UtcTime, archive_queue, credit_days, post_metrics_history, posts
+
+Points = list[tuple[float, float]]
+"""(unix seconds, number), in order of time."""
+
+POSTS_MAX = 2000
+"""Posts whose curves are added up, at most: the most played ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A curve, or bars a day. `posts` that it is made of; `of` how many there are."""
+
+    points: Points
+    posts: int = 0
+    of: int = 0
+
+
+_m = post_metrics_history
+_VISIBLE = posts.c.aweme_id.not_in(select(archive_queue.c.aweme_id).where(archive_queue.c.state == State.WITHHELD))
+_CURVES = (
+    select(_m.c.aweme_id, _m.c.observed_at, _m.c.play_count)
+    .where(_m.c.aweme_id.in_(bindparam("ids", expanding=True)), _m.c.play_count.is_not(None))
+    .order_by(_m.c.observed_at, _m.c.aweme_id)
+)
+_DAYS = {
+    "intake": (posts.c.archived_at, (_VISIBLE,)),
+    "gone": (
+        availability.c.first_at,
+        (
+            availability.c.state == "gone",
+            availability.c.aweme_id.in_(select(posts.c.aweme_id).where(_VISIBLE)),
+        ),
+    ),
+}
+"""What is counted by day: its moment, and which rows."""
+
+
+class Curves:
+    """Read series."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def growth_of(self, aweme_id: str) -> Series:
+        """Give one post's plays as they were observed."""
+        return await self._db.read(partial(_growth, condition=posts.c.aweme_id == aweme_id))
+
+    async def growth_by(self, handle: str) -> Series:
+        """Give the plays of all archived posts of whoever has or had this handle, added up."""
+        return await self._db.read(partial(_growth_by, handle=handle.removeprefix("@").lower()))
+
+    async def growth_with(self, tag: str) -> Series:
+        """Give the plays of all archived posts with this hashtag, added up."""
+        tagged = posts.c.aweme_id.in_(select(hashtags.c.aweme_id).where(hashtags.c.tag == tag))
+        return await self._db.read(partial(_growth, condition=tagged))
+
+    async def daily(self, what: str, since: float) -> Series:
+        """Count by UTC day: `intake`, `gone` or `credits`."""
+        return await self._db.read(partial(_credits if what == "credits" else _daily, what=what, since=since))
+
+
+def _growth_by(connection: Connection, handle: str) -> Series:
+    who = ids_called(connection, [handle])[handle]
+    if not who:
+        raise UsageError(f"@{handle}: this archive has seen nobody of that handle")
+    return _growth(connection, posts.c.author_id.in_(who))
+
+
+def _growth(connection: Connection, condition: ColumnElement[bool]) -> Series:
+    chosen = select(posts.c.aweme_id).where(condition, _VISIBLE)
+    count = int(connection.execute(select(func.count()).select_from(chosen.subquery())).scalar_one())
+    most = chosen.order_by(func.coalesce(posts.c.play_count, 0).desc(), posts.c.aweme_id).limit(POSTS_MAX)
+    ids = list(connection.execute(most).scalars())
+    plays, total, points = dict[str, int](), 0, Points()
+    # The sum of what each was last seen with: a post counts from its first observation on.
+    for aweme_id, at, count_ in connection.execute(_CURVES, {"ids": ids}) if ids else ():
+        total += count_ - plays.get(aweme_id, 0)
+        plays[aweme_id] = count_
+        points = [*points[:-1], (at, float(total))] if points and points[-1][0] == at else [*points, (at, float(total))]
+    return Series(points, len(ids), count)
+
+
+def _daily(connection: Connection, what: str, since: float) -> Series:
+    column, conditions = _DAYS[what]
+    day = _day(connection, column)
+    counted = select(day, func.count()).where(column >= bindparam("since", type_=UtcTime), *conditions).group_by(day)
+    return _by_day([(day_, count) for day_, count in connection.execute(counted, {"since": since})])
+
+
+def _credits(connection: Connection, what: str, since: float) -> Series:
+    spent = connection.execute(select(credit_days.c.day, credit_days.c.credits))
+    return _by_day([(day, count) for day, count in spent if _midnight(day) >= since - 86_400])
+
+
+def _day(connection: Connection, column: ColumnElement[float]) -> ColumnElement[str]:
+    if connection.dialect.name == "sqlite":
+        return func.substr(type_coerce(column, Text), 1, 10)
+    return cast(func.to_char(func.timezone("UTC", column), "YYYY-MM-DD"), Text)
+
+
+def _by_day(counts: list[tuple[str, int]]) -> Series:
+    return Series(sorted((_midnight(day), float(count)) for day, count in counts))
+
+
+def _midnight(day: str) -> float:
+    return read_iso_time(f"{day}T00:00:00Z")
