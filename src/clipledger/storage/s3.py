@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from clipledger.core.errors import StorageUnavailable, TooLarge
 from clipledger.core.model import MediaType, ObjectKey
 from clipledger.core.ports import KeyTaken, Part, Sealed, Stat
-from clipledger.storage import mark, multipart
+from clipledger.storage import mark, multipart, versions
 from clipledger.storage.aws import Answered, Aws, reading
 from clipledger.storage.bodies import Offer, of_bytes, of_part
 from clipledger.storage.disk import CHUNK_BYTES

@@ -16,7 +16,7 @@ _UNKNOWN = (404, 501)  # R2 and its like know no versions
 async def erase(aws: Aws, bucket: str, name: str) -> None:
     """Remove every version of an object, and the markers of its deletion."""
     async for version_id in _versions(aws, bucket, name):
-        where = {"Bucket": bucket, "Key": name, "VersionId": version_id}
+        where: dict[str, Any] = {"Bucket": bucket, "Key": name, "VersionId": version_id}
         try:
             await aws.call(f"erase {name}", "delete_object", **where)
         except Answered as answer:
@@ -26,7 +26,11 @@ async def erase(aws: Aws, bucket: str, name: str) -> None:
 
 async def cool(aws: Aws, bucket: str, name: str, storage_class: str) -> None:
     """Copy an object onto itself in another storage class, its metadata with it; at most 5 GiB, as S3 copies."""
-    about = {"StorageClass": storage_class, "MetadataDirective": "COPY", "CopySource": {"Bucket": bucket, "Key": name}}
+    about: dict[str, Any] = {
+        "StorageClass": storage_class,
+        "MetadataDirective": "COPY",
+        "CopySource": {"Bucket": bucket, "Key": name},
+    }
     try:
         await aws.call(f"move {name} to {storage_class}", "copy_object", Bucket=bucket, Key=name, **about)
     except Answered as answer:
