@@ -23,8 +23,7 @@ from clipledger.core.history import read_steps
 from clipledger.core.links import shown
 from clipledger.core.model import ApiKey, Quality
 from clipledger.core.sizes import parse_size
-from clipledger.sections import Duration, Lifecycle, duration
-from clipledger.sections import Section as _Section
+from clipledger.sections import Duration, Lifecycle, Section, duration
 
 FILE_NAME = "clipledger.toml"
 _ENV_PREFIX = "CLIPLEDGER_"
@@ -67,7 +66,7 @@ Reserve = Annotated[str, AfterValidator(_reserve)]
 Cap = Annotated[int | None, BeforeValidator(_unset)]
 
 
-class Api(_Section):
+class Api(Section):
     """TikLiveAPI."""
 
     base_url: str = Field("https://api.tikliveapi.com", description="where the API answers")
@@ -77,7 +76,7 @@ class Api(_Section):
     concurrency: int = Field(8, ge=1, le=1000, description="open API calls per process")
 
 
-class Cdn(_Section):
+class Cdn(Section):
     """The hosts that serve the media."""
 
     concurrency: int = Field(20, ge=1, le=1000, description="open downloads per process")
@@ -90,7 +89,7 @@ class Cdn(_Section):
     )
 
 
-class Database(_Section):
+class Database(Section):
     """The index and the queue."""
 
     # Out of the repr: the URL of a server may hold a password.
@@ -104,7 +103,7 @@ class Database(_Section):
     )
 
 
-class Storage(_Section):
+class Storage(Section):
     """Where the files go."""
 
     # Out of the repr: somebody may have written a key into it, which is refused without showing it.
@@ -125,7 +124,7 @@ class Storage(_Section):
     )
 
 
-class Capture(_Section):
+class Capture(Section):
     """What is taken of each post."""
 
     quality: Quality = Field(Quality.HD, description="hd (falls back to standard), standard or watermarked")
@@ -134,7 +133,7 @@ class Capture(_Section):
     lean: bool = Field(False, description="resolve through /download-video/: smaller answers, thin metadata")
 
 
-class Queue(_Section):
+class Queue(Section):
     """How work is handed out."""
 
     lease_s: float = Field(60.0, ge=5, le=3600, description="a worker silent this long has lost its videos, seconds")
@@ -161,7 +160,7 @@ class Queue(_Section):
     )
 
 
-class Listing(_Section):
+class Listing(Section):
     """How sources are read."""
 
     every: Duration = Field("6h", description="how often --follow reads a source again; adapts within a factor of 4")
@@ -173,7 +172,7 @@ class Listing(_Section):
     )
 
 
-class Budget(_Section):
+class Budget(Section):
     """What may be spent."""
 
     credits_per_day: Cap = Field(None, ge=0, description='hard cap on credits in one UTC day; "none" for no cap')
@@ -185,7 +184,7 @@ class Budget(_Section):
     )
 
 
-class History(_Section):
+class History(Section):
     """Looking again at what is archived."""
 
     refresh: Steps = Field(
@@ -193,7 +192,7 @@ class History(_Section):
     )
 
 
-class Janitor(_Section):
+class Janitor(Section):
     """What is swept, and when."""
 
     parts_after: Duration = Field("1h", description="age at which an abandoned .part file is removed")

@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 from clipledger.archive import open_archive
 from clipledger.cli.output import Context, size, table
+from clipledger.core.chain import Act
 from clipledger.core.errors import UsageError
 from clipledger.core.ports import ReplacingStore
 from clipledger.export.exporting import Names, Outcome, Wish, destination, look
@@ -36,7 +37,11 @@ async def _write(context: Context, wish: Wish, to: str) -> Outcome:
         try:
             names = Names(str(uuid.uuid4()), uuid.uuid4().hex)
             with _progress(context) as told:
-                return await write(archive, store, wish, names, told)
+                outcome = await write(archive, store, wish, names, told)
+            if outcome.export_id:
+                detail = f"{wish.kind.value} to {outcome.destination}, export {outcome.export_id}"
+                await archive.audit.append(archive.clock.now(), Act.EXPORT, detail=detail)
+            return outcome
         finally:
             await store.close()
 

@@ -18,6 +18,7 @@ from clipledger.core.model import AwemeId
 from clipledger.core.scrub import scrub_text
 from clipledger.core.times import iso_time, parse_duration
 from clipledger.db import authors
+from clipledger.db.exports import Exports
 from clipledger.db.holds import author_is_held
 from clipledger.db.removals import Grounds, Taken
 from clipledger.db.withheld import PURGED, Receipt, Receipts
@@ -261,19 +262,25 @@ async def _notices(archive: Archive, since: str | None) -> list[dict[str, Any]]:
     from_at, after = archive.clock.now() - parse_duration(since) if since else 0.0, ""
     receipts, found = Receipts(archive.db), list[dict[str, Any]]()
     while page := await receipts.page(from_at, after, PAGE):
-        found += [_notice(receipt, archive.uuid) for receipt in page if receipt.files]
+        found += [await _notice(archive, receipt) for receipt in page if receipt.files]
         after = page[-1].aweme_id
     return found
 
 
-def _notice(receipt: Receipt, archive_uuid: str) -> dict[str, Any]:
+async def _notice(archive: Archive, receipt: Receipt) -> dict[str, Any]:
+    holding = await Exports(archive.db).holding([receipt.aweme_id])
     return {
         "notice": "removal",
-        "archive": archive_uuid,
+        "archive": archive.uuid,
         "aweme_id": receipt.aweme_id,
         "removed_at": iso_time(receipt.asked_at),
         "erased_at": iso_time(receipt.purged_at) if receipt.purged_at is not None else None,
         "request": receipt.request,
         "rule": receipt.rule,
         "sha256": [file.sha256 for file in receipt.files],
+        "exports": [
+            {"export_id": each.export_id, "destination": each.destination, "path": each.path, "sha256": each.sha256}
+            for each in holding
+            if each.at <= receipt.asked_at
+        ],
     }

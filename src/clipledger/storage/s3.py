@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from clipledger.core.errors import StorageUnavailable, TooLarge
 from clipledger.core.model import MediaType, ObjectKey
 from clipledger.core.ports import KeyTaken, Part, Sealed, Stat
-from clipledger.storage import mark, multipart
+from clipledger.storage import mark, multipart, versions
 from clipledger.storage.aws import Answered, Aws, reading
 from clipledger.storage.bodies import Offer, of_bytes, of_part
 from clipledger.storage.disk import CHUNK_BYTES
@@ -126,25 +126,12 @@ class S3Store:
     async def erase(self, key: ObjectKey) -> None:
         """Remove an object with every version that the bucket keeps of it."""
         await self.delete(key)
-        async for version_id in self._versions(key):
-            await self._call(f"erase {key}", "delete_object", key, VersionId=version_id)
+        await versions.erase(self._aws, self._bucket, self._prefix + key)
 
     async def cool(self, key: ObjectKey, storage_class: str) -> None:
-        """Copy an object onto itself in another storage class; its metadata stays. At most 5 GiB, as S3 copies."""
-        name = self._prefix + key
-        try:
-            await self._call(
-                f"move {key} to {storage_class}",
-                "copy_object",
-                key,
-                CopySource={"Bucket": self._bucket, "Key": name},
-                StorageClass=storage_class,
-                MetadataDirective="COPY",
-            )
-        except Answered as answer:
-            if answer.status == 404:
-                raise KeyError(key) from None
-            raise answer.failure from None
+        """Move an object to another storage class, as it is."""
+        key_parts(key)
+        await versions.cool(self._aws, self._bucket, self._prefix + key, storage_class)
 
     async def check(self) -> None:
         """Prove that objects can be written and removed."""
@@ -356,29 +343,6 @@ class S3Store:
                 raise StorageUnavailable(f"{doing}: the store's listing runs in a circle")
             met.add(token)
             more = {"ContinuationToken": token}
-
-    async def _versions(self, key: ObjectKey) -> AsyncIterator[str]:
-        """List the versions of one object, markers of deletion among them; none where there are no versions."""
-        more = dict[str, Any]()
-        while True:
-            try:
-                page = await self._aws.call(
-                    f"list the versions of {key}",
-                    "list_object_versions",
-                    Bucket=self._bucket,
-                    Prefix=self._prefix + key,
-                    **more,
-                )
-            except Answered as answer:
-                if answer.status in (404, 501):  # R2 and its like know no versions
-                    return
-                raise answer.failure from None
-            for found in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-                if found["Key"] == self._prefix + key:
-                    yield found["VersionId"]
-            if not page.get("IsTruncated"):
-                return
-            more = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page.get("NextVersionIdMarker", "")}
 
     @asynccontextmanager
     async def _object(self, key: ObjectKey) -> AsyncIterator[tuple[int, Any]]:
