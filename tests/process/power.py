@@ -15,6 +15,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -129,7 +130,7 @@ def cycle(disk: Disk, dice: random.Random, *, safe: bool = True) -> Outcome:
             if safe:
                 archive.finish()
                 findings += judged(archive, sim, "", 0).findings
-        except Exception as error:  # noqa: BLE001 - a database that cannot be read is a finding like any other
+        except (AssertionError, sqlite3.Error) as error:  # a database that cannot be read is a loss like any other
             lost = (f"{type(error).__name__}: {str(error)[:1500]}",)
     shutil.rmtree(folder, ignore_errors=True)
     return Outcome(len(told), tuple(lost), tuple(findings))
