@@ -388,17 +388,17 @@ class ArchiveMachine(RuleBasedStateMachine):
             self._note(video)
             video.suspect_at, video.suspect_reason, video.due = None, None, self.model.now
 
-    @rule(nth=st.integers(0, 1))
-    def recheck_gone(self, nth: int) -> None:
-        """Ask for posts again that died as gone a day ago."""
+    @rule(reason=st.sampled_from(sorted(GONE)), nth=st.integers(0, 1))
+    def recheck_gone(self, reason: Reason, nth: int) -> None:
+        """Ask for posts again that died as gone for one reason a day ago."""
         before = self.model.now - 86_400
         chosen = []
         for video in self.model.videos.values():
-            if video.state is State.DEAD and video.letter is not None and video.letter[0] in GONE:
+            if video.state is State.DEAD and video.letter is not None and video.letter[0] == reason:
                 died = video.letter[1] if video.first_died is None else video.first_died
                 if video.rechecks == nth and died <= before:
                     chosen.append((video, died))
-        assert self.run(self.queue.recheck_gone(nth, before, self.model.now)) == len(chosen)
+        assert self.run(self.queue.recheck_gone(reason, nth, before, self.model.now)) == len(chosen)
         for video, died in chosen:
             video.anew(self.model.now)
             video.rechecks, video.first_died = nth + 1, died
