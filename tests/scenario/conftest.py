@@ -29,9 +29,10 @@ GROUNDS = ("laptop", "servers")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Have every scenario played on each ground."""
+    """Have every scenario played on each ground, or on those that its mark names."""
     if "_grounds" in metafunc.fixturenames:
-        grounds = GROUNDS if getattr(metafunc.module, "GROUND", "any") is not None else (None,)
+        named = next((mark.args for mark in metafunc.definition.iter_markers("grounds")), GROUNDS)
+        grounds = named if getattr(metafunc.module, "GROUND", "any") is not None else (None,)
         metafunc.parametrize("_grounds", grounds, indirect=True)
 
 

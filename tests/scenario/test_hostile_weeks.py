@@ -14,6 +14,7 @@ from clipledger.sim.scenarios import Outcome, Scenario, play
 pytestmark = pytest.mark.slow
 
 SEEDS = int(os.environ.get("CLIPLEDGER_SEEDS", "24"))
+SEEDS_ON_SERVERS = SEEDS // 4
 RUNS_MAX = 5
 
 
@@ -33,8 +34,20 @@ def hostile(seed: int) -> Scenario:
 
 
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))
+@pytest.mark.grounds("laptop")
 def test_a_bad_week_ends_with_books_that_balance(seed: int, folder: Path) -> None:
     """Whatever the API and the CDN do, and wherever the process dies, after a few runs the auditor is content."""
+    ends_with_books_that_balance(seed, folder)
+
+
+@pytest.mark.parametrize("seed", range(1, SEEDS_ON_SERVERS + 1))
+@pytest.mark.grounds("servers")
+def test_a_bad_week_on_servers_ends_with_books_that_balance(seed: int, folder: Path) -> None:
+    """So it is on PostgreSQL and a bucket."""
+    ends_with_books_that_balance(seed, folder)
+
+
+def ends_with_books_that_balance(seed: int, folder: Path) -> None:
     week = play(hostile(seed), folder)
     assert week.report.findings == []
     assert week.worst_minute <= 200
