@@ -94,7 +94,7 @@ def test_another_archives_database_is_refused(tmp_path: Path, archive: Archive) 
 def test_init_where_it_cannot_be(tmp_path: Path) -> None:
     """`init` on a file, or below one, says so."""
     (tmp_path / "file").write_text("mine")
-    Archive(tmp_path / "file").cli("init", code=6).says("cannot make an archive in", "File exists")
+    Archive(tmp_path / "file").cli("init", code=6).says("cannot make an archive in", "Not a directory")
     Archive(tmp_path / "file" / "below").cli("init", code=6).says("Not a directory")
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -110,7 +110,7 @@ WRONG = [
     ("add @a --every soon", "is not a duration"),
     ("add -a no-such-file.txt", "--batch-file no-such-file.txt"),
     ("run --only listing,everything", "listing,capture,metadata,janitor"),
-    ("run --max-bytes 5X", "--max-bytes '5X'"),
+    ("run --max-bytes 5X", "--max-bytes: '5X'"),
     ("run --max-videos 0", "--max-videos"),
     ("run --max-credits -1", "--max-credits"),
     ("frobnicate", "frobnicate"),
