@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -10,6 +11,9 @@ import pytest
 from hypothesis import settings
 
 from s3_servers import S3Server, credentials, s3_server
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background: our children would ignore Ctrl-C too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("fast", deadline=None, max_examples=60)
 settings.register_profile("thorough", deadline=None, max_examples=2000)
