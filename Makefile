@@ -6,6 +6,9 @@ RUNS := $(VENV)/.runs
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Half as many again as there are cores: many tests wait for a simulator's clock.
+WORKERS := $(shell $(PYTHON) -c 'import os; print(-(-(os.cpu_count() or 1) * 3 // 2))')
+
 .PHONY: help env demo test check check-static fast docs lock lock-deploy clean
 
 help:  ## list the targets
@@ -30,7 +33,7 @@ demo: $(RUNS)  ## play a whole archive against the simulator and audit it
 	$(BIN)/clipledger demo clipledger-demo
 
 test: $(READY) check-static  ## the whole suite
-	$(BIN)/python -m pytest -q -n auto --dist worksteal
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 check: $(READY) check-static fast  ## format, lint, types, import contracts, fast tests
 

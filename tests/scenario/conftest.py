@@ -1,11 +1,12 @@
 """Where scenarios are played: each on a laptop's ground (SQLite and a folder), and on servers (PostgreSQL and S3).
 
 In memory where the machine has room there, each test in a place of its own. A module that says `GROUND = None`
-lays its own ground.
+lays its own ground; the longest are marked for a laptop's alone, unless CLIPLEDGER_TEST_GROUNDS=all.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have every scenario played on each ground, or on those that its mark names."""
     if "_grounds" in metafunc.fixturenames:
         named = next((mark.args for mark in metafunc.definition.iter_markers("grounds")), GROUNDS)
+        named = GROUNDS if os.environ.get("CLIPLEDGER_TEST_GROUNDS") == "all" else named
         grounds = named if getattr(metafunc.module, "GROUND", "any") is not None else (None,)
         metafunc.parametrize("_grounds", grounds, indirect=True)
 
