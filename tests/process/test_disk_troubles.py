@@ -185,10 +185,10 @@ def test_calls_that_fail_for_a_while_pause_a_run_that_follows(tmp_path: Path, ca
 def test_too_few_descriptors_slow_a_run_down_and_burn_nothing(tmp_path: Path) -> None:
     """With far too few descriptors a run says so, works on fewer posts at a time, and saves everything."""
     with world(tmp_path / "here") as (archive, sim):
-        told = ended_within(archive, RLIMIT_NOFILE=36)
+        told = ended_within(archive, RLIMIT_NOFILE=30)
         names = {event["event"] for event in told}
         assert "open_files" in names and "slowed_down" in names, names
-        assert next(event for event in told if event["event"] == "open_files")["limit"] == 36
+        assert next(event for event in told if event["event"] == "open_files")["limit"] == 30
         nothing_is_burnt(archive)
         all_is_saved_in_the_end(archive, sim)
 
