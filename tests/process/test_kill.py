@@ -16,7 +16,7 @@ from process.killing import IN_FLIGHT, place_of, trial
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("CLIPLEDGER_KILLS", "60"))
+KILLS = int(os.environ.get("CLIPLEDGER_KILLS", "32"))
 POSTS = 24
 
 

@@ -14,7 +14,7 @@ from process.power import KINDS, cycle, eatmydata, powered
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 
-CYCLES = int(os.environ.get("CLIPLEDGER_POWER_CYCLES", "10"))
+CYCLES = int(os.environ.get("CLIPLEDGER_POWER_CYCLES", "6"))
 CONTROLS = 3
 
 

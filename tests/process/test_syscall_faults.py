@@ -11,7 +11,7 @@ from process.faulting import replay_of, sample, trial, why_not
 
 pytestmark = pytest.mark.slow
 
-EVERY = int(os.environ.get("CLIPLEDGER_SYSCALL_EVERY", "20"))
+EVERY = int(os.environ.get("CLIPLEDGER_SYSCALL_EVERY", "30"))
 SHARES = 4
 """The sample is dealt to so many tests, which run side by side."""
 

@@ -13,7 +13,7 @@ from clipledger.sim.scenarios import Outcome, Scenario, play
 
 pytestmark = pytest.mark.slow
 
-SEEDS = int(os.environ.get("CLIPLEDGER_SEEDS", "24"))
+SEEDS = int(os.environ.get("CLIPLEDGER_SEEDS", "12"))
 SEEDS_ON_SERVERS = SEEDS // 4
 RUNS_MAX = 5
 
