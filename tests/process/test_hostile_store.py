@@ -37,7 +37,7 @@ def judged(archive: Archive, sim: Sim, server: S3Server, url: str) -> Report:
     return report
 
 
-@pytest.mark.parametrize(("name", "posts"), [("ministack", 600), ("moto", 600)])
+@pytest.mark.parametrize(("name", "posts"), [("ministack", 600), ("moto", 40)])
 def test_a_bad_week_is_archived_to_a_bucket(tmp_path: Path, s3_servers: Servers, name: str, posts: int) -> None:
     """On a bad week every id is saved to the bucket or told why not, and nothing else lies there."""
     server = s3_servers(name)

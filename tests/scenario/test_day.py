@@ -21,7 +21,6 @@ def _day(folder: Path, faults: str) -> Outcome:
 
 
 @pytest.mark.slow
-@pytest.mark.grounds("laptop")
 def test_at_the_limit_resolving_follows_listing_within_a_minute(folder: Path) -> None:
     """95 % of ids are resolved within 60 s of being listed, no minute is over the limit, each credit is owed."""
     told = _day(folder, "calm")
@@ -35,7 +34,6 @@ def test_at_the_limit_resolving_follows_listing_within_a_minute(folder: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.grounds("laptop")
 def test_on_a_bad_day_every_further_call_has_its_reason(folder: Path) -> None:
     """With faults, calls are posts, pages, look-ups and recorded reasons: the world counts what the ledger tells."""
     told = _day(folder, "http_500=0.02,reset=0.01,expired_at_birth=0.02,deleted=0.03")

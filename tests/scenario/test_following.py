@@ -10,7 +10,7 @@ import pytest
 from clipledger.core.times import read_iso_time
 from clipledger.sim.play import START, Play
 
-pytestmark = [pytest.mark.slow, pytest.mark.grounds("laptop")]
+pytestmark = pytest.mark.slow
 
 EVERY_S = 1800.0
 HOURS = 3

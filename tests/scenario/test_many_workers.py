@@ -8,7 +8,7 @@ import pytest
 
 from clipledger.sim.play import Crash, Play
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.grounds("laptop", "servers")]
 
 
 def staged(folder: Path, faults: str = "calm") -> Play:

@@ -10,7 +10,7 @@ from clipledger.core.history import DOUBT_S, read_steps
 from clipledger.core.times import read_iso_time
 from clipledger.sim.play import START, Play
 
-pytestmark = [pytest.mark.slow, pytest.mark.grounds("laptop")]
+pytestmark = pytest.mark.slow
 
 DAY_S = 86_400.0
 STEPS = "1h,6h,1d,3d,7d,30d"

@@ -8,7 +8,7 @@ import pytest
 
 from clipledger.sim.play import Crash, Play
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.grounds("laptop", "servers")]
 
 LISTS = ("/user-posts/", "/challenge-posts/", "/search-video/", "/music-posts/")
 PAGES_MAX = 12

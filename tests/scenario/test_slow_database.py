@@ -10,7 +10,7 @@ import pytest
 from clipledger.db.credits import CallIn, Credits
 from clipledger.sim.play import Play
 
-pytestmark = [pytest.mark.slow, pytest.mark.grounds("laptop")]
+pytestmark = pytest.mark.slow
 
 
 def test_no_minute_is_over_the_limit_when_the_books_are_slow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
