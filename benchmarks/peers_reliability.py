@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from clipledger.sim import media
 from process.harness import simulator
 from process.killing import audit_of, forked_simulator, placed
-from process.power import KINDS, powered
+from process.power import KINDS, NotPermitted, powered
 
 FILES = 20
 DONE_S = 5.0
@@ -161,7 +161,7 @@ def main() -> int:
 def _told(who: str, what: str, act: Callable[[], Facts]) -> Facts:
     try:
         found = act()
-    except RuntimeError as why:
+    except NotPermitted as why:
         found = {"not tried": str(why)}
     print(f"{who} {what}: {found}", file=sys.stderr, flush=True)
     return found

@@ -40,6 +40,10 @@ _LOG_FLUSHED, _LOG_LOST = b"\x01\x00\x00\x00", b"\x02\x00\x00\x00"  # `shutdown 
 _WORLDS = (7, 8, 9)
 
 
+class NotPermitted(RuntimeError):
+    """This machine lets nobody mount a disk, or cut its power: what could be proven here is not."""
+
+
 class Disk:
     """A small file system in a file, mounted on a loop device, whose power can be cut."""
 
@@ -56,10 +60,12 @@ class Disk:
         _sh("mount", "-o", self._options, self.image, self.mount)
 
     def cut(self, *, flush_log: bool = False) -> None:
-        """Cut the power: OSError where this kernel cannot."""
+        """Cut the power; NotPermitted where this kernel cannot."""
         fd = os.open(self.mount, os.O_RDONLY)
         try:
             fcntl.ioctl(fd, _SHUTDOWN, _LOG_FLUSHED if flush_log else _LOG_LOST)
+        except OSError as error:
+            raise NotPermitted(f"this kernel cannot cut the power of {self.kind}: {error.strerror}") from error
         finally:
             os.close(fd)
 
@@ -74,17 +80,17 @@ class Disk:
 
 @contextmanager
 def powered(place: Path, kind: str, *, defaults: bool = False) -> Iterator[Disk]:
-    """Give a mounted disk; unmounted afterwards. RuntimeError, with the reason, where that is not permitted.
+    """Give a mounted disk; unmounted afterwards. NotPermitted, with the reason, where that is not permitted.
 
     `defaults`: mounted as anybody would, for comparisons; else so that nothing but an fsync brings bytes to the disk.
     """
     if (why := why_not(kind)) is not None:
-        raise RuntimeError(why)
+        raise NotPermitted(why)
     disk = Disk(place, kind, options="loop" if defaults else "")
     try:
         disk.on()
     except subprocess.CalledProcessError as error:
-        raise RuntimeError(f"loop mounts are not permitted: {error.stderr.decode().strip()}") from None
+        raise NotPermitted(f"loop mounts are not permitted: {error.stderr.decode().strip()}") from None
     try:
         yield disk
     finally:

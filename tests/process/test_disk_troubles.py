@@ -19,6 +19,7 @@ import pytest
 from process.faulting import why_not
 from process.harness import Archive, Sim, events_of, wait_until
 from process.killing import ForkedArchive, forked_simulator, judged, placed
+from process.small_disk import remount, small_disk
 from process.zygote import Forked, forked
 
 pytestmark = pytest.mark.slow
@@ -33,25 +34,6 @@ def world(folder: Path, posts: int = 40, **env: str) -> Iterator[tuple[ForkedArc
     with forked_simulator(posts, seed=7) as sim, placed(folder, sim) as archive:
         archive.env |= env
         yield archive, sim
-
-
-@contextmanager
-def small_disk(folder: Path, options: str) -> Iterator[Path]:
-    """Mount a small file system in memory; skip, and say so, where that is not permitted."""
-    if os.geteuid() != 0:
-        pytest.skip("NOT TESTED: a small disk: needs root to mount one")
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
-    if done.returncode:
-        pytest.skip(f"NOT TESTED: a small disk: mounts are not permitted: {done.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def remount(disk: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(disk)], check=True)
 
 
 @contextmanager

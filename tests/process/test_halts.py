@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from process.harness import ON, Archive, Sim, archive_for, simulator
+from process.small_disk import remount, small_disk
 
 pytestmark = pytest.mark.slow
 
@@ -107,38 +107,19 @@ def test_the_days_budget_is_shared_by_all_runs(tmp_path: Path) -> None:
 # Storage
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """Mount a small file system; skip, and say so, where that is not permitted."""
-    if os.geteuid() != 0:
-        pytest.skip("NOT TESTED: a full disk: needs root to mount a small one")
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True)
-    if done.returncode:
-        pytest.skip(f"NOT TESTED: a full disk: mounts are not permitted: {done.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def grow(disk: Path, size: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)
-
-
 @pytest.mark.root
 def test_a_full_disk_burns_nothing_however_often(tmp_path: Path) -> None:
     """A disk that is full again and again ends each run with exit 6 and counts against no video."""
     with (
-        small_disk(tmp_path / "disk", "1500k") as disk,
+        small_disk(tmp_path / "disk", "size=1500k") as disk,
         world(disk / "archive", 60, on="sqlite") as (archive, sim),  # the tables fill the disk too
     ):
         for size in ("1800k", "2100k", "2400k", "2700k"):
             told = archive.cli("run", "--json", code=6)
             assert told.summary["exit"] == "storage" and "Traceback" not in told.err
-            grow(disk, size)
+            remount(disk, f"size={size}")
         archive.cli("run", "-q", code=6)
-        grow(disk, "64m")
+        remount(disk, "size=64m")
         all_is_saved_in_the_end(archive, sim)
         assert archive.one("SELECT MAX(attempts) FROM archive_queue") == 1
 
