@@ -20,6 +20,8 @@ from postgres import execute, shared_server
 
 _ADD = text("INSERT INTO meta VALUES ('n', '1') ON CONFLICT (key) DO UPDATE SET value = meta.value::int + 1")
 _READ = "SELECT value::int FROM meta WHERE key = 'n'"
+_CUT_OURS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name = 'clipledger' AND datname = current_database()"""
 
 
 @pytest.fixture(autouse=True)
@@ -154,8 +156,7 @@ def test_readers_go_on_after_their_connections_were_cut(tmp_path: Path) -> None:
         async with Database.open(url) as db:
             await db.write(_add_one)
             for _ in range(3):
-                kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'clipledger'"
-                assert raw(tmp_path, kill + " AND datname = current_database()")
+                assert raw(tmp_path, _CUT_OURS)
                 read = [db.read(lambda c: c.execute(text(_READ)).scalar_one()) for _ in range(2)]
                 assert [await each for each in read] == [1, 1]
             await db.write(_add_one)
@@ -173,9 +174,7 @@ def test_a_database_that_takes_no_writes_is_waited_for(tmp_path: Path) -> None:
         async with Database.open(url) as db:
             await db.write(_add_one)
             execute(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-            raw(
-                tmp_path, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'clipledger'"
-            )
+            raw(tmp_path, _CUT_OURS)
             async with asyncio.TaskGroup() as group:
                 writing = group.create_task(db.write(_add_one))
                 done, _ = await asyncio.wait([writing], timeout=0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from clipledger.core.errors import StorageUnavailable, TooLarge
 from clipledger.core.model import AwemeId, MediaType, ObjectKey
 from clipledger.core.ports import KeyTaken, ObjectStore
 from clipledger.storage.keys import key_parts
+from clipledger.storage.probe import FOLDER, Triable
 from clipledger.storage.spool import Spool
 from contract.stores import MAKERS, SIDECAR, VIDEO, Servers, files_below, keys, put, put_part, race, run, sealed
 
@@ -418,3 +420,21 @@ def test_a_key_is_a_path_that_stays_below(key: str) -> None:
     assert "/".join(parts) == key
     assert os.path.normpath(f"/root/{key}") == f"/root/{key}"
     assert not any(part.startswith(".") for part in parts)
+
+
+def test_a_sweep_drops_what_a_killed_probe_left(store: ObjectStore) -> None:
+    """What a process that was killed while it tried the store left behind goes when it is old, and not before."""
+    if not isinstance(store, Triable):
+        pytest.skip("a store that is not tried: nothing is left in it")
+
+    async def scenario() -> None:
+        body, name = b"a trial", f"{FOLDER}/0000/single"
+        await store.attempt(name, body, sha256=hashlib.sha256(body).hexdigest(), multipart=False)
+        await put(store, VIDEO, b"whole")
+        assert await store.sweep(3600.0, time.time(), 100) == 0
+        assert await store.sweep(0.0, 1e12, 0) == 0
+        assert await store.names(f"{FOLDER}/") == [name]
+        assert await store.sweep(0.0, 1e12, 100) == 1
+        assert await store.names(f"{FOLDER}/") == [] and await keys(store) == [VIDEO]
+
+    run(scenario())

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 _MEDIA = ("videos", "photos", "covers")
 _FILE_MODE = 0o640
 _MARK = ".clipledger/uuid"
+_TRIALS = ".clipledger-probe/"
+"""What a process killed while it tried the store leaves: the janitor drops it when it is a day old."""
 
 
 class Kept(Protocol):
@@ -87,7 +89,7 @@ class KeptInBucket:
         return body
 
     def listed(self) -> Iterator[str]:
-        """List every object below the prefix, whatever its name, but the archive's own mark."""
+        """List every object below the prefix, whatever its name, but the archive's own mark and trials."""
         yield from self.stamps()
 
     def oddity(self, key: str) -> str | None:
@@ -99,7 +101,7 @@ class KeptInBucket:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
         found = (entry for page in pages for entry in page.get("Contents", []))
         changed = {entry["Key"].removeprefix(self._prefix): entry["LastModified"] for entry in found}
-        return {name: at for name, at in changed.items() if name != _MARK}
+        return {name: at for name, at in changed.items() if name != _MARK and not name.startswith(_TRIALS)}
 
     def uploads(self) -> list[str]:
         """List uploads that were begun and not ended."""

@@ -169,14 +169,15 @@ class CloudStore:
         await self.drop(name)
 
     async def sweep(self, older_than_s: float, now: float, limit: int) -> int:
-        """Remove what killed uploads left under private names; pieces without a name are the cloud's to drop."""
+        """Remove what killed uploads and probes left under private names; pieces without a name the cloud drops."""
         removed = 0
         with translated("sweep"):
-            async for page in self._listed(f"{self._prefix}{_PARTS}", None):
-                for found in page:
-                    if now - found["last_modified"].timestamp() > older_than_s and removed < limit:
-                        await self.drop(found["path"].removeprefix(self._prefix))
-                        removed += 1
+            for private in (_PARTS, FOLDER):
+                async for page in self._listed(self._prefix + private, None):
+                    for found in page:
+                        if now - found["last_modified"].timestamp() > older_than_s and removed < limit:
+                            await self.drop(found["path"].removeprefix(self._prefix))
+                            removed += 1
         return removed
 
     async def close(self) -> None:

@@ -143,7 +143,11 @@ class S3Store:
         await self.drop(name)
 
     async def sweep(self, older_than_s: float, now: float, limit: int) -> int:
-        """Abort multipart uploads below the prefix that were begun long ago."""
+        """Abort multipart uploads below the prefix that were begun long ago, and drop what killed probes left."""
+        aborted = await self._abort_uploads(older_than_s, now, limit)
+        return aborted + await self._drop_trials(older_than_s, now, limit - aborted)
+
+    async def _abort_uploads(self, older_than_s: float, now: float, limit: int) -> int:
         aborted, after = 0, dict[str, str]()
         while aborted < limit:
             page = await self._page("sweep", "list_multipart_uploads", Prefix=self._prefix, MaxUploads=_PAGE, **after)
@@ -157,6 +161,14 @@ class S3Store:
                 break
             after = behind
         return aborted
+
+    async def _drop_trials(self, older_than_s: float, now: float, limit: int) -> int:
+        dropped = 0
+        async for found in self._listed("sweep", f"{self._prefix}{FOLDER}/"):
+            if now - found["LastModified"].timestamp() > older_than_s and dropped < limit:
+                await self.drop(found["Key"].removeprefix(self._prefix))
+                dropped += 1
+        return dropped
 
     async def close(self) -> None:
         """Close the connections; a later call opens others."""
