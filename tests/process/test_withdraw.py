@@ -25,6 +25,7 @@ from s3_servers import BUCKET, S3Server, boto, credentials
 pytestmark = pytest.mark.slow
 
 Servers = Callable[[str], S3Server]
+KINDS = ("parquet", "csv", "jsonl", "ids", "dataset")
 WHY = ("--reason", "asked to", "--request", "letter 7")
 
 
@@ -146,6 +147,22 @@ def _read(place: Place, key: str) -> bytes:
     return body
 
 
+def exported(archive: Archive, to: Path) -> bytes:
+    """Export the archive in every format, over what is there; give all that the exports hold, Parquet unpacked."""
+    import pyarrow.parquet as pq
+
+    told = b""
+    for kind in KINDS:
+        archive.cli("export", kind, "--to", str(to / kind))
+    for path in sorted(to.rglob("*")):
+        if path.suffix == ".parquet":
+            rows = pq.ParquetFile(path).read().to_pylist()
+            told += "\n".join(str(value) for row in rows for value in row.values()).encode()
+        elif path.is_file():
+            told += path.read_bytes()
+    return told
+
+
 def author_with_posts(archive: Archive) -> tuple[str, list[str]]:
     """Give the author with the most posts, and the ids."""
     rows = archive.rows("SELECT author_id, count(*) FROM posts GROUP BY 1 ORDER BY 2 DESC, 1")
@@ -155,7 +172,7 @@ def author_with_posts(archive: Archive) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize("ground", ["laptop", "servers"])
 def test_a_withdrawn_post_leaves_no_byte(tmp_path: Path, s3_servers: Servers, ground: str) -> None:
-    """Files, sidecars, old versions, rows, index, log and spool: after the purge nothing of an author's posts is left.
+    """Files, sidecars, old versions, rows, index, log, spool and exports: after the purge nothing of an author's is left.
 
     Before it they are hidden; the receipt, and a notice with the sha256s, stay; the books balance.
     """
@@ -164,6 +181,8 @@ def test_a_withdrawn_post_leaves_no_byte(tmp_path: Path, s3_servers: Servers, gr
     author_id, ids = author_with_posts(archive)
     needles, sums = needles_of(place, ids), {row[0] for row in archive.rows("SELECT sha256 FROM files")}
     assert len(place.traces(needles)) > len(needles) > 5, "the test could not see what it looks for"
+    out = exported(archive, tmp_path / "exports")
+    assert sum(needle in out for needle in needles) > 3, "the test could not see what it looks for in the exports"
     (archive.folder / ".clipledger" / "spool").mkdir(exist_ok=True)
     (archive.folder / ".clipledger" / "spool" / f"{ids[0]}.1.1.part").write_bytes(needles[0])
 
@@ -186,7 +205,12 @@ def test_a_withdrawn_post_leaves_no_byte(tmp_path: Path, s3_servers: Servers, gr
     assert place.objects(ids[0]) == []
     assert place.traces(needles) == []
     assert archive.one("SELECT count(*) FROM authors WHERE author_id = ?", author_id) == 0
+    again = exported(archive, tmp_path / "exports").lower()
+    assert [needle for needle in needles if needle.lower() in again] == []
+    assert not [aweme_id for aweme_id in ids if aweme_id.encode() in again]
     notices = archive.cli("withdraw", "--notices").lines
+    copies = [{each["destination"] for each in notice["exports"]} for notice in notices]
+    assert all(len(holders) == len(KINDS) for holders in copies), "who holds a copy is told"
     assert {notice["aweme_id"] for notice in notices} == set(ids)
     assert {digest for notice in notices for digest in notice["sha256"]} <= sums
     assert archive.json("show", ids[0])["withheld"]["state"] == "purged"
