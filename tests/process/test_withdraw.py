@@ -172,7 +172,7 @@ def author_with_posts(archive: Archive) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize("ground", ["laptop", "servers"])
 def test_a_withdrawn_post_leaves_no_byte(tmp_path: Path, s3_servers: Servers, ground: str) -> None:
-    """Files, sidecars, old versions, rows, index, log, spool and exports: after the purge nothing of an author's is left.
+    """Files, sidecars, old versions, rows, index, log, spool, exports: nothing of an author's is left after the purge.
 
     Before it they are hidden; the receipt, and a notice with the sha256s, stay; the books balance.
     """
