@@ -2,9 +2,9 @@
 
 Usage: .venv/bin/python benchmarks/export.py [POSTS] [METRICS_A_POST] [FOLDER] [--seed N] [--no-all]
 
-Progress on stderr, one JSON document on stdout, exit code 1 when a limit is missed; wall time, CPU time and peak memory of each step, which runs in a
-process of its own. FOLDER is kept, and used again when an archive is in it. `--no-all` leaves out the tables
-other than the posts, and with them the incremental steps.
+Progress on stderr, one JSON document on stdout, exit code 1 when a limit is missed; wall time, CPU time and peak
+memory of each step, which runs in a process of its own. FOLDER is kept, and used again when an archive is in it.
+`--no-all` leaves out the tables other than the posts, and with them the incremental steps.
 """
 
 from __future__ import annotations
