@@ -11,7 +11,8 @@ import pytest
 
 from process.faulting import why_not
 from process.harness import Archive, Sim
-from process.killing import ForkedArchive, forked_simulator, judged, placed, zygote
+from process.killing import ForkedArchive, forked_simulator, judged, placed
+from process.zygote import zygote
 from s3_servers import S3Server
 
 pytestmark = pytest.mark.slow
