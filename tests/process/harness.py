@@ -33,7 +33,7 @@ from clipledger.sim.faults import FaultPlan
 from clipledger.sim.world import World
 from contract.archives import new_database, plain
 from postgres import execute
-from process.zygote import Ended, is_plain, zygote
+from process.zygote import Ended, Forked, forked, is_plain, zygote
 from process.zygote import ran as forked_to_its_end
 
 KEY = "sim-key-4f1d9a7c20"
@@ -63,7 +63,7 @@ def plain_environment() -> dict[str, str]:
 class Sim:
     """A simulator in a process of its own."""
 
-    process: subprocess.Popen[bytes]
+    process: Forked
     base_url: str
     seed: int
     posts: int
@@ -107,9 +107,9 @@ class Sim:
 
 @contextmanager
 def simulator(posts: int = 60, faults: str = "calm", *, seed: int = 7, rpm: int = RPM, key: str = KEY) -> Iterator[Sim]:
-    """Start `clipledger sim serve` and stop it by its id; its key is turned to `key`."""
+    """Start `clipledger sim serve`, and kill it at the end; its key is turned to `key`."""
     words = ("sim", "serve", "--seed", str(seed), "--posts", str(posts), "--faults", faults, "--rpm", str(rpm))
-    with child(*words, env=plain_environment(), stdout=subprocess.PIPE) as process:
+    with forked(zygote(), words, plain_environment()) as process:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
         sim = Sim(process, told["base_url"], seed, posts, faults, rpm, told["start"])

@@ -24,7 +24,19 @@ from typing import Any
 
 from clipledger.sim.kept import KeptInBucket
 from contract.archives import drop_database, new_database
-from process.harness import KEY, RPM, URL, Archive, Evidence, Ran, Sim, archive_for, audit, copy_of, plain_environment
+from process.harness import (
+    KEY,
+    URL,
+    Archive,
+    Evidence,
+    Ran,
+    Sim,
+    archive_for,
+    audit,
+    copy_of,
+    plain_environment,
+    simulator,
+)
 from process.zygote import Zygote, forked, ran, zygote
 from s3_servers import BUCKET, S3Server, s3_server
 
@@ -85,23 +97,11 @@ class ForkedArchive(Archive):
         return cls(archive.folder, archive.env, own or zygote())
 
 
-@contextmanager
-def forked_simulator(posts: int, *, seed: int, faults: str = "calm") -> Iterator[Sim]:
-    """Serve a world from a forked process."""
-    words = ["sim", "serve", "--seed", str(seed), "--posts", str(posts), "--faults", faults, "--rpm", str(RPM)]
-    with forked(zygote(), words, plain_environment()) as process:
-        assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-        sim = Sim(process, told["base_url"], seed, posts, faults, RPM, told["start"])  # type: ignore[arg-type]
-        sim.turn(key=KEY)
-        yield sim
-
-
 def trial(
     folder: Path, dice: random.Random, *, database: str = "sqlite", store: str = "local", posts: int = POSTS
 ) -> Outcome:
     """Play one trial in `folder`."""
-    with forked_simulator(posts, seed=dice.choice(_WORLDS)) as sim, placed(folder, sim, database, store) as archive:
+    with simulator(posts, seed=dice.choice(_WORLDS)) as sim, placed(folder, sim, database, store) as archive:
         phase, events = kill_at(archive, Moment.drawn(dice, posts))
         archive.finish()
         return judged(archive, sim, phase, events)
@@ -143,7 +143,7 @@ def _with_sources(seed: int, posts: int, database: str, lists: int | None) -> Ar
     place = Path(tempfile.mkdtemp(prefix="clipledger-sources-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     env = {URL: new_database()} if database == "postgres" else {}
-    with forked_simulator(posts, seed=seed) as sim:
+    with simulator(posts, seed=seed) as sim:
         if env:
             archive = ForkedArchive.of(Archive(place / "archive", plain_environment() | {"TIKLIVEAPI_KEY": KEY} | env))
             archive.cli("init", "-q")
