@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clipledger.archive import open_archive
-from clipledger.cli.looking import _post
+from clipledger.answers.posts import _post
 from clipledger.core.model import AwemeId
 from clipledger.core.times import read_iso_time
 from clipledger.sim.play import START, Play
