@@ -33,7 +33,7 @@ from clipledger.core.ports import KeyTaken, Part, Sealed, Stat
 from clipledger.storage import mark
 from clipledger.storage.bodies import Offer, of_bytes, of_part
 from clipledger.storage.disk import CHUNK_BYTES, in_thread
-from clipledger.storage.keys import key_parts, prefix_parts
+from clipledger.storage.keys import is_key, key_parts, prefix_parts
 from clipledger.storage.place import Place
 from clipledger.storage.probe import FOLDER, Trial
 
@@ -152,7 +152,7 @@ class CloudStore:
                 for found in page:
                     name = found["path"]
                     key = ObjectKey(name.removeprefix(self._prefix))
-                    if name.startswith(wanted) and key > after and _is_key(key):
+                    if name.startswith(wanted) and key > after and is_key(key):
                         yield Stat(key, found["size"], found["last_modified"].timestamp())
 
     async def delete(self, key: ObjectKey) -> None:

@@ -22,7 +22,7 @@ from clipledger.storage import mark, multipart, versions
 from clipledger.storage.aws import Answered, Aws, reading
 from clipledger.storage.bodies import Offer, of_bytes, of_part
 from clipledger.storage.disk import CHUNK_BYTES
-from clipledger.storage.keys import key_parts, prefix_parts
+from clipledger.storage.keys import is_key, key_parts, prefix_parts
 from clipledger.storage.place import Place
 from clipledger.storage.probe import FOLDER, Mode, Trial
 
@@ -115,7 +115,7 @@ class S3Store:
             name = found.get("Key", "")
             key = ObjectKey(name.removeprefix(self._prefix))
             # s3rver and its like do not know StartAfter; a name from outside of the prefix is none of ours.
-            if key > after and name.startswith(self._prefix + prefix) and _is_key(key) and "LastModified" in found:
+            if key > after and name.startswith(self._prefix + prefix) and is_key(key) and "LastModified" in found:
                 yield Stat(key, found.get("Size", 0), found["LastModified"].timestamp())
 
     async def delete(self, key: ObjectKey) -> None:
@@ -163,12 +163,11 @@ class S3Store:
         return aborted
 
     async def _drop_trials(self, older_than_s: float, now: float, limit: int) -> int:
-        dropped = 0
-        async for found in self._listed("sweep", f"{self._prefix}{FOLDER}/"):
-            if now - found["LastModified"].timestamp() > older_than_s and dropped < limit:
-                await self.drop(found["Key"].removeprefix(self._prefix))
-                dropped += 1
-        return dropped
+        listed = self._listed("sweep", f"{self._prefix}{FOLDER}/")
+        old = [found["Key"] async for found in listed if now - found["LastModified"].timestamp() > older_than_s]
+        for name in old[:limit]:
+            await self.drop(name.removeprefix(self._prefix))
+        return len(old[:limit])
 
     async def close(self) -> None:
         """Close the connections; a later call opens others."""
@@ -399,11 +398,3 @@ def _sha256_of(head: Mapping[str, Any]) -> str | None:
     if noted or not kept or "-" in kept or head.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
         return noted
     return b64decode(kept).hex()
-
-
-def _is_key(name: str) -> bool:
-    try:
-        key_parts(name)
-    except ValueError:
-        return False
-    return True
