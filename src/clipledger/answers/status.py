@@ -15,15 +15,15 @@ from clipledger.core.times import iso_time, utc_day
 from clipledger.db.alarms import DISPROVED, Alarms
 from clipledger.db.books import Balance
 from clipledger.db.figures import pauses, rates
-from clipledger.db.sums import sums
+from clipledger.db.sums import KEPT_S, sums
 
 _SPANS = (("minute", 60.0), ("hour", 3600.0))
 
 
-async def status(archive: Archive, fresh: bool) -> dict[str, Any]:
-    """Tell where everything stands; `fresh`: sum anew, however large the archive."""
+async def status(archive: Archive, fresh: bool, kept_s: float = KEPT_S) -> dict[str, Any]:
+    """Tell where everything stands; `fresh`: sum anew, however large the archive, else sums may be `kept_s` old."""
     now = archive.clock.now()
-    summed, switch = await sums(archive.db, now, fresh=fresh), await archive.switches.get("breaker")
+    summed, switch = await sums(archive.db, now, fresh=fresh, kept_s=kept_s), await archive.switches.get("breaker")
     latencies = sorted(await archive.queue.latencies())
     is_open = switch is not None and switch.state != "closed"
     oldest_due_at = await archive.queue.next_due_at()
