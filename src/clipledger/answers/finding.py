@@ -45,15 +45,23 @@ async def search(archive: Archive, asked: Asked, query: Query, sort: Sort) -> di
 
 
 async def gone(
-    archive: Archive, since: str | None, source: str | None, author: str | None, tag: str | None, limit: int
+    archive: Archive,
+    since: str | None,
+    source: str | None,
+    author: str | None,
+    tag: str | None,
+    limit: int,
+    before: tuple[float, str] | None = None,
 ) -> dict[str, Any]:
     """List what disappeared, saved or not, the latest first."""
     from_at = archive.clock.now() - parse_duration(since) if since else None
-    wanted = Wanted(from_at, source_of(archive, source) if source else None, author, tag_of(tag) if tag else None)
+    named = source_of(archive, source) if source else None
+    wanted = Wanted(from_at, named, author, tag_of(tag) if tag else None, before)
     gone = Gone(archive.db)
     found = sorted(
         [*await gone.archived(wanted, limit), *await gone.never_resolved(wanted, limit)],
-        key=lambda each: (-each.gone_at, each.aweme_id),
+        key=lambda each: (each.gone_at, each.aweme_id),
+        reverse=True,
     )[:limit]
     who = Counter(f"@{each.author_handle}" for each in found if each.archived)
     tags = Counter(f"#{tag}" for each in found for tag in each.tags)

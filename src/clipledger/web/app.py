@@ -14,11 +14,11 @@ from clipledger import __version__
 from clipledger.archive import Archive
 from clipledger.core.errors import ClipledgerError
 from clipledger.events import Listener
-from clipledger.web import live, login, media, pages
+from clipledger.web import api, feeds, live, login, media, pages
 from clipledger.web.access import Doorman
 from clipledger.web.desk import Desk
 from clipledger.web.guard import Guard, House
-from clipledger.web.problems import Problem, answer
+from clipledger.web.problems import Problem, answer, unexpected
 from clipledger.web.pulse import Pulse
 from clipledger.web.render import STATIC, templates
 from clipledger.web.workers import Workers
@@ -37,15 +37,18 @@ def build(archive: Archive, house: House, listeners: Sequence[Listener] = ()) ->
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     doorman = Doorman(archive)
     app.state.desk = Desk(archive, templates(), doorman, Pulse(archive), Workers(archive, listeners), house)
     app.add_middleware(Guard, house=house, doorman=doorman)
     for kind in _ANSWERED:
         app.add_exception_handler(kind, answer)
+    app.add_exception_handler(Exception, unexpected)
     app.add_api_route("/healthz", _health, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for router in (media.router, live.router, login.router, *pages.routers()):
+    app.include_router(api.router())
+    for router in (media.router, feeds.router, live.router, login.router, *pages.routers()):
         app.include_router(router, include_in_schema=False)
     return app
 
