@@ -19,7 +19,8 @@ from clipledger.db.withheld import Receipt, Receipts
 _STEPS = (("added_at", "seen"), ("resolved_at", "resolved"), ("stored_at", "stored"))
 
 
-async def _post(archive: Archive, aweme_id: AwemeId) -> dict[str, Any] | None:
+async def known(archive: Archive, aweme_id: AwemeId) -> dict[str, Any] | None:
+    """Tell what the tables hold of one id; None when it was never seen."""
     row = await archive.queue.row(aweme_id)
     if row is None:
         return None
@@ -44,7 +45,7 @@ async def _post(archive: Archive, aweme_id: AwemeId) -> dict[str, Any] | None:
 
 async def attributed(archive: Archive, aweme_id: AwemeId) -> dict[str, Any] | None:
     """Tell what is known of an id, where it comes from, what happened to it, when and by whom; None if never seen."""
-    body = await _post(archive, aweme_id)
+    body = await known(archive, aweme_id)
     if body is None:
         return None
     post, receipt = await archive.catalog.post(aweme_id), await Receipts(archive.db).of(aweme_id)
