@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, literal, literal_column, or_, select
 
 from clipledger.core.errors import Reason
 from clipledger.core.links import created_second
@@ -72,7 +72,7 @@ _last = (
 _ARCHIVED = (
     select(_a.c.aweme_id, posts.c.author_handle, posts.c.title, _first, _last, _a.c.first_at, _a.c.reason)
     .join(posts, posts.c.aweme_id == _a.c.aweme_id)
-    .where(_a.c.state == "gone", _a.c.ended_at.is_(None))
+    .where(_a.c.state == literal_column("'gone'"), _a.c.ended_at.is_(None))  # in the words of the index
     .order_by(_a.c.first_at.desc(), _a.c.aweme_id.desc())
 )
 _seen = tuple(

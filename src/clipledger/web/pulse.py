@@ -23,7 +23,7 @@ SHARE = 5
 
 FRESH_S = 2.0
 PATIENCE_S = 0.05
-"""What is older than `FRESH_S` is looked at again; who asks waits this long for it, then takes what is known."""
+"""What is older than `FRESH_S` is looked at again; who asks waits for that, where it takes less than `PATIENCE_S`."""
 
 LISTENERS_MAX = 50
 BEAT_S = 15.0
@@ -48,7 +48,7 @@ class Pulse:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._figures: Figures | None = None
-        self._at = 0.0  # when it was looked last, by the loop's clock
+        self._at = self._took_s = 0.0  # when it was looked last, by the loop's clock, and how long that took
         self._wanted, self._ended = asyncio.Event(), asyncio.Event()
         self._next, self._looked = asyncio.Event(), asyncio.Event()
         self._looking = asyncio.Lock()
@@ -58,15 +58,13 @@ class Pulse:
     async def run(self) -> None:
         """Look again and again while somebody wants to know, until `end`."""
         self._runs = True
-        loop = asyncio.get_running_loop()
         while not self._ended.is_set():
             await self._wanted.wait()
             if not self.listeners:
                 self._wanted.clear()
-            began = loop.time()
             with suppress(StorageUnavailable, StorageFull):  # what is known stays; whoever asks for a post is told
                 await self._look()
-            pause_s = max(EVERY_S, SHARE * (loop.time() - began))
+            pause_s = max(EVERY_S, SHARE * self._took_s)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._ended.wait()
@@ -85,7 +83,7 @@ class Pulse:
             async with self._looking:  # one for all who came at once
                 if self._figures is None or (not self._runs and self._figures.turn == turn):
                     await self._sum()
-        elif asyncio.get_running_loop().time() - self._at > FRESH_S:
+        elif self._took_s < PATIENCE_S and asyncio.get_running_loop().time() - self._at > FRESH_S:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE_S):
                     await self._looked.wait()
@@ -123,9 +121,11 @@ class Pulse:
 
     async def _sum(self) -> None:
         # The first look may take sums of any age: nobody should wait for a million posts to be counted.
-        known = self._figures
+        known, loop = self._figures, asyncio.get_running_loop()
+        began = loop.time()
         found = await status(self._archive, False, inf) if known is None else await status(self._archive, False)
-        self._at = asyncio.get_running_loop().time()
+        self._at = loop.time()
+        self._took_s = self._at - began
         if known is None or _told(found) != _told(known.status):
             self._figures = Figures(1 if known is None else known.turn + 1, found)
             self._next.set()
