@@ -134,6 +134,18 @@ class CloudStore:
                 raise TooLarge(f"{key} has {found.meta['size']} bytes, more than {max_bytes}")
             return bytes(await found.bytes_async())
 
+    async def piece(self, key: ObjectKey, start: int, length: int) -> bytes:
+        """Read `length` bytes from `start` on, fewer at the end; KeyError when there is no object."""
+        key_parts(key)
+        try:
+            with translated(f"read {key}"):
+                async with asyncio.timeout(_CALL_S + length / _FLOOR_BYTES_PER_S):
+                    return bytes(
+                        await obstore.get_range_async(self._bucket, self._prefix + key, start=start, length=length)
+                    )
+        except FileNotFoundError:
+            raise KeyError(key) from None
+
     async def digest(self, key: ObjectKey) -> tuple[int, str]:
         """Read an object in chunks; give (size in bytes, sha256 hex). KeyError when there is none."""
         size_bytes, digest = 0, hashlib.sha256()

@@ -52,7 +52,8 @@ def add(
     priority: Annotated[int, typer.Option(min=-100, max=100, metavar="N", help="Higher is resolved first.")] = 0,
 ) -> None:
     """Register sources or single posts. Costs nothing; known ids are not queued twice."""
-    from clipledger.cli.adding import Options, add_sources
+    from clipledger.acts.adding import Options
+    from clipledger.cli.adding import add_sources
 
     add_sources(context, what or [], batch_file, Options(region, sort, published_within, every, max_pages, priority))
 
@@ -132,11 +133,16 @@ def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made anew each time.")] = Path("clipledger-demo"),
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same world.")] = 7,
     posts: Annotated[int, typer.Option(min=20, max=100_000, metavar="N", help="Posts in the world.")] = 240,
+    serve: Annotated[bool, typer.Option("--serve", help="Then show it in the browser, until Ctrl-C.")] = False,
 ) -> None:
     """Play a whole archive against the built-in simulator, a kill -9 included, and audit it. No key, no network."""
+    if serve:
+        from clipledger.cli.app.web import require_web
+
+        require_web("`clipledger demo --serve`")
     from clipledger.cli.playing import play
 
-    play(context, folder, seed, posts)
+    play(context, folder, seed, posts, served=serve)
 
 
 @sim.command("serve")

@@ -1,0 +1,108 @@
+"""`serve`: the web app on one port, with the workers beside it if asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from socket import socket
+
+from clipledger import presence
+from clipledger.archive import open_archive
+from clipledger.cli.exits import Exit
+from clipledger.cli.logs import speller
+from clipledger.cli.output import Context
+from clipledger.cli.progress import plain
+from clipledger.core.errors import Misconfigured
+from clipledger.web.app import build
+from clipledger.web.desk import Desk
+from clipledger.web.guard import House
+from clipledger.web.server import Server, listen, server_of
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `serve` was asked for, as typed."""
+
+    host: str
+    port: int
+    open: bool
+    run: bool
+
+
+def serve(context: Context, wanted: Wanted) -> None:
+    """Serve the archive until told to stop."""
+    asyncio.run(_serve(context, wanted))
+    context.exit = Exit.OK
+
+
+async def _serve(context: Context, wanted: Wanted) -> None:
+    async with open_archive(context.archive) as archive:
+        with presence.hold_archive(archive.folder), listen(wanted.host, wanted.port) as door:
+            port = door.getsockname()[1]
+            house = House(wanted.host, port, archive.settings.web.hosts)
+            app = build(archive, house, [plain(context, speller(archive.uuid, "serve"))])
+            desk = app.state.desk
+            assert isinstance(desk, Desk)
+            await _check_access(desk)
+            if wanted.run:
+                desk.workers.start()
+            link = _link(wanted.host, port)
+            _tell(context, link)
+            if wanted.open:
+                webbrowser.open(link)
+            await _run(server_of(app), desk, [door])
+
+
+async def _run(server: Server, desk: Desk, doors: list[socket]) -> None:
+    """Serve until a signal; then let the workers and the answers under way come to their end."""
+    with _two_steps(server, desk):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(desk.pulse.run())
+            tasks.create_task(desk.workers.run())
+            await server.serve(sockets=doors)
+            desk.pulse.end()
+            desk.workers.end()
+
+
+async def _check_access(desk: Desk) -> None:
+    if not desk.house.is_loopback and await desk.doorman.is_open():
+        raise Misconfigured(
+            f"--host {desk.house.host}: others could enter, and nobody has a password yet: "
+            "run `clipledger access password NAME --role admin` first, or serve on 127.0.0.1"
+        )
+
+
+def _tell(context: Context, link: str) -> None:
+    if context.json:
+        context.line({"event": "serving", "url": link})
+    else:
+        context.tell(f"{link} (Ctrl-C ends it)")
+
+
+def _link(host: str, port: int) -> str:
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{port}/"
+
+
+@contextmanager
+def _two_steps(server: Server, desk: Desk) -> Iterator[None]:
+    """Let the first signal end everything in good order, the second at once."""
+    loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+        desk.pulse.end()
+        desk.workers.end()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
