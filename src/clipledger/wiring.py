@@ -255,7 +255,7 @@ def janitor(archive: Archive, events: Events) -> Janitor:
         archive.settings,
         archive.policy,
         archive.store,
-        Restorer(archive.db),
+        Restorer(archive.db, archive.removals),
         chores=_chores(archive, events),
     )
 

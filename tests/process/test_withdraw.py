@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,8 +19,9 @@ from typing import Any
 import pytest
 
 from clipledger.sim.kept import KeptInBucket
+from contract.archives import new_database
 from postgres import execute
-from process.harness import Archive, archive_for, copy_of, simulator
+from process.harness import URL, Archive, archive_for, copy_of, simulator
 from s3_servers import BUCKET, S3Server, boto, credentials
 
 pytestmark = pytest.mark.slow
@@ -54,11 +56,12 @@ class Place:
         ]
 
     def objects(self, aweme_id: str) -> list[str]:
-        """List what has the id in its name: files, objects, and versions of objects."""
-        return [name for name in self._names() if aweme_id in name]
+        """List what has the id in its name: files, objects, and versions of objects; but for its tombstone."""
+        return [name for name in self._names() if aweme_id in name and not name.endswith(f"removals/{aweme_id}.json")]
 
     def _names(self) -> Iterator[str]:
-        yield from (str(path) for path in self.archive.folder.rglob("*"))
+        for place, folders, files in os.walk(self.archive.folder):  # what vanishes meanwhile is passed over
+            yield from (f"{place}/{name}" for name in (*folders, *files))
         if self.server is not None:
             client = boto(self.server)
             told = client.list_object_versions(Bucket=BUCKET, Prefix=self._prefix)
@@ -243,6 +246,40 @@ def test_a_purge_that_was_killed_is_finished_by_the_next_process(
     assert place.traces(needles) == []
     assert archive.one("SELECT count(*) FROM audit_log WHERE act = 'purge'") == len(ids)
     archive.cli("verify")
+
+
+@pytest.mark.parametrize("ground", ["laptop", "servers"])
+def test_what_was_taken_out_stays_out_of_a_database_made_anew(tmp_path: Path, s3_servers: Servers, ground: str) -> None:
+    """The store remembers what was taken out: rebuilt from it alone, the archive brings none of it back."""
+    place = archived(tmp_path / "archive", ground, s3_servers)
+    archive = place.archive
+    author_id, theirs = author_with_posts(archive)
+    hidden, erased = [each for each in archive.ids() if each not in theirs][:2]
+    archive.cli("withdraw", hidden, *WHY)
+    archive.cli("withdraw", erased, *WHY, "--now")
+    archive.cli("withdraw", "--author", author_id, *WHY)
+    out, left = {hidden, erased, *theirs}, len(archive.ids())
+    sums = {row[0] for row in archive.rows("SELECT sha256 FROM removed_files")}
+
+    if place.server is None:
+        (archive.folder / "clipledger.db").unlink()
+    else:
+        archive.env[URL] = new_database()
+    assert archive.json("rebuild", "--dry-run")["restored"] == left
+    told = archive.json("rebuild")
+    assert (told["withheld"], told["restored"]) == (len(out), left)
+    assert set(archive.ids("withheld")) == out and archive.one("SELECT count(*) FROM withheld_authors") == 1
+    assert {row[0] for row in archive.rows("SELECT sha256 FROM removed_files")} == sums
+    shown = archive.json("show", erased)["withheld"]
+    assert shown["request"] == "letter 7" and shown["reason"] == "asked to"
+    assert not {post["aweme_id"] for post in archive.json("search", "--limit", "1000")["posts"]} & out
+    assert archive.json("rebuild", "--reconcile")["withheld"] == 0, "it is taken out once"
+
+    archive.cli("withdraw", *theirs, *WHY, "--now")
+    assert [name for aweme_id in theirs for name in place.objects(aweme_id)] == [], "what stood is found and erased"
+    archive.cli("withdraw", hidden, "--undo", "--reason", "a mistake")
+    assert archive.ids("pending") == [hidden] and place.objects(hidden)
+    archive.cli("verify", "--ledger")
 
 
 def test_two_processes_that_retire_the_same_posts_do_it_once(tmp_path: Path, s3_servers: Servers) -> None:
