@@ -104,6 +104,8 @@ def test_a_form_of_our_own_page_is_taken(folder: Path) -> None:
         assert csrf_of(cookie) in page.text
         assert (await client.post("/api/v1/pause", json={})).status_code == 403
         good = {"x-csrf-token": csrf_of(cookie)}
+        for elsewhere in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+            assert (await client.post("/api/v1/pause", json={}, headers=good | elsewhere)).status_code == 403
         assert (await client.post("/api/v1/pause", json={}, headers=good)).status_code == 200
         client.cookies.set(HOUSE.cookie, "another", domain="127.0.0.1")
         stolen = here.client(origin=BASE, cookie=f"{HOUSE.cookie}=another")
