@@ -104,6 +104,8 @@ def test_a_form_of_our_own_page_is_taken(folder: Path) -> None:
         assert csrf_of(cookie) in page.text
         assert (await client.post("/api/v1/pause", json={})).status_code == 403
         good = {"x-csrf-token": csrf_of(cookie)}
+        for elsewhere in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+            assert (await client.post("/api/v1/pause", json={}, headers=good | elsewhere)).status_code == 403
         assert (await client.post("/api/v1/pause", json={}, headers=good)).status_code == 200
         client.cookies.set(HOUSE.cookie, "another", domain="127.0.0.1")
         stolen = here.client(origin=BASE, cookie=f"{HOUSE.cookie}=another")
@@ -119,6 +121,20 @@ def test_a_program_on_this_machine_needs_no_form(folder: Path) -> None:
         assert (await here.client().post("/api/v1/pause", json={"reason": "lunch"})).status_code == 200
 
     visit(folder, scenario)
+
+
+def test_behind_a_proxy_nobody_is_at_this_machine(folder: Path) -> None:
+    """A proxy makes the whole world look local: with one in front, or named in web.hosts, nobody enters unasked."""
+
+    async def scenario(here: Visit) -> None:
+        for name in ("x-forwarded-for", "forwarded", "via", "x-real-ip"):
+            assert (await here.client(**{name: "203.0.113.9"}).get("/api/v1/posts")).status_code == 401, name
+
+    async def named(here: Visit) -> None:
+        assert (await here.client().get("/api/v1/posts")).status_code == 401
+
+    visit(folder, scenario)
+    visit(folder, named, House("127.0.0.1", 8765, ["archive.example.org"]))
 
 
 def test_a_large_body_is_refused(folder: Path) -> None:

@@ -69,11 +69,13 @@ async def _run(server: Server, desk: Desk, doors: list[socket]) -> None:
 
 
 async def _check_access(desk: Desk) -> None:
-    if not desk.house.is_loopback and await desk.doorman.is_open():
-        raise Misconfigured(
-            f"--host {desk.house.host}: others could enter, and nobody has a password yet: "
-            "run `clipledger access password NAME --role admin` first, or serve on 127.0.0.1"
-        )
+    if desk.house.is_private or not await desk.doorman.is_open():
+        return
+    why = "web.hosts names a proxy" if desk.house.is_loopback else f"--host {desk.house.host}"
+    raise Misconfigured(
+        f"{why}: others could enter, and nobody has a password yet: "
+        "run `clipledger access password NAME --role admin` first, or serve on 127.0.0.1 alone"
+    )
 
 
 def _tell(context: Context, link: str) -> None:

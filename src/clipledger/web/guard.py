@@ -60,6 +60,9 @@ _HEADERS = {
 _OPEN = frozenset({HEALTH, LOGIN})
 _STATIC = "/static/"
 _SCOPES = (("/api/", Scope.API), ("/live", Scope.API), ("/feeds/", Scope.FEEDS), ("/media/", Scope.MEDIA))
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+"""What proxies add: whoever sends one of these came from elsewhere, whatever the address says."""
+
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -78,8 +81,13 @@ class House:
 
     @property
     def is_loopback(self) -> bool:
-        """Say whether only this machine can reach it."""
+        """Say whether it listens to this machine alone."""
         return is_loopback(self.host)
+
+    @property
+    def is_private(self) -> bool:
+        """Say whether only this machine can reach it: no proxy in front either, which would have a name."""
+        return self.is_loopback and not self.names
 
     def knows(self, host: str) -> bool:
         """Say whether a Host header names us. An address is believed, a name only if it is known: DNS can be turned."""
@@ -141,7 +149,8 @@ class Guard:
             return await self._doorman.of_token(token, _scope_of(request.path)) if token else None
         if cookie and (visitor := await self._doorman.of_session(cookie)) is not None:
             return visitor
-        return OPEN if self._house.is_loopback and await self._doorman.is_open() else None
+        is_here = self._house.is_private and not any(name in request.headers for name in _FORWARDED)
+        return OPEN if is_here and await self._doorman.is_open() else None
 
     def _known_by_cookie(self, request: _Request, visitor: Visitor, cookie: str) -> Visitor:
         """See to it that whoever has no cookie gets one: the forms of their pages are bound to it."""
