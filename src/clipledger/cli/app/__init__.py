@@ -9,8 +9,9 @@ from clipledger.cli.app import mend
 from clipledger.cli.app import share
 from clipledger.cli.app import cost
 from clipledger.cli.app import custody
+from clipledger.cli.app import web
 
 # isort: on
 from clipledger.cli.app.root import app, context
 
-__all__ = ["app", "context", "cost", "custody", "lists", "look", "mend", "share", "work"]
+__all__ = ["app", "context", "cost", "custody", "lists", "look", "mend", "share", "web", "work"]
