@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -121,6 +121,14 @@ class Archive:
         """Give the operator's numbers to the decisions."""
         queue = self.settings.queue
         return Policy(queue.attempts_max, queue.retry_base_s, gone_twice=queue.gone_twice)
+
+
+def signed(archive: Archive, operator: str) -> Archive:
+    """Give the archive as somebody else acts on it: the audit log names them, not the account of the process."""
+    who = replace(acting(), operator=" ".join(operator.split())[:100])
+    return replace(
+        archive, audit=AuditLog(archive.db, who), holds=Holds(archive.db, who), removals=Removals(archive.db, who)
+    )
 
 
 def create_archive(folder: Path, clock: Clock) -> bool:

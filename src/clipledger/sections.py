@@ -23,6 +23,8 @@ def duration(text: str) -> str:
     return text
 
 
+_NAME = set("abcdefghijklmnopqrstuvwxyz0123456789.-")
+
 Duration = Annotated[str, AfterValidator(duration)]
 
 
@@ -54,3 +56,19 @@ class Lifecycle(Section):
         if len({rule.name for rule in rules}) < len(rules):
             raise ValueError("two rules have the same name")
         return rules
+
+
+class Web(Section):
+    """The web app."""
+
+    hosts: list[str] = Field(
+        [], description="further names by which the web app is reached, such as archive.example.org behind a proxy"
+    )
+
+    @field_validator("hosts")
+    @classmethod
+    def _plain_names(cls, hosts: list[str]) -> list[str]:
+        names = [name.strip().lower() for name in hosts]
+        if any(not name or not set(name) <= _NAME for name in names):
+            raise ValueError("write names alone, without http:// and without a port")
+        return names

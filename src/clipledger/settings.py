@@ -23,12 +23,11 @@ from clipledger.core.history import read_steps
 from clipledger.core.links import shown
 from clipledger.core.model import ApiKey, Quality
 from clipledger.core.sizes import parse_size
-from clipledger.sections import Duration, Lifecycle, Section, duration
+from clipledger.sections import Duration, Lifecycle, Section, Web, duration
 
 FILE_NAME = "clipledger.toml"
 _ENV_PREFIX = "CLIPLEDGER_"
-_FILE_MAX_BYTES = 1 << 20
-_KEY_MAX_BYTES = 4096
+_FILE_MAX_BYTES, _KEY_MAX_BYTES = 1 << 20, 4096
 _NONE = "none"
 AUTO = "auto"
 
@@ -239,6 +238,7 @@ class Settings(BaseSettings):
     history: History = History()  # type: ignore[call-arg]
     janitor: Janitor = Janitor()  # type: ignore[call-arg]
     lifecycle: Lifecycle = Lifecycle()  # type: ignore[call-arg]
+    web: Web = Web()  # type: ignore[call-arg]
 
 
 def load(archive: Path) -> Settings:

@@ -56,6 +56,20 @@ def test_a_new_object_is_what_was_put(store: ObjectStore, spool: Spool) -> None:
     run(scenario())
 
 
+def test_any_piece_of_an_object_can_be_read(store: ObjectStore, spool: Spool) -> None:
+    """A player that seeks gets the bytes from where it asked on, and no more than there are."""
+
+    async def scenario() -> None:
+        body = bytes(range(256)) * 1000
+        await put_part(store, spool, VIDEO, body)
+        for start, length in ((0, 1), (0, len(body)), (255, 3), (100_000, 70_000), (len(body) - 1, 10)):
+            assert await store.piece(VIDEO, start, length) == body[start : start + length]
+        with pytest.raises(KeyError):
+            await store.piece(ObjectKey("videos/nobody.mp4"), 0, 10)
+
+    run(scenario())
+
+
 def test_the_same_bytes_are_adopted(store: ObjectStore, spool: Spool) -> None:
     """Putting what already stands is no error and says that nothing new was made."""
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from clipledger.answers.posts import known
 from clipledger.archive import open_archive
-from clipledger.cli.looking import _post
 from clipledger.core.model import AwemeId
 from clipledger.core.times import read_iso_time
 from clipledger.sim.play import START, Play
@@ -71,7 +71,7 @@ def shown(play: Play, aweme_id: str) -> dict[str, Any]:
 
     async def look() -> dict[str, Any] | None:
         async with open_archive(play.folder) as archive:
-            return await _post(archive, AwemeId(aweme_id))
+            return await known(archive, AwemeId(aweme_id))
 
     told = asyncio.run(look())
     assert told is not None

@@ -52,7 +52,7 @@ def test_counters_and_disappearances_are_the_worlds_own(folder: Path) -> None:
     found = the_disappearances_are_found(play)
     assert found >= 5
     assert play.audit(finished=False).findings == []
-    assert all(credits <= 1000 for _, credits in spent_by_day(play))
+    assert all(credits <= 1000 for credits in play.paid_by_day("refresh").values())
     feeds = dict(play.rows("SELECT feed, count(*) FROM post_metrics_history GROUP BY feed"))
     assert set(feeds) == {"capture", "list", "refresh"} and min(feeds.values()) > 50
     renamed = play.rows("SELECT author_id FROM author_handles GROUP BY author_id HAVING count(*) > 1")
@@ -102,22 +102,13 @@ def the_disappearances_are_found(play: Play) -> int:
     return owed
 
 
-def spent_by_day(play: Play) -> list[tuple[str, int]]:
-    """Give the credits of refreshes by UTC day."""
-    return [
-        (day, credits)
-        for day, credits in play.rows(
-            "SELECT substr(at, 1, 10), sum(credits) FROM credits WHERE reason = 'refresh' GROUP BY 1"
-        )
-    ]
-
-
 def test_a_small_budget_holds_and_goes_to_what_tells_most(folder: Path) -> None:
     """With 20 credits a day for 60 posts no day costs more, and the youngest and fastest growing are asked first."""
     play = month(folder, days=3, posts=60, faults="calm", budget__history_credits_per_day=20)
-    days = spent_by_day(play)
-    assert days and all(credits <= 20 for _, credits in days) and max(credits for _, credits in days) == 20
-    first = play.rows("SELECT aweme_id FROM credits WHERE reason = 'refresh' AND at < ? LIMIT 20", "2026-05-29T06")
+    assert max(play.paid_by_day("refresh").values()) == 20
+    first = play.rows(
+        "SELECT aweme_id FROM credits WHERE reason = 'refresh' AND at < ? LIMIT 20", "2026-05-29T06:00:00Z"
+    )
     asked = {aweme_id for (aweme_id,) in first}
     growth = dict(play.rows("SELECT aweme_id, play_count FROM posts"))
     rest = [plays for aweme_id, plays in growth.items() if aweme_id not in asked]

@@ -105,8 +105,8 @@ def test_the_budget_of_repairs_holds(folder: Path) -> None:
     assert spent(play) <= 6
     for _ in range(4):
         a_day(play)
-    days = play.rows("SELECT substr(at, 1, 10), sum(credits) FROM credits WHERE reason = 'repair' GROUP BY 1")
-    assert max(credits for _, credits in days) <= 2 and sum(credits for _, credits in days) == 8
+    days = play.paid_by_day("repair").values()
+    assert max(days) <= 2 and sum(days) == 8
     assert play.audit().findings == []
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from clipledger import settings as settings_file
-from clipledger.archive import Archive, open_archive
+from clipledger.answers.spending import spent as spent_lately
+from clipledger.archive import open_archive
 from clipledger.cli.output import Context, size, table
 from clipledger.core.cost import MONTH_DAYS, Day, Month, Prices, Share, Sizes, Tier, Wish, day_of, months_of
 from clipledger.core.errors import Misconfigured, UsageError
-from clipledger.core.times import iso_time, parse_duration, utc_day
-from clipledger.db.spending import Experience, Spending, Spent
+from clipledger.core.times import parse_duration
+from clipledger.db.spending import Experience, Spending
 
 _DAY_S = 86_400.0
 _EXPERIENCED = 100
@@ -69,7 +70,7 @@ def show_credits(context: Context, since: str) -> None:
 
     async def asked() -> dict[str, Any]:
         async with open_archive(context.archive) as archive:
-            return await _spent(archive, seconds)
+            return await spent_lately(archive, seconds)
 
     body = asyncio.run(asked())
     if context.json:
@@ -253,53 +254,6 @@ def _plan_document(
 
 
 # Told: credits
-
-
-async def _spent(archive: Archive, seconds: float) -> dict[str, Any]:
-    now, ledger = archive.clock.now(), Spending(archive.db)
-    since = now - seconds
-    days, reasons = await ledger.by_day(since), await ledger.by_reason(since)
-    lost, cap = await ledger.lost(since), archive.settings.budget.credits_per_day
-    wasted = {line.name: line.credits for line in reasons if line.name in _WASTE and line.credits}
-    return {
-        "since": iso_time(since),
-        "credits": sum(line.credits for line in days),
-        "wasted": wasted | ({"dead_all_the_same": lost} if lost else {}),
-        "answered_gone": sum(line.gone for line in days),
-        "by_day": [asdict(line) for line in days],
-        "by_endpoint": [asdict(line) for line in await ledger.by_endpoint(since)],
-        "by_reason": [asdict(line) for line in reasons],
-        "by_source": [asdict(line) for line in await ledger.by_source(since)],
-        "forecast": _forecast(days, utc_day(now), now % _DAY_S / _DAY_S, cap),
-    }
-
-
-_WASTE = (
-    "url_expired",
-    "crash_after_resolve",
-    "retry",
-    "recheck",
-    "interrupted",
-    "throttled",
-    "malformed",
-    "operator_retry",
-    "canary",
-)
-
-
-def _forecast(days: Sequence[Spent], today: str, gone: float, cap: int | None) -> dict[str, Any]:
-    """Carry the last seven whole days on; without any, today's pace."""
-    whole = [line.credits for line in days if line.name != today][-7:]
-    spent_today = sum(line.credits for line in days if line.name == today)
-    pace = sum(whole) / len(whole) if whole else spent_today / max(gone, 1 / 24)
-    per_day = pace if cap is None else min(pace, cap)
-    return {
-        "per_day": round(per_day),
-        "next_30_days": round(per_day * MONTH_DAYS),
-        "today": spent_today,
-        "cap": cap,
-        "from_whole_days": len(whole),
-    }
 
 
 def _tell_credits(context: Context, body: Mapping[str, Any], since: str) -> None:

@@ -4,30 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from clipledger.archive import Archive
-from clipledger.core.times import iso_time
-from clipledger.db.alarms import ALLOWED, DISPROVED, Alarms
+from clipledger.db.alarms import ALLOWED
 
 SHOWN = 20
-
-
-async def same_bytes(archive: Archive) -> dict[str, Any]:
-    """Tell each alarm, and which archived posts hold bytes that stood in for others'."""
-    alarms = Alarms(archive.db)
-    found = await alarms.all()
-    told = [
-        {
-            "sha256": alarm.sha256,
-            "state": alarm.state,
-            "since": iso_time(alarm.since),
-            "evidence": alarm.evidence,
-            "archived": alarm.archived,
-            "waiting": alarm.waiting,
-        }
-        for alarm in found
-    ]
-    doubted = await alarms.doubted() if any(alarm.state == DISPROVED for alarm in found) else []
-    return {"alarms": told, "doubted": doubted}
 
 
 def same_bytes_lines(body: dict[str, Any]) -> list[str]:

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
 from typing import Any, TypeVar
 
+from clipledger.answers.failures import failures
+from clipledger.answers.posts import attributed
+from clipledger.answers.status import sources
+from clipledger.answers.status import status as tell_status
+from clipledger.answers.words import a_reason
 from clipledger.archive import Archive, open_archive
-from clipledger.cli.keeping import care_line, care_status, custody_told, store_line, store_status
-from clipledger.cli.likeness import same_bytes, same_bytes_lines
-from clipledger.cli.logbook import attributed
-from clipledger.cli.members import fleet_lines, fleet_status, fleet_table
+from clipledger.cli.keeping import care_line, store_line
+from clipledger.cli.likeness import same_bytes_lines
+from clipledger.cli.members import fleet_lines, fleet_table
 from clipledger.cli.output import Context, one_line, size, table
-from clipledger.core.errors import Reason, UsageError
-from clipledger.core.links import WantedPost, post_url, shown, understand
-from clipledger.core.model import AwemeId, State
-from clipledger.core.times import iso_time, utc_day
-from clipledger.db.books import Balance
-from clipledger.db.figures import pauses, rates
-from clipledger.db.sums import sums
+from clipledger.core.errors import UsageError
+from clipledger.core.links import WantedPost, shown, understand
+from clipledger.core.model import AwemeId
 
 T = TypeVar("T")
 
 NOTHING_YET = "no sources yet: clipledger add @handle '#tag' 'search:WORDS' ..."
 
-_TIMES = ("at", "_until")
-_SPANS = (("minute", 60.0), ("hour", 3600.0))
-
 
 def status(context: Context, fresh: bool = False) -> None:
     """Show where everything stands."""
-    body = asked(context, lambda archive: _status(archive, fresh))
+    body = asked(context, lambda archive: tell_status(archive, fresh))
     if context.json:
         context.document(body)
         return
@@ -77,7 +73,7 @@ def _pace_lines(body: dict[str, Any]) -> list[str]:
 
 def list_sources(context: Context) -> None:
     """Show each source."""
-    rows = asked(context, _sources)
+    rows = asked(context, sources)
     if context.json:
         context.document(rows)
     elif rows:
@@ -94,7 +90,7 @@ def show_post(context: Context, text: str) -> None:
         list_authors(context, text, "", 100)
         return
     aweme_id = post_id(text)
-    body = asked(context, lambda archive: attributed(archive, aweme_id, _post))
+    body = asked(context, lambda archive: attributed(archive, aweme_id))
     if body is None:
         raise UsageError(f"{aweme_id}: this archive has never seen it; `clipledger add {aweme_id}` queues it")
     if context.json:
@@ -108,7 +104,7 @@ def list_failures(context: Context, ids: Sequence[str], reason: str | None, limi
     if ids:
         raise UsageError("failures takes ids only with --acknowledge; `clipledger show ID` tells all of one")
     wanted = a_reason(reason)
-    body = asked(context, lambda archive: _failures(archive, wanted, limit))
+    body = asked(context, lambda archive: failures(archive, wanted, limit))
     if context.json:
         context.document(body)
         return
@@ -144,157 +140,6 @@ def post_id(text: str) -> AwemeId:
     return wanted.aweme_id
 
 
-def a_reason(text: str | None) -> Reason | None:
-    """Read `--reason`; raises UsageError that names them all."""
-    if text is None:
-        return None
-    try:
-        return Reason(text)
-    except ValueError:
-        raise UsageError(f"--reason {text!r}: use one of {', '.join(Reason)}") from None
-
-
-async def _status(archive: Archive, fresh: bool) -> dict[str, Any]:
-    now = archive.clock.now()
-    summed, switch = await sums(archive.db, now, fresh=fresh), await archive.switches.get("breaker")
-    latencies = sorted(await archive.queue.latencies())
-    is_open = switch is not None and switch.state != "closed"
-    oldest_due_at = await archive.queue.next_due_at()
-    spans = {name: asdict(await rates(archive.db, now, span_s)) for name, span_s in _SPANS}
-    return {
-        "archive": str(archive.folder.resolve()),
-        "uuid": archive.uuid,
-        "as_of": iso_time(summed.as_of),
-        "kept": summed.as_of < now,
-        "ids": _balance(summed.everything),
-        "states": {state.value: summed.states.get(state, 0) for state in State},
-        "oldest_due_age_s": None if oldest_due_at is None or oldest_due_at > now else round(now - oldest_due_at, 3),
-        "due_now": await archive.queue.due_count(now, 1 << 62),
-        "suspects": await archive.queue.suspect_count(),
-        "files": summed.files,
-        "bytes": summed.bytes,
-        "credits": {
-            "today": await archive.credits.spent(utc_day(now)),
-            "all": sum(total.credits for total in summed.totals),
-            "cap": archive.settings.budget.credits_per_day,
-            "by": [asdict(total) for total in summed.totals],
-        },
-        "discovery_to_resolve_s": {
-            "p50": _quantile(latencies, 0.50),
-            "p95": _quantile(latencies, 0.95),
-            "of": len(latencies),
-        },
-        "requests_per_minute": archive.settings.api.requests_per_minute,
-        "rates": spans,
-        "pauses": {
-            name: {"until": iso_time(held.until), "throttles": held.throttles}
-            for name, held in (await pauses(archive.db)).items()
-            if held.until > now
-        },
-        "breaker": {
-            "state": "open" if is_open else "closed",
-            "since": iso_time(switch.since) if switch is not None and is_open else None,
-            "evidence": switch.evidence if switch is not None and is_open else None,
-        },
-        "same_bytes": await same_bytes(archive),
-        "store": await store_status(archive),
-        "fixity": await care_status(archive),
-        "events": [_timed(asdict(event)) for event in await archive.samples.events(20)],
-        "sources": await _sources(archive, summed.per_source),
-    } | await fleet_status(archive)
-
-
-async def _sources(archive: Archive, summed: Sequence[Balance] | None = None) -> list[dict[str, Any]]:
-    rows = {row.source: row for row in await archive.sources.all()}
-    told = []
-    for balance in summed if summed is not None else await archive.books.per_source():
-        row = rows.get(balance.source)
-        told.append(_balance(balance) | (_timed(asdict(row)) if row is not None else {"source": balance.source}))
-    return told
-
-
-async def _post(archive: Archive, aweme_id: AwemeId) -> dict[str, Any] | None:
-    row = await archive.queue.row(aweme_id)
-    if row is None:
-        return None
-    post = await archive.catalog.post(aweme_id)
-    return {
-        "aweme_id": aweme_id,
-        "state": row.state,
-        "url": post_url(aweme_id, post.author_handle, is_photo=post.is_photo)
-        if post is not None
-        else row.asked_url or post_url(aweme_id),
-        "queue": _timed(asdict(row)),
-        "post": _timed(asdict(post)) if post is not None else None,
-        "files": [_timed(asdict(file)) for file in await archive.catalog.files_of(aweme_id)],
-        "custody": await custody_told(archive, aweme_id),
-        "availability": [_timed(asdict(run)) for run in await archive.catalog.availability(aweme_id)],
-        "dead_letter": await _letter(archive, aweme_id),
-        "past": [_timed(asdict(event)) for event in await archive.samples.events_of(aweme_id)],
-        "sightings": [_timed(asdict(seen)) for seen in await archive.books.sightings(aweme_id)],
-        "credits": [_timed(asdict(call)) for call in await archive.credits.of(aweme_id)],
-    }
-
-
-async def _letter(archive: Archive, aweme_id: AwemeId) -> dict[str, Any] | None:
-    letter = await archive.queue.letter(aweme_id)
-    return _timed(asdict(letter)) if letter is not None else None
-
-
-async def _failures(archive: Archive, reason: Reason | None, limit: int) -> dict[str, Any]:
-    dead = await archive.queue.failures(limit, reason)
-    waiting = [row for row in await archive.queue.waiting(limit) if reason is None or row.last_reason == reason]
-    everything = await archive.books.everything()
-    rows = [
-        {
-            "aweme_id": letter.aweme_id,
-            "state": "dead",
-            "reason": letter.reason,
-            "detail": letter.detail,
-            "attempts": letter.attempts,
-            "when": iso_time(letter.died_at),
-            "source": letter.source,
-            "acknowledged_at": iso_time(letter.acknowledged_at) if letter.acknowledged_at is not None else None,
-        }
-        for letter in dead
-    ]
-    rows += [
-        {
-            "aweme_id": row.aweme_id,
-            "state": "suspect" if row.suspect_at is not None else "waiting",
-            "reason": row.last_reason or "",
-            "detail": row.last_detail or "",
-            "attempts": row.attempts,
-            "when": iso_time(row.due_at),
-            "source": row.source,
-        }
-        for row in waiting
-    ]
-    failing = [
-        {
-            "source": row.source,
-            "reason": row.last_reason,
-            "again": iso_time(row.next_at),
-            "detail": row.last_detail or "",
-        }
-        for row in await archive.sources.all()
-        if row.last_reason is not None and reason in (None, row.last_reason)
-    ]
-    return {"reasons": dict(everything.reasons), "failures": rows[:limit], "sources": failing}
-
-
-def _balance(balance: Balance) -> dict[str, Any]:
-    return {
-        "seen": balance.seen,
-        "archived": balance.archived,
-        "dead": balance.dead,
-        "withheld": balance.withheld,
-        "waiting": balance.waiting,
-        "declared": balance.declared,
-        "reasons": dict(balance.reasons),
-    }
-
-
 def _source_table(rows: Sequence[dict[str, Any]]) -> str:
     shown = [
         (
@@ -321,14 +166,6 @@ def _next_read(row: dict[str, Any]) -> str | None:
     return "paused" if row.get("paused_at") else f"{at[:16]}Z"
 
 
-def _timed(row: dict[str, Any]) -> dict[str, Any]:
-    """Write every moment as UTC text."""
-    return {
-        key: iso_time(value) if isinstance(value, float) and key.endswith(_TIMES) else value
-        for key, value in row.items()
-    }
-
-
 def _flat(body: dict[str, Any], indent: str = "") -> list[str]:
     lines = []
     for key, value in body.items():
@@ -347,10 +184,6 @@ def _inline(item: Any) -> str:
     return ", ".join(
         f"{key} {one_line(value)}" for key, value in item.items() if value not in (None, "") and key != "aweme_id"
     )
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float | None:
-    return round(ordered[min(int(len(ordered) * share), len(ordered) - 1)], 3) if ordered else None
 
 
 def _seconds(value: float | None) -> str:

@@ -44,7 +44,7 @@ def run(argv: list[str]) -> Exit:
     from clipledger.core.errors import ClipledgerError
 
     argv = globals_first(argv)
-    if argv in ([], ["sim"], ["db"], ["export"], ["plot"]):
+    if argv in ([], ["sim"], ["db"], ["export"], ["plot"], ["access"]):
         argv = [*argv, "--help"]
     try:
         _refuse_bytes(argv)

@@ -38,6 +38,13 @@ def watch(context: Context, archive: Archive, spell: Speller, log_format: LogFor
         yield _Plain(context)
 
 
+def plain(context: Context, spell: Speller) -> Listener:
+    """Give a listener that writes lines, for a program whose terminal is not all its own."""
+    if context.json:
+        return lambda event: context.line(spell(event))
+    return _Plain(context)
+
+
 class _Plain:
     """One line for what matters, and a line of totals every ten seconds while videos come in."""
 

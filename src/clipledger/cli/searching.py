@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from clipledger.answers.finding import Asked, authors, gone, query_of, sort_of, source_of
+from clipledger.answers.finding import search as find
 from clipledger.archive import Archive, open_archive
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context, table
 from clipledger.core.errors import UsageError
 from clipledger.core.history import OFF, read_steps
-from clipledger.core.links import WantedSource, post_url, shown, understand
-from clipledger.core.query import Query, both, parse
-from clipledger.core.times import iso_time, parse_duration
-from clipledger.core.words import tag_of
-from clipledger.db.authors import AuthorRow, Authors
-from clipledger.db.gone import Gone, GonePost, Wanted
-from clipledger.db.search import COUNTED_MAX, Facets, Hit, Search, Sort
+from clipledger.core.times import iso_time
+from clipledger.db.search import COUNTED_MAX
 from clipledger.db.search_index import Proof, SearchIndex
-from clipledger.sources import registry
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What `search` was asked for, as typed."""
-
-    words: str
-    fields: dict[str, str | None]
-    gone: bool
-    sort: str
-    limit: int
-    after: str | None
-    facets: bool
-
-
 def search(context: Context, asked: Asked) -> None:
     """Print the posts that match, one page."""
-    query, sort = _query(asked), _sort(asked.sort)
-    body = _with(context, lambda archive: _search(archive, asked, query, sort))
+    query, sort = query_of(asked), sort_of(asked.sort)
+    body = _with(context, lambda archive: find(archive, asked, query, sort))
     if context.json:
         context.document(body)
         return
@@ -65,7 +46,7 @@ def list_gone(
     context: Context, since: str | None, source: str | None, author: str | None, tag: str | None, limit: int
 ) -> None:
     """Print what disappeared."""
-    body = _with(context, lambda archive: _gone(archive, since, source, author, tag, limit))
+    body = _with(context, lambda archive: gone(archive, since, source, author, tag, limit))
     if context.json:
         context.document(body)
         return
@@ -90,7 +71,7 @@ def list_gone(
 
 def list_authors(context: Context, who: str | None, after: str, limit: int) -> None:
     """Print authors and every handle of theirs."""
-    rows = _with(context, lambda archive: _authors(archive, who, after, limit))
+    rows = _with(context, lambda archive: authors(archive, who, after, limit))
     if who is not None and not rows:
         raise UsageError(f"{who}: this archive has seen nobody of that handle")
     if context.json:
@@ -149,107 +130,15 @@ def _with(context: Context, ask: Callable[[Archive], Awaitable[T]]) -> T:
     return asyncio.run(asked())
 
 
-def _query(asked: Asked) -> Query:
-    query = parse(asked.words)
-    for name, value in asked.fields.items():
-        if value is not None:
-            quoted = value.replace('"', "")
-            query = both(query, parse(f'{name}:"{quoted}"'))
-    return both(query, parse("is:gone")) if asked.gone else query
-
-
-def _sort(text: str) -> Sort:
-    try:
-        return Sort(text)
-    except ValueError:
-        raise UsageError(f"--sort {text!r}: use one of {', '.join(Sort)}") from None
-
-
-async def _search(archive: Archive, asked: Asked, query: Query, sort: Sort) -> dict[str, Any]:
-    found = Search(archive.db)
-    page = await found.find(query, sort, asked.limit, asked.after)
-    return {
-        "posts": [_hit(hit) for hit in page.hits],
-        "matches": await found.count(query),
-        "after": page.after,
-        "sort": sort.value,
-        "facets": _facets(await found.facets(query)) if asked.facets else None,
-    }
-
-
-def _hit(hit: Hit) -> dict[str, Any]:
-    row = asdict(hit)
-    gone_at = row.pop("gone_at")
-    return row | {
-        "created": iso_time(float(int(hit.aweme_id) >> 32)),
-        "url": post_url(hit.aweme_id, hit.author_handle, is_photo=hit.is_photo),
-        "gone_at": iso_time(gone_at) if gone_at is not None else None,
-    }
-
-
 def _title(row: dict[str, Any]) -> str:
     return f"{'[gone] ' if row['gone_at'] else ''}{row['title'][:60]}"
-
-
-def _facets(facets: Facets) -> dict[str, Any]:
-    return {
-        "counted": facets.counted,
-        "complete": facets.complete,
-        "authors": [{"value": f"@{handle}", "author_id": who, "posts": n} for who, handle, n in facets.authors],
-        "tags": [{"value": f"#{tag}", "posts": n} for tag, n in facets.tags],
-        "regions": [{"value": region or "-", "posts": n} for region, n in facets.regions],
-        "months": [{"value": month, "posts": n} for month, n in facets.months],
-    }
-
-
-async def _gone(
-    archive: Archive, since: str | None, source: str | None, author: str | None, tag: str | None, limit: int
-) -> dict[str, Any]:
-    from_at = archive.clock.now() - parse_duration(since) if since else None
-    wanted = Wanted(from_at, _source(archive, source) if source else None, author, tag_of(tag) if tag else None)
-    gone = Gone(archive.db)
-    found = sorted(
-        [*await gone.archived(wanted, limit), *await gone.never_resolved(wanted, limit)],
-        key=lambda each: (-each.gone_at, each.aweme_id),
-    )[:limit]
-    who = Counter(f"@{each.author_handle}" for each in found if each.archived)
-    tags = Counter(f"#{tag}" for each in found for tag in each.tags)
-    return {"gone": [_gone_row(each) for each in found], "authors": _counted(who), "tags": _counted(tags)}
-
-
-def _source(archive: Archive, text: str) -> str:
-    match understand(text, now=archive.clock.now()):
-        case WantedSource(kind, subject, options):
-            return registry()[kind].write(subject, options)
-    raise UsageError(f"'{shown(text)}' is not a source: use @handle, #tag, search:WORDS ...")
-
-
-def _counted(counts: Counter[str]) -> list[dict[str, Any]]:
-    return [{"value": value, "posts": n} for value, n in sorted(counts.items(), key=lambda each: (-each[1], each[0]))]
-
-
-def _gone_row(post: GonePost) -> dict[str, Any]:
-    return _timed(asdict(post)) | {"tags": list(post.tags)}
-
-
-async def _authors(archive: Archive, who: str | None, after: str, limit: int) -> list[dict[str, Any]]:
-    authors = Authors(archive.db)
-    return [_author(row) for row in (await authors.called(who) if who else await authors.page(after, limit))]
-
-
-def _author(row: AuthorRow) -> dict[str, Any]:
-    return _timed(asdict(row)) | {"handles": [_timed(asdict(each)) for each in row.handles]}
-
-
-def _timed(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: iso_time(value) if key.endswith("_at") and value is not None else value for key, value in row.items()}
 
 
 async def _history(archive: Archive, source: str | None, refresh: str | None) -> dict[str, Any]:
     if (source is None) != (refresh is None):
         raise UsageError("name a source and its steps: clipledger history '#dance' --refresh 1h,1d")
     if source is not None and refresh is not None:
-        named = _source(archive, source)
+        named = source_of(archive, source)
         steps = None if refresh == "default" else refresh
         if steps is not None and not read_steps(steps):
             steps = OFF

@@ -8,13 +8,17 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from socket import socket
 
 from clipledger import presence
 from clipledger.archive import open_archive
 from clipledger.cli.exits import Exit
+from clipledger.cli.logs import speller
 from clipledger.cli.output import Context
+from clipledger.cli.progress import plain
 from clipledger.core.errors import Misconfigured
 from clipledger.web.app import build
+from clipledger.web.desk import Desk
 from clipledger.web.guard import House
 from clipledger.web.server import Server, listen, server_of
 
@@ -39,16 +43,37 @@ async def _serve(context: Context, wanted: Wanted) -> None:
     async with open_archive(context.archive) as archive:
         with presence.hold_archive(archive.folder), listen(wanted.host, wanted.port) as door:
             port = door.getsockname()[1]
-            house = House(wanted.host, port)
-            if not house.is_loopback:
-                raise Misconfigured("only this machine may look so far: serve on 127.0.0.1")
-            server = server_of(build(archive, house))
+            house = House(wanted.host, port, archive.settings.web.hosts)
+            app = build(archive, house, [plain(context, speller(archive.uuid, "serve"))])
+            desk = app.state.desk
+            assert isinstance(desk, Desk)
+            await _check_access(desk)
+            if wanted.run:
+                desk.workers.start()
             link = _link(wanted.host, port)
             _tell(context, link)
             if wanted.open:
                 webbrowser.open(link)
-            with _two_steps(server):
-                await server.serve(sockets=[door])
+            await _run(server_of(app), desk, [door])
+
+
+async def _run(server: Server, desk: Desk, doors: list[socket]) -> None:
+    """Serve until a signal; then let the workers and the answers under way come to their end."""
+    with _two_steps(server, desk):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(desk.pulse.run())
+            tasks.create_task(desk.workers.run())
+            await server.serve(sockets=doors)
+            desk.pulse.end()
+            desk.workers.end()
+
+
+async def _check_access(desk: Desk) -> None:
+    if not desk.house.is_loopback and await desk.doorman.is_open():
+        raise Misconfigured(
+            f"--host {desk.house.host}: others could enter, and nobody has a password yet: "
+            "run `clipledger access password NAME --role admin` first, or serve on 127.0.0.1"
+        )
 
 
 def _tell(context: Context, link: str) -> None:
@@ -64,13 +89,15 @@ def _link(host: str, port: int) -> str:
 
 
 @contextmanager
-def _two_steps(server: Server) -> Iterator[None]:
-    """Let the first signal end the server in good order, the second at once."""
+def _two_steps(server: Server, desk: Desk) -> Iterator[None]:
+    """Let the first signal end everything in good order, the second at once."""
     loop = asyncio.get_running_loop()
 
     def asked() -> None:
         server.force_exit = server.should_exit
         server.should_exit = True
+        desk.pulse.end()
+        desk.workers.end()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked)

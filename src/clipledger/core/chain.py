@@ -37,6 +37,10 @@ class Act(StrEnum):
     PURGE = "purge"
     RETIRE = "retire"
     COOL = "cool"
+    GRANT = "grant"
+    REVOKE = "revoke"
+    LOGIN = "login"
+    VERIFY = "verify"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,9 @@ _BEHIND = select(*_COLUMNS).where(audit_log.c.seq > bindparam("after")).order_by
 _SINCE = (
     select(*_COLUMNS).where(audit_log.c.at >= bindparam("since")).order_by(audit_log.c.seq.desc()).limit(bindparam("n"))
 )
+_BELOW = (
+    select(*_COLUMNS).where(audit_log.c.seq < bindparam("seq")).order_by(audit_log.c.seq.desc()).limit(bindparam("n"))
+)
 _ABOUT = select(*_COLUMNS).where(audit_log.c.subject == bindparam("subject")).order_by(audit_log.c.seq)
 _AT = select(audit_log.c.hash).where(audit_log.c.seq == bindparam("seq"))
 
@@ -80,6 +83,11 @@ class AuditLog:
         """List rows from a moment on, the newest first."""
         asked = {"since": iso_time(since), "n": limit}
         return await self._db.read(lambda connection: [Row(*row) for row in connection.execute(_SINCE, asked)])
+
+    async def before(self, seq: int, limit: int) -> list[Row]:
+        """List rows below a number, the newest first."""
+        asked = {"seq": seq, "n": limit}
+        return await self._db.read(lambda connection: [Row(*row) for row in connection.execute(_BELOW, asked)])
 
     async def about(self, subject: str) -> list[Row]:
         """List what was done to one subject, oldest first."""

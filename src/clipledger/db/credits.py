@@ -74,6 +74,21 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One call with its number and what it was about; `aweme_id` is None for lists."""
+
+    seq: int
+    at: float
+    endpoint: str
+    aweme_id: str | None
+    source: str | None
+    reason: str
+    outcome: str
+    credits: int
+    settled_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Intent:
     call: CallIn
     at: float
@@ -133,6 +148,12 @@ _OF = (
     select(calls.c.at, calls.c.endpoint, calls.c.reason, calls.c.outcome, calls.c.credits, calls.c.settled_at)
     .where(calls.c.aweme_id == bindparam("id"))
     .order_by(calls.c.seq)
+)
+_LEDGER = (
+    select(*(calls.c[name] for name in LedgerRow.__slots__))
+    .where(calls.c.seq < bindparam("below"))
+    .order_by(calls.c.seq.desc())
+    .limit(bindparam("n"))
 )
 _TOTALS = (
     select(calls.c.endpoint, calls.c.outcome, calls.c.reason, func.count(), func.sum(calls.c.credits))
@@ -210,6 +231,11 @@ class Credits:
     async def of(self, aweme_id: AwemeId) -> list[Call]:
         """List the calls made about one id, oldest first."""
         return await self._db.read(lambda connection: [Call(*row) for row in connection.execute(_OF, {"id": aweme_id})])
+
+    async def ledger(self, below: int, limit: int) -> list[LedgerRow]:
+        """List calls of a number below one, the newest first."""
+        asked = {"below": below, "n": limit}
+        return await self._db.read(lambda connection: [LedgerRow(*row) for row in connection.execute(_LEDGER, asked)])
 
     async def totals(self) -> list[CallTotal]:
         """Sum all calls up by endpoint, outcome and reason."""

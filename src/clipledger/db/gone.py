@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, literal, literal_column, or_, select
 
 from clipledger.core.errors import Reason
 from clipledger.core.links import created_second
@@ -26,12 +26,16 @@ NOT_THERE = (Reason.NOT_FOUND, Reason.PRIVATE, Reason.REGION)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which of them: gone since a moment, shown by a source, of an author (id or handle), with a tag; None for all."""
+    """Which of them: gone since a moment, shown by a source, of an author (id or handle), with a tag; None for all.
+
+    `before`: only those behind one in the list, known by its moment and id.
+    """
 
     since: float | None = None
     source: str | None = None
     author: str | None = None
     tag: str | None = None
+    before: tuple[float, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ _last = (
 _ARCHIVED = (
     select(_a.c.aweme_id, posts.c.author_handle, posts.c.title, _first, _last, _a.c.first_at, _a.c.reason)
     .join(posts, posts.c.aweme_id == _a.c.aweme_id)
-    .where(_a.c.state == "gone", _a.c.ended_at.is_(None))
+    .where(_a.c.state == literal_column("'gone'"), _a.c.ended_at.is_(None))  # in the words of the index
     .order_by(_a.c.first_at.desc(), _a.c.aweme_id.desc())
 )
 _seen = tuple(
@@ -130,6 +134,9 @@ def _narrowed(
 ) -> Select[Any]:
     if wanted.since is not None:
         statement = statement.where(gone_at >= literal(wanted.since, UtcTime))
+    if wanted.before is not None:
+        at = literal(wanted.before[0], UtcTime)
+        statement = statement.where(or_(gone_at < at, and_(gone_at == at, aweme_id < wanted.before[1])))
     if wanted.source is not None:
         shown = select(sightings.c.aweme_id).where(sightings.c.source == wanted.source)
         statement = statement.where(aweme_id.in_(shown))

@@ -234,9 +234,11 @@ class Queue:
         """List pending videos that failed before, the soonest due first."""
         return await self._db.read(lambda connection: standing.waiting(connection, limit))
 
-    async def failures(self, limit: int, reason: Reason | None = None) -> list[Failure]:
-        """List dead letters, the latest first."""
-        return await self._db.read(lambda connection: standing.failures(connection, limit, reason))
+    async def failures(
+        self, limit: int, reason: Reason | None = None, after: tuple[float, str] | None = None
+    ) -> list[Failure]:
+        """List dead letters, the latest first, behind one that is known by its moment and id."""
+        return await self._db.read(lambda connection: standing.failures(connection, limit, reason, after))
 
     async def unacknowledged(self) -> int:
         """Count the dead that no operator has taken note of."""

@@ -15,9 +15,10 @@ from sqlalchemy import Connection, Text, column, inspect, select, table
 from clipledger.core.chain import Act, Entry, Who
 from clipledger.core.errors import Misconfigured
 from clipledger.core.times import iso_time
+from clipledger.db import access_tables as access_tables  # its tables are of the same metadata
 from clipledger.db import audit
-from clipledger.db import care_tables as care_tables  # its tables are of the same metadata
-from clipledger.db import custody_tables as custody_tables  # and so are these
+from clipledger.db import care_tables as care_tables  # and these
+from clipledger.db import custody_tables as custody_tables  # and these
 from clipledger.db import export_tables as export_tables  # and these
 from clipledger.db import index_tables as index_tables  # and these
 from clipledger.db.backend import Backend

@@ -34,6 +34,20 @@ class Series:
     of: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The counters of a post at a moment, and what told them: capture, list or refresh."""
+
+    observed_at: float
+    feed: str
+    play_count: int | None
+    digg_count: int | None
+    comment_count: int | None
+    share_count: int | None
+    download_count: int | None
+    collect_count: int | None
+
+
 _m = post_metrics_history
 _VISIBLE = posts.c.aweme_id.not_in(select(archive_queue.c.aweme_id).where(archive_queue.c.state == State.WITHHELD))
 _CURVES = (
@@ -64,6 +78,10 @@ class Curves:
         """Give one post's plays as they were observed."""
         return await self._db.read(partial(_growth, condition=posts.c.aweme_id == aweme_id))
 
+    async def observed(self, aweme_id: str, after: float, limit: int) -> list[Observed]:
+        """List one post's counters as they were observed behind a moment, oldest first."""
+        return await self._db.read(partial(_observed, aweme_id=aweme_id, after=after, limit=limit))
+
     async def growth_by(self, handle: str) -> Series:
         """Give the plays of all archived posts of whoever has or had this handle, added up."""
         return await self._db.read(partial(_growth_by, handle=handle.removeprefix("@").lower()))
@@ -76,6 +94,17 @@ class Curves:
     async def daily(self, what: str, since: float) -> Series:
         """Count by UTC day: `intake`, `gone` or `credits`."""
         return await self._db.read(partial(_credits if what == "credits" else _daily, what=what, since=since))
+
+
+def _observed(connection: Connection, aweme_id: str, after: float, limit: int) -> list[Observed]:
+    visible = select(posts.c.aweme_id).where(posts.c.aweme_id == aweme_id, _VISIBLE)
+    wanted = (
+        select(*(_m.c[name] for name in Observed.__slots__))
+        .where(_m.c.aweme_id.in_(visible), _m.c.observed_at > after)
+        .order_by(_m.c.observed_at, _m.c.feed)
+        .limit(limit)
+    )
+    return [Observed(*row) for row in connection.execute(wanted)]
 
 
 def _growth_by(connection: Connection, handle: str) -> Series:

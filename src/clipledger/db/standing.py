@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, func, literal_column, select
+from sqlalchemy import Connection, and_, bindparam, func, literal_column, or_, select
 
 from clipledger.core.errors import Reason
 from clipledger.core.model import AwemeId, Reply
@@ -95,7 +95,6 @@ _WAITING = (
 _FAILURES = select(dead_letters).order_by(dead_letters.c.died_at.desc(), dead_letters.c.aweme_id).limit(bindparam("n"))
 _UNACKNOWLEDGED = select(func.count()).select_from(dead_letters).where(dead_letters.c.acknowledged_at.is_(None))
 _LETTER = select(dead_letters).where(dead_letters.c.aweme_id == bindparam("id"))
-_FAILURES_OF_REASON = _FAILURES.where(dead_letters.c.reason == bindparam("why"))
 _answered = (
     select(paid_calls.c.seq, paid_calls.c.aweme_id)
     .where(paid_calls.c.aweme_id.is_not(None), paid_calls.c.outcome == "ok")
@@ -147,11 +146,15 @@ def waiting(connection: Connection, limit: int) -> list[QueueRow]:
     return [QueueRow(**found._mapping) for found in connection.execute(_WAITING, {"n": limit})]
 
 
-def failures(connection: Connection, limit: int, reason: Reason | None) -> list[Failure]:
-    """List dead letters, the latest first."""
-    if reason is None:
-        return [Failure(**found._mapping) for found in connection.execute(_FAILURES, {"n": limit})]
-    return [Failure(**found._mapping) for found in connection.execute(_FAILURES_OF_REASON, {"n": limit, "why": reason})]
+def failures(
+    connection: Connection, limit: int, reason: Reason | None, after: tuple[float, str] | None = None
+) -> list[Failure]:
+    """List dead letters, the latest first, behind one that is known by its moment and id."""
+    asked, died, aweme_id = {"n": limit}, dead_letters.c.died_at, dead_letters.c.aweme_id
+    wanted = _FAILURES if reason is None else _FAILURES.where(dead_letters.c.reason == reason)
+    if after is not None:
+        wanted = wanted.where(or_(died < after[0], and_(died == after[0], aweme_id > after[1])))
+    return [Failure(**found._mapping) for found in connection.execute(wanted, asked)]
 
 
 def unacknowledged(connection: Connection) -> int:

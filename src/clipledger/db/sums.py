@@ -44,13 +44,13 @@ class Sums:
     totals: Sequence[Total]
 
 
-async def sums(db: Database, now: float, *, fresh: bool = False) -> Sums:
-    """Give the sums of now, or of up to `KEPT_S` ago where there are more than `LARGE` calls and not `fresh`."""
+async def sums(db: Database, now: float, *, fresh: bool = False, kept_s: float = KEPT_S) -> Sums:
+    """Give the sums of now, or of up to `kept_s` ago where there are more than `LARGE` calls and not `fresh`."""
     large = (await db.read(lambda connection: connection.execute(_CALLS).scalar()) or 0) > LARGE
     meta = Meta(db)
     if large and not fresh and (kept := await meta.get(_KEY)) is not None:
         found = _read(kept)
-        if 0 <= now - found.as_of < KEPT_S:
+        if 0 <= now - found.as_of < kept_s:
             return found
     made = await _sum(db, now)
     if large:

@@ -280,6 +280,13 @@ class Play:
         with asking(self.folder, self.ground.database) as ask:
             return [row.values for row in ask(sql, *values)]
 
+    def paid_by_day(self, reason: str) -> dict[str, int]:
+        """Sum the credits of one reason by UTC day."""
+        spent = Counter[str]()
+        for at, credits in self.rows("SELECT at, credits FROM credits WHERE reason = ?", reason):
+            spent[at[:10]] += credits
+        return dict(spent)
+
     def stamps(self) -> dict[str, object]:
         """Give, by the key of each stored file, what changes when it is written again."""
         return (self.ground.kept or KeptInFolder(self.folder)).stamps()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from clipledger.core.errors import StorageThrottled, StorageUnavailable, StorageUnreachable
+from clipledger.core.model import AwemeId
 from clipledger.core.ports import Clock, ObjectStore
 from clipledger.core.rotation import following, rest_s
 from clipledger.core.times import parse_duration, since
@@ -161,28 +162,11 @@ class Fixity:
         assert self._period_s is not None
         now, due_at = self._clock.now(), held.due_at if held.due_at is not None else self._clock.now()
         next_at = following(due_at, now, self._period_s)
-        stands = await self._care.checked(held, next_at, now, found.findings, self._acts(held, found, now))
+        stands = await self._care.checked(
+            held, next_at, now, found.findings, damage_told(held.aweme_id, found, now, self._worker)
+        )
         if stands and found.findings:
             self._events.emit("damaged", aweme_id=held.aweme_id, why="; ".join(found.findings)[:500])
-
-    def _acts(self, held: Held, found: Look, now: float) -> list[CustodyRow]:
-        return [
-            CustodyRow(
-                at=now,
-                aweme_id=held.aweme_id,
-                act=Act.DAMAGED,
-                kind=damaged.row.kind,
-                storage_key=damaged.row.storage_key,
-                bytes=damaged.size,
-                sha256=damaged.sha256,
-                was_key=damaged.row.storage_key,
-                was_bytes=damaged.row.bytes,
-                was_sha256=damaged.row.sha256,
-                detail=damaged.what,
-                worker=self._worker,
-            )
-            for damaged in found.damaged
-        ]
 
     async def _mend(self, stopping: Callable[[], bool]) -> bool:
         """Repair damaged posts, a few at a time, each once a day at most and within the day's credits."""
@@ -197,3 +181,24 @@ class Fixity:
                 break
             await self._repair.mend_held(each)
         return bool(held)
+
+
+def damage_told(aweme_id: AwemeId, found: Look, now: float, worker: str) -> list[CustodyRow]:
+    """Write down for the post's custody what was found of its files."""
+    return [
+        CustodyRow(
+            at=now,
+            aweme_id=aweme_id,
+            act=Act.DAMAGED,
+            kind=damaged.row.kind,
+            storage_key=damaged.row.storage_key,
+            bytes=damaged.size,
+            sha256=damaged.sha256,
+            was_key=damaged.row.storage_key,
+            was_bytes=damaged.row.bytes,
+            was_sha256=damaged.row.sha256,
+            detail=damaged.what,
+            worker=worker,
+        )
+        for damaged in found.damaged
+    ]

@@ -33,7 +33,7 @@ from clipledger.core.ports import KeyTaken, Part, Sealed, Stat
 from clipledger.storage import mark
 from clipledger.storage.bodies import Offer, of_bytes, of_part
 from clipledger.storage.disk import CHUNK_BYTES, in_thread
-from clipledger.storage.keys import key_parts, prefix_parts
+from clipledger.storage.keys import is_key, key_parts, prefix_parts
 from clipledger.storage.place import Place
 from clipledger.storage.probe import FOLDER, Trial
 
@@ -134,6 +134,18 @@ class CloudStore:
                 raise TooLarge(f"{key} has {found.meta['size']} bytes, more than {max_bytes}")
             return bytes(await found.bytes_async())
 
+    async def piece(self, key: ObjectKey, start: int, length: int) -> bytes:
+        """Read `length` bytes from `start` on, fewer at the end; KeyError when there is no object."""
+        key_parts(key)
+        try:
+            with translated(f"read {key}"):
+                async with asyncio.timeout(_CALL_S + length / _FLOOR_BYTES_PER_S):
+                    return bytes(
+                        await obstore.get_range_async(self._bucket, self._prefix + key, start=start, length=length)
+                    )
+        except FileNotFoundError:
+            raise KeyError(key) from None
+
     async def digest(self, key: ObjectKey) -> tuple[int, str]:
         """Read an object in chunks; give (size in bytes, sha256 hex). KeyError when there is none."""
         size_bytes, digest = 0, hashlib.sha256()
@@ -152,7 +164,7 @@ class CloudStore:
                 for found in page:
                     name = found["path"]
                     key = ObjectKey(name.removeprefix(self._prefix))
-                    if name.startswith(wanted) and key > after and _is_key(key):
+                    if name.startswith(wanted) and key > after and is_key(key):
                         yield Stat(key, found["size"], found["last_modified"].timestamp())
 
     async def delete(self, key: ObjectKey) -> None:

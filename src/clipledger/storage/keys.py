@@ -22,6 +22,15 @@ def key_parts(key: str) -> tuple[str, ...]:
     return parts
 
 
+def is_key(key: str) -> bool:
+    """Tell whether `key_parts` takes it."""
+    try:
+        key_parts(key)
+    except ValueError:
+        return False
+    return True
+
+
 def prefix_parts(prefix: str) -> tuple[tuple[str, ...], str]:
     """Split a prefix into its whole folders and the start of the next name; ValueError as for a key."""
     folders, slash, start = prefix.rpartition("/")

@@ -84,6 +84,11 @@ class LocalStore:
         parts = key_parts(key)
         return await self._off_loop(f"read {key}", lambda: self._read(parts, max_bytes))
 
+    async def piece(self, key: ObjectKey, start: int, length: int) -> bytes:
+        """Read `length` bytes from `start` on, fewer at the end; KeyError when there is no object."""
+        parts = key_parts(key)
+        return await self._off_loop(f"read {key}", lambda: self._piece(parts, start, length))
+
     async def digest(self, key: ObjectKey) -> tuple[int, str]:
         """Read an object; give (size in bytes, sha256 hex). KeyError when there is none."""
         parts = key_parts(key)
@@ -165,6 +170,10 @@ class LocalStore:
         if len(body) > max_bytes:
             raise TooLarge(f"{_key(parts)} has more than {max_bytes} bytes")
         return body
+
+    def _piece(self, parts: FolderPath, start: int, length: int) -> bytes:
+        with self._object(parts) as fd:
+            return os.pread(fd, length, start)
 
     def _digest(self, parts: FolderPath) -> tuple[int, str]:
         with self._object(parts) as fd:

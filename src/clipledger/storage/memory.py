@@ -69,6 +69,11 @@ class MemoryStore:
             raise TooLarge(f"{key} has {len(body)} bytes, more than {max_bytes}")
         return body
 
+    async def piece(self, key: ObjectKey, start: int, length: int) -> bytes:
+        """Give `length` bytes from `start` on, fewer at the end; KeyError when there is no object."""
+        key_parts(key)
+        return self._objects[key].body[start : start + length]
+
     async def digest(self, key: ObjectKey) -> tuple[int, str]:
         """Hash an object; give (size in bytes, sha256 hex). KeyError when there is none."""
         key_parts(key)

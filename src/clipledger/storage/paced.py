@@ -82,6 +82,10 @@ class PacedStore:
         """Read, again if need be."""
         return await self._look(lambda: self.inner.read(key, max_bytes))
 
+    async def piece(self, key: ObjectKey, start: int, length: int) -> bytes:
+        """Read a piece, again if need be."""
+        return await self._look(lambda: self.inner.piece(key, start, length))
+
     async def digest(self, key: ObjectKey) -> tuple[int, str]:
         """Read and hash, again if need be."""
         return await self._look(lambda: self.inner.digest(key))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,7 +22,8 @@ from clipledger.storage import mark, multipart, versions
 from clipledger.storage.aws import Answered, Aws, reading
 from clipledger.storage.bodies import Offer, of_bytes, of_part
 from clipledger.storage.disk import CHUNK_BYTES
-from clipledger.storage.keys import key_parts, prefix_parts
+from clipledger.storage.heads import is_torn, sha256_of
+from clipledger.storage.keys import is_key, key_parts, prefix_parts
 from clipledger.storage.place import Place
 from clipledger.storage.probe import FOLDER, Mode, Trial
 
@@ -82,9 +83,9 @@ class S3Store:
         """Give size, time and, where it was put by us or is kept by the store, the sha256; None for a torn object."""
         key_parts(key)
         head = await self._head(key)
-        if head is None or _is_torn(head):
+        if head is None or is_torn(head):
             return None
-        return Stat(key, head["ContentLength"], head["LastModified"].timestamp(), _sha256_of(head))
+        return Stat(key, head["ContentLength"], head["LastModified"].timestamp(), sha256_of(head))
 
     async def read(self, key: ObjectKey, max_bytes: int) -> bytes:
         """Read a small object whole; KeyError when there is none, `TooLarge` above `max_bytes`."""
@@ -97,6 +98,11 @@ class S3Store:
                 if len(received) > max_bytes:
                     raise TooLarge(f"{key} has more than {max_bytes} bytes, though it told {size_bytes}")
             return bytes(received)
+
+    async def piece(self, key: ObjectKey, start: int, length: int) -> bytes:
+        """Read `length` bytes from `start` on, fewer at the end; KeyError when there is no object."""
+        async with self._object(key, Range=f"bytes={start}-{start + length - 1}") as (_, body):
+            return b"".join([chunk async for chunk in _chunks(body)])[:length]
 
     async def digest(self, key: ObjectKey) -> tuple[int, str]:
         """Read an object in chunks of 1 MiB; give (size in bytes, sha256 hex). KeyError when there is none."""
@@ -115,7 +121,7 @@ class S3Store:
             name = found.get("Key", "")
             key = ObjectKey(name.removeprefix(self._prefix))
             # s3rver and its like do not know StartAfter; a name from outside of the prefix is none of ours.
-            if key > after and name.startswith(self._prefix + prefix) and _is_key(key) and "LastModified" in found:
+            if key > after and name.startswith(self._prefix + prefix) and is_key(key) and "LastModified" in found:
                 yield Stat(key, found.get("Size", 0), found["LastModified"].timestamp())
 
     async def delete(self, key: ObjectKey) -> None:
@@ -163,12 +169,11 @@ class S3Store:
         return aborted
 
     async def _drop_trials(self, older_than_s: float, now: float, limit: int) -> int:
-        dropped = 0
-        async for found in self._listed("sweep", f"{self._prefix}{FOLDER}/"):
-            if now - found["LastModified"].timestamp() > older_than_s and dropped < limit:
-                await self.drop(found["Key"].removeprefix(self._prefix))
-                dropped += 1
-        return dropped
+        listed = self._listed("sweep", f"{self._prefix}{FOLDER}/")
+        old = [found["Key"] async for found in listed if now - found["LastModified"].timestamp() > older_than_s]
+        for name in old[:limit]:
+            await self.drop(name.removeprefix(self._prefix))
+        return len(old[:limit])
 
     async def close(self) -> None:
         """Close the connections; a later call opens others."""
@@ -301,12 +306,12 @@ class S3Store:
         head = await self._head(key)
         if head is None:
             return False
-        if _is_torn(head):
+        if is_torn(head):
             await self._drop_torn(key, head["ETag"])
             return False
         if head["ContentLength"] != offer.size_bytes:
             raise KeyTaken(key)
-        sha256 = _sha256_of(head) or (await self.digest(key))[1]
+        sha256 = sha256_of(head) or (await self.digest(key))[1]
         if sha256 != offer.sha256:
             raise KeyTaken(key)
         return True
@@ -357,16 +362,16 @@ class S3Store:
             more = {"ContinuationToken": token}
 
     @asynccontextmanager
-    async def _object(self, key: ObjectKey) -> AsyncIterator[tuple[int, Any]]:
+    async def _object(self, key: ObjectKey, **span: str) -> AsyncIterator[tuple[int, Any]]:
         key_parts(key)
         try:
-            answer = await self._call(f"read {key}", "get_object", key)
+            answer = await self._call(f"read {key}", "get_object", key, **span)
         except Answered as refusal:
             if refusal.status == 404:
                 raise KeyError(key) from None
             raise refusal.failure from None
         async with reading(f"read {key}", answer) as body:
-            if _is_torn(answer):
+            if not span and is_torn(answer):
                 raise KeyError(key)
             yield answer.get("ContentLength", 0), body
 
@@ -378,32 +383,3 @@ class S3Store:
 async def _chunks(body: Any) -> AsyncIterator[bytes]:
     while chunk := await body.read(CHUNK_BYTES):
         yield chunk
-
-
-def _is_torn(head: Mapping[str, Any]) -> bool:
-    """Tell whether an object is shorter than its own note says: a store took what came before the sender died.
-
-    No S3 of worth does; some test servers do. Such an object is nobody's: it counts as not there.
-    """
-    noted = str(head.get("Metadata", {}).get("bytes", ""))
-    return noted.isdecimal() and int(head["ContentLength"]) < int(noted)
-
-
-def _sha256_of(head: Mapping[str, Any]) -> str | None:
-    """Read the sha256 of a whole object: the one that went with the put, else the store's own.
-
-    In that order: a store may give the checksum of an upload in pieces, which is another number, unmarked.
-    """
-    noted: str | None = head.get("Metadata", {}).get("sha256")
-    kept = head.get("ChecksumSHA256", "")
-    if noted or not kept or "-" in kept or head.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
-        return noted
-    return b64decode(kept).hex()
-
-
-def _is_key(name: str) -> bool:
-    try:
-        key_parts(name)
-    except ValueError:
-        return False
-    return True

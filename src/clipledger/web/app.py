@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -11,31 +13,42 @@ from starlette.staticfiles import StaticFiles
 from clipledger import __version__
 from clipledger.archive import Archive
 from clipledger.core.errors import ClipledgerError
-from clipledger.web import pages
+from clipledger.events import Listener
+from clipledger.web import api, feeds, live, login, media, pages
+from clipledger.web.access import Doorman
 from clipledger.web.desk import Desk
 from clipledger.web.guard import Guard, House
-from clipledger.web.problems import Problem, answer
+from clipledger.web.problems import Problem, answer, unexpected
+from clipledger.web.pulse import Pulse
 from clipledger.web.render import STATIC, templates
+from clipledger.web.workers import Workers
 
 _ANSWERED: tuple[type[Exception], ...] = (Problem, HTTPException, RequestValidationError, ClipledgerError)
 
 
-def build(archive: Archive, house: House) -> FastAPI:
-    """Make the app of an open archive; `house` says by which names it may be reached."""
+def build(archive: Archive, house: House, listeners: Sequence[Listener] = ()) -> FastAPI:
+    """Make the app of an open archive; `house` says by which names it may be reached.
+
+    `listeners` hear the events of workers that the operator begins here.
+    """
     app = FastAPI(
         title="clipledger",
         version=__version__,
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
-    app.state.desk = Desk(archive, templates())
-    app.add_middleware(Guard, house=house)
+    doorman = Doorman(archive)
+    app.state.desk = Desk(archive, templates(), doorman, Pulse(archive), Workers(archive, listeners), house)
+    app.add_middleware(Guard, house=house, doorman=doorman)
     for kind in _ANSWERED:
         app.add_exception_handler(kind, answer)
+    app.add_exception_handler(Exception, unexpected)
     app.add_api_route("/healthz", _health, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for router in pages.routers():
+    app.include_router(api.router())
+    for router in (media.router, feeds.router, live.router, login.router, *pages.routers()):
         app.include_router(router, include_in_schema=False)
     return app
 

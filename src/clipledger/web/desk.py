@@ -9,17 +9,25 @@ from typing import Annotated
 from fastapi import Depends, Request
 from jinja2 import Environment
 
-from clipledger.archive import Archive
+from clipledger.archive import Archive, signed
 from clipledger.core.access import Role, Visitor
+from clipledger.web.access import OPEN, Doorman
+from clipledger.web.guard import House
 from clipledger.web.problems import Problem
+from clipledger.web.pulse import Pulse
+from clipledger.web.workers import Workers
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The open archive and what pages are drawn with."""
+    """The open archive, what pages are drawn with, and what goes on beside the requests."""
 
     archive: Archive
     templates: Environment
+    doorman: Doorman
+    pulse: Pulse
+    workers: Workers
+    house: House
 
 
 def the_desk(request: Request) -> Desk:
@@ -38,6 +46,14 @@ def the_visitor(request: Request) -> Visitor:
 
 AtDesk = Annotated[Desk, Depends(the_desk)]
 Asking = Annotated[Visitor, Depends(the_visitor)]
+
+
+def acting_archive(desk: AtDesk, visitor: Asking) -> Archive:
+    """Give the archive as the visitor acts on it: the audit log names them."""
+    return desk.archive if visitor.name == OPEN.name else signed(desk.archive, visitor.name)
+
+
+AsVisitor = Annotated[Archive, Depends(acting_archive)]
 
 
 def needs(role: Role) -> Callable[[Request], None]:

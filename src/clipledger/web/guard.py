@@ -7,21 +7,28 @@ Must not: know a route beyond the few that are open to all.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.requests import cookie_parser
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as Asked
 
-from clipledger.core.access import Role, Visitor
-from clipledger.web.problems import Problem, problem_response
+from clipledger.core.access import SESSION_S, Role, Scope, Visitor
+from clipledger.core.errors import ClipledgerError
+from clipledger.web.access import OPEN, Doorman, csrf_of, new_secret, token_in
+from clipledger.web.problems import Problem, problem_of, problem_response
 
 BODY_MAX = 2**20
 """The largest body of a request, bytes: a pasted list of some ten thousand ids."""
 
+FIELDS_MAX = 2000
+HEALTH, LOGIN, LOGOUT, REPORTS, API = "/healthz", "/login", "/logout", "/csp", "/api/"
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 
@@ -50,6 +57,9 @@ _HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-store",
 }
+_OPEN = frozenset({HEALTH, LOGIN})
+_STATIC = "/static/"
+_SCOPES = (("/api/", Scope.API), ("/live", Scope.API), ("/feeds/", Scope.FEEDS), ("/media/", Scope.MEDIA))
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -60,6 +70,11 @@ class House:
     host: str = "127.0.0.1"
     port: int = 0
     names: Sequence[str] = ()
+
+    @property
+    def cookie(self) -> str:
+        """Name the cookie: two archives on two ports of a machine share a cookie jar."""
+        return f"clipledger-{self.port}"
 
     @property
     def is_loopback(self) -> bool:
@@ -79,43 +94,99 @@ class House:
 class Guard:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, house: House) -> None:
-        self._app, self._house = app, house
+    def __init__(self, app: ASGIApp, house: House, doorman: Doorman) -> None:
+        self._app, self._house, self._doorman = app, house, doorman
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Asked, receive: Receive, send: Send) -> None:
         """Let a request in, or answer with the refusal."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request = _Request(scope, receive)
-        answered = _signed(send)
+        answered = _signed(send, request)
         try:
             await self._let_in(request)
         except Problem as refused:
             await _refusal(request, refused)(scope, receive, answered)
             return
+        except ClipledgerError as error:
+            await problem_response(problem_of(error))(scope, receive, answered)
+            return
         await self._app(scope, request.replay, answered)
 
     async def _let_in(self, request: _Request) -> None:
         if not self._house.knows(request.headers.get("host", "")):
-            raise Problem(
-                421, "not this server", "the Host header names another server", "use the link that was printed"
-            )
+            raise Problem(421, "not this server", "the Host header names another one", "use the link that was printed")
         await request.read_body()
-        visitor = Visitor("local", Role.ADMIN)
-        request.scope.setdefault("state", {})["visitor"] = visitor
-        if request.scope["method"] not in _SAFE:
-            _check_origin(request)
+        cookies = cookie_parser(request.headers.get("cookie", ""))
+        cookie = cookies.get(self._house.cookie, "")
+        visitor = await self._who(request, cookie)
+        is_writing = request.method not in _SAFE
+        if visitor is None:
+            if request.path not in _OPEN and not request.path.startswith(_STATIC):
+                raise Problem(401, "not logged in", "this archive asks who you are", "log in, or send a token")
+            visitor = Visitor("", Role.VIEWER)
+        if not request.is_token and request.path != HEALTH:
+            visitor = self._known_by_cookie(request, visitor, cookie)
+        state = request.scope.setdefault("state", {})
+        state["visitor"], state["cookie"], state["house"] = visitor, cookie, self._house
+        if is_writing:
+            self._check_write(request, visitor, cookie)
+
+    async def _who(self, request: _Request, cookie: str) -> Visitor | None:
+        """Tell who sends a request: a token's owner, a session's, or, while nobody set a password, this machine."""
+        if (authorization := request.headers.get("authorization")) is not None:
+            request.is_token = True
+            token = token_in(authorization)
+            return await self._doorman.of_token(token, _scope_of(request.path)) if token else None
+        if cookie and (visitor := await self._doorman.of_session(cookie)) is not None:
+            return visitor
+        return OPEN if self._house.is_loopback and await self._doorman.is_open() else None
+
+    def _known_by_cookie(self, request: _Request, visitor: Visitor, cookie: str) -> Visitor:
+        """See to it that whoever has no cookie gets one: the forms of their pages are bound to it."""
+        if not cookie and request.is_page:
+            cookie = request.new_cookie = new_secret()
+        request.cookie_name = self._house.cookie
+        return replace(visitor, csrf=csrf_of(cookie)) if cookie else visitor
+
+    def _check_write(self, request: _Request, visitor: Visitor, cookie: str) -> None:
+        _check_origin(request)
+        if request.path == REPORTS:
+            return
+        if not request.is_token and not request.is_program(cookie):
+            _check_csrf(request, cookie)
+        if request.path not in (LOGIN, LOGOUT) and not visitor.role.covers(Role.OPERATOR):
+            raise Problem(403, "not allowed", "this needs the role operator", "log in with an account that has it")
 
 
 class _Request:
     """One request whose body, small as it is, was read before anybody acts on it."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Asked, receive: Receive) -> None:
         self.scope, self._receive = scope, receive
         self.headers = Headers(scope=scope)
+        self.method, self.path = str(scope["method"]), str(scope["path"])
         self.body = b""
+        self.is_token = False
+        self.new_cookie = self.cookie_name = ""
         self._given = False
+
+    def is_program(self, cookie: str) -> bool:
+        """Tell a program on this machine from a page in a browser, which names its origin and cannot leave that out."""
+        plain = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        told = ("origin" in self.headers, "sec-fetch-site" in self.headers, "referer" in self.headers)
+        return self.path.startswith(API) and not cookie and not any(told) and plain == "application/json"
+
+    @property
+    def is_secure(self) -> bool:
+        """Say whether the visitor came by https."""
+        return self.scope.get("scheme") == "https"
+
+    @property
+    def is_page(self) -> bool:
+        """Say whether a person waits for a page."""
+        return self.method == "GET" and not self.path.startswith(API) and "text/html" in self.headers.get("accept", "")
 
     async def read_body(self) -> None:
         """Read the whole body; Problem 413 when it is larger than `BODY_MAX`."""
@@ -152,25 +223,60 @@ def _check_origin(request: _Request) -> None:
         raise Problem(403, "another site's request", "the browser says it is cross-site", "use this site's own pages")
 
 
+def _check_csrf(request: _Request, cookie: str) -> None:
+    """Refuse what none of our own pages sent: they hold a token that belongs to the visitor's cookie."""
+    given = request.headers.get(CSRF_HEADER) or _form_field(request, CSRF_FIELD)
+    if not cookie or not hmac.compare_digest(given.encode(), csrf_of(cookie).encode()):
+        raise Problem(403, "the form is out of date", "it holds no token of this session", "load the page again")
+
+
+def _form_field(request: _Request, name: str) -> str:
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return ""
+    try:
+        fields = parse_qs(request.body.decode("utf-8", "replace"), max_num_fields=FIELDS_MAX)
+    except ValueError:
+        return ""
+    return fields.get(name, [""])[0]
+
+
 def _refusal(request: _Request, refused: Problem) -> Response:
-    return problem_response(refused)
+    if refused.status == 401 and request.is_page:
+        return RedirectResponse(f"{LOGIN}?next={quote(request.path, safe='/')}", 303)
+    response = problem_response(refused)
+    if refused.status == 401:
+        response.headers["www-authenticate"] = "Bearer" if request.path.startswith(API) else 'Basic realm="clipledger"'
+    return response
+
+
+def _scope_of(path: str) -> Scope | None:
+    return next((scope for start, scope in _SCOPES if path.startswith(start)), None)
 
 
 def _too_large() -> Problem:
     return Problem(413, "too large", f"a request's body may be {BODY_MAX} bytes", "send it in pieces")
 
 
-def _signed(send: Send) -> Send:
+def _signed(send: Send, request: _Request) -> Send:
     """Put the headers on every answer that does not set them itself."""
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
+            if request.path.startswith(_STATIC):
+                headers.setdefault("cache-control", "no-cache")  # kept, and asked for again: a new release has others
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
+            if request.new_cookie and "set-cookie" not in headers:
+                headers.append("set-cookie", cookie_header(request.cookie_name, request.new_cookie, request.is_secure))
         await send(message)
 
     return sent
+
+
+def cookie_header(name: str, value: str, is_secure: bool) -> str:
+    """Write a cookie that no script can read and no other site's page can send."""
+    return f"{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={round(SESSION_S)}" + "; Secure" * is_secure
 
 
 def is_loopback(host: str) -> bool:

@@ -31,12 +31,14 @@ _OF_ERROR: tuple[tuple[type[ClipledgerError], int], ...] = (
     (StorageFull, 507),
     (StorageUnavailable, 503),
 )
+_WHAT = {400: "cannot be understood", 409: "the archive cannot do that", 507: "no room", 503: "not possible now"}
 _NEXT = {
     400: "correct the request; /api/v1/openapi.json says what is taken",
     404: "look for it with /api/v1/search",
     405: "see /api/v1/openapi.json for what may be asked here",
     409: "run `clipledger doctor`, which names what is wrong",
     422: "correct the parameter; /api/v1/openapi.json says what is taken",
+    500: "the server's own output says more; please report it",
     503: "try again in a minute",
     507: "make room, then try again",
 }
@@ -73,8 +75,16 @@ def problem_of(error: Exception) -> Problem:
             return Problem(422, "a parameter is wrong", "; ".join(_told(each) for each in error.errors()[:5]))
         case ClipledgerError():
             status = next((status for kind, status in _OF_ERROR if isinstance(error, kind)), 503)
-            return Problem(status, error.reason.value.replace("_", " "), error.detail)
+            return Problem(status, _WHAT.get(status, error.reason.value.replace("_", " ")), error.detail)
     raise error
+
+
+async def unexpected(_request: Request, _error: Exception) -> Response:
+    """Answer for a defect, whose traceback goes to the server's own output and to nobody else."""
+    response = problem_response(Problem(500, "a defect", "the program met something that it does not expect"))
+    response.headers["content-security-policy"] = "default-src 'none'"
+    response.headers["x-content-type-options"] = "nosniff"
+    return response
 
 
 async def answer(_request: Request, error: Exception) -> Response:

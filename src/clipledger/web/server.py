@@ -23,10 +23,10 @@ CONNECTIONS = 200
 def listen(host: str, port: int) -> socket.socket:
     """Take a port, 0 for a free one; UsageError for a host that is not ours, Misconfigured for a port that is taken."""
     try:
-        family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError):
         raise UsageError(f"--host {host[:60]!r}: no such host; 127.0.0.1 or 0.0.0.0 will do") from None
-    door = socket.socket(family, kind)
+    door = socket.socket(family, kind, protocol)  # named, or asyncio would not switch Nagle's algorithm off: 40 ms
     try:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         door.bind(where)

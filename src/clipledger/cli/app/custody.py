@@ -28,7 +28,8 @@ def withdraw(
     since: Annotated[str | None, typer.Option(metavar="DURATION", help="With --notices: asked for within it.")] = None,
 ) -> None:
     """Take posts out: hidden at once, erased when lifecycle.purge_after is over, never archived again."""
-    from clipledger.cli.removing import Asked, list_notices
+    from clipledger.acts.removing import Asked
+    from clipledger.cli.removing import list_notices
     from clipledger.cli.removing import withdraw as withdraw_posts
 
     if notices:
@@ -46,7 +47,7 @@ def hold(
     release: Annotated[bool, typer.Option("--release", help="End the hold.")] = False,
 ) -> None:
     """Place a legal hold: while it lasts no rule and no request removes what it covers."""
-    from clipledger.cli.holding import Asked
+    from clipledger.acts.holding import Asked
     from clipledger.cli.holding import hold as place_hold
 
     place_hold(context, Asked(ids or [], author, source, reason, release))

@@ -53,7 +53,7 @@ def search(
     facets: Annotated[bool, typer.Option("--facets", help="Count by author, tag, region and month.")] = False,
 ) -> None:
     """Search the archived posts by words, author, tag and more."""
-    from clipledger.cli.searching import Asked
+    from clipledger.answers.finding import Asked
     from clipledger.cli.searching import search as search_posts
 
     given = {"from": author, "tag": tag, "music": music, "region": region, "since": since, "until": until}

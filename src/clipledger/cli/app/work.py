@@ -52,7 +52,8 @@ def add(
     priority: Annotated[int, typer.Option(min=-100, max=100, metavar="N", help="Higher is resolved first.")] = 0,
 ) -> None:
     """Register sources or single posts. Costs nothing; known ids are not queued twice."""
-    from clipledger.cli.adding import Options, add_sources
+    from clipledger.acts.adding import Options
+    from clipledger.cli.adding import add_sources
 
     add_sources(context, what or [], batch_file, Options(region, sort, published_within, every, max_pages, priority))
 

@@ -1,0 +1,222 @@
+"""Removals, holds and the log: what people decided, and who."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from clipledger.acts import holding, removing
+from clipledger.answers.custody import hold_row
+from clipledger.core.access import Role
+from clipledger.core.errors import UsageError
+from clipledger.core.times import iso_time
+from clipledger.db.withheld import Receipts
+from clipledger.web.api.paging import After, Limit, read_number_key
+from clipledger.web.api.queue import Id
+from clipledger.web.desk import AsVisitor, AtDesk, needs
+
+router = APIRouter(tags=["custody"])
+
+_LAST = (1 << 62) - 1
+_IDS_MAX = 1000
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+Admin = Depends(needs(Role.ADMIN))
+
+
+class HoldOut(BaseModel):
+    """One hold. `seq` is its number, as text; further fields tell who ended it and why."""
+
+    model_config = ConfigDict(extra="allow")
+
+    seq: str
+    kind: str
+    subject: str
+    reason: str
+    who: str
+    placed_at: str
+    released_at: str | None
+
+
+class HoldsOut(BaseModel):
+    """Holds in the order of their placing."""
+
+    holds: list[HoldOut]
+    next: str | None
+
+
+class HoldIn(BaseModel):
+    """What to hold: posts, or an author's, or a source's; and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: Annotated[list[Id], Field(max_length=_IDS_MAX)] = []
+    author: Name | None = None
+    source: Name | None = None
+    reason: Text
+
+
+class DoneOut(BaseModel):
+    """What was done, subject by subject."""
+
+    done: list[dict[str, Any]]
+
+
+class RemovalOut(BaseModel):
+    """The receipt of a removal."""
+
+    aweme_id: str
+    state: str
+    reason: str
+    request: str
+    rule: str
+    who: str
+    asked_at: str
+    purge_at: str
+    purged_at: str | None
+    sha256: list[str]
+
+
+class RemovalsOut(BaseModel):
+    """Receipts by id."""
+
+    removals: list[RemovalOut]
+    next: str | None
+
+
+class WithdrawIn(BaseModel):
+    """What to withdraw: posts or an author's; why, and whose request it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: Annotated[list[Id], Field(max_length=_IDS_MAX)] = []
+    author: Name | None = None
+    reason: Text
+    request: Text
+
+
+class WithdrawnOut(BaseModel):
+    """What was withdrawn; it is erased for good at `purge_at`."""
+
+    withdrawn: list[str]
+    purged_before: list[str]
+    under_way: list[str]
+    purge_at: str | None
+
+
+class RestoreIn(BaseModel):
+    """What to take out of quarantine again, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: Annotated[list[Id], Field(min_length=1, max_length=_IDS_MAX)]
+    reason: Text
+
+
+class RestoredOut(BaseModel):
+    """What is as it was before."""
+
+    restored: list[str]
+
+
+class LogRow(BaseModel):
+    """One row of the audit log."""
+
+    seq: int
+    at: str
+    operator: str
+    host: str
+    version: str
+    act: str
+    subject: str
+    why: str
+    detail: str
+    hash: str
+
+
+class LogOut(BaseModel):
+    """Rows, the newest first, and the head of the chain."""
+
+    log: list[LogRow]
+    head: str
+    next: str | None
+
+
+@router.get("/holds")
+async def holds(desk: AtDesk, limit: Limit = 100, after: After = None) -> HoldsOut:
+    """List legal holds, ended ones too, in the order of their placing."""
+    behind = read_number_key(after, 0)
+    rows = list(enumerate(await desk.archive.holds.all(), start=1))[behind:]  # holds are never deleted
+    page = [HoldOut(**{"released_at": None} | hold_row(row) | {"seq": str(seq)}) for seq, row in rows[:limit]]
+    return HoldsOut(holds=page, next=page[-1].seq if len(rows) > limit else None)
+
+
+@router.post("/holds", dependencies=[Admin])
+async def place(archive: AsVisitor, body: HoldIn) -> DoneOut:
+    """Place a legal hold: while it lasts no rule and no request removes what it covers."""
+    asked = holding.Asked(body.ids, body.author, body.source, body.reason, release=False)
+    return DoneOut(done=await holding.hold(archive, asked))
+
+
+@router.post("/holds/release", dependencies=[Admin])
+async def release(archive: AsVisitor, body: HoldIn) -> DoneOut:
+    """End a legal hold."""
+    asked = holding.Asked(body.ids, body.author, body.source, body.reason, release=True)
+    return DoneOut(done=await holding.hold(archive, asked))
+
+
+@router.get("/removals")
+async def removals(desk: AtDesk, limit: Limit = 100, after: After = None) -> RemovalsOut:
+    """List the receipts of what was withdrawn or deleted by a rule, by id."""
+    rows = await Receipts(desk.archive.db).page(0.0, after or "", limit + 1)
+    page = [
+        RemovalOut(
+            aweme_id=row.aweme_id,
+            state=row.state,
+            reason=row.reason,
+            request=row.request,
+            rule=row.rule,
+            who=row.who,
+            asked_at=iso_time(row.asked_at),
+            purge_at=iso_time(row.purge_at),
+            purged_at=iso_time(row.purged_at) if row.purged_at is not None else None,
+            sha256=[file.sha256 for file in row.files],
+        )
+        for row in rows[:limit]
+    ]
+    return RemovalsOut(removals=page, next=page[-1].aweme_id if len(rows) > limit else None)
+
+
+@router.post("/removals", dependencies=[Admin])
+async def withdraw(archive: AsVisitor, body: WithdrawIn) -> WithdrawnOut:
+    """Take posts out: hidden at once, erased when lifecycle.purge_after is over, never archived again."""
+    if bool(body.ids) == (body.author is not None):
+        raise UsageError("name ids, or an author, not both")
+    asked = removing.Asked(body.ids, body.author, body.reason, body.request, now=False, dry_run=False, undo=False)
+    taken, _, _, due_at = await removing.withdraw(archive, asked)
+    return WithdrawnOut(
+        withdrawn=list(taken.taken),
+        purged_before=list(taken.before),
+        under_way=list(taken.under_way),
+        purge_at=iso_time(due_at) if due_at is not None else None,
+    )
+
+
+@router.post("/removals/undo", dependencies=[Admin])
+async def restore(archive: AsVisitor, body: RestoreIn) -> RestoredOut:
+    """Take posts out of quarantine again: as they were before."""
+    asked = removing.Asked(body.ids, None, body.reason, "", now=False, dry_run=False, undo=True)
+    return RestoredOut(restored=await removing.restore(archive, asked))
+
+
+@router.get("/log", dependencies=[Depends(needs(Role.OPERATOR))])
+async def log(desk: AtDesk, limit: Limit = 100, after: After = None) -> LogOut:
+    """List who did what, when and why, the newest first."""
+    rows = await desk.archive.audit.before(read_number_key(after, _LAST), limit + 1)
+    page = [LogRow(**{name: value for name, value in asdict(row).items() if name != "before"}) for row in rows[:limit]]
+    seq, digest = await desk.archive.audit.head()
+    return LogOut(log=page, head=f"{seq}:{digest}", next=str(page[-1].seq) if len(rows) > limit else None)
