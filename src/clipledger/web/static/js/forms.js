@@ -1,6 +1,21 @@
 // Forms: choose all rows, ask before what cannot be undone, send a filter when it is changed.
+document.addEventListener("htmx:responseError", (event) => say(event.detail.xhr));
+
+function say(answer) {
+  const place = document.getElementById("said");
+  const line = document.createElement("p");
+  line.className = "note warning";
+  try {
+    const told = JSON.parse(answer.responseText);
+    line.textContent = `${told.detail} ${told.next}`;
+  } catch {
+    line.textContent = "That did not work. Load the page again.";
+  }
+  place?.replaceChildren(line);
+}
+
 export function forms(part) {
-  for (const box of part.querySelectorAll("[data-all]")) {
+  for (const box of part.querySelectorAll("input[data-all]")) {
     box.addEventListener("change", () => {
       for (const each of document.querySelectorAll(`input[name="${CSS.escape(box.dataset.all)}"]`)) each.checked = box.checked;
     });

@@ -5,8 +5,7 @@ export function listen() {
   const where = document.body.dataset.live;
   if (!where || !document.querySelector("[data-live-at]")) return;
   const source = new EventSource(where);
-  source.addEventListener("status", (event) => show(JSON.parse(event.data)));
-  source.addEventListener("message", (event) => show(JSON.parse(event.data)));
+  source.addEventListener("figures", (event) => show(JSON.parse(event.data)));
   source.addEventListener("open", () => mark(true));
   source.addEventListener("error", () => mark(false));
   addEventListener("pagehide", () => source.close());
@@ -23,12 +22,11 @@ function show(told) {
 }
 
 function draw(bar, told) {
-  const ids = told.ids;
-  if (!ids || !ids.seen) return;
+  if (!told.seen) return;
   let x = 0;
-  for (const [part, name] of [["saved", "archived"], ["dead", "dead"], ["withheld", "withheld"], ["waiting", "waiting"]]) {
+  for (const [part, count] of [["saved", told.archived], ["dead", told.gone + told.blocked], ["withheld", told.withheld], ["waiting", told.owed]]) {
     const rect = bar.querySelector(`.${part}`);
-    const width = (100 * ids[name]) / ids.seen;
+    const width = (100 * count) / told.seen;
     if (!rect) continue;
     rect.setAttribute("x", x.toFixed(3));
     rect.setAttribute("width", width.toFixed(3));

@@ -5,13 +5,15 @@ export function media(part) {
   for (const video of part.querySelectorAll("video[data-player]")) video.addEventListener("error", () => cannot(video), true);
   for (const picture of part.querySelectorAll(".shot img")) picture.addEventListener("error", () => { picture.hidden = true; });
   for (const button of part.querySelectorAll("[data-play-muted]")) button.addEventListener("click", () => turn(button));
+  for (const button of part.querySelectorAll("[data-blur-all]")) button.addEventListener("click", () => blurAll(button));
   if (playing) watch(part);
+  if (blurred) veil(part);
 }
 
 function reveal(event) {
   event.preventDefault();
-  const box = event.currentTarget.closest(".veiled");
-  box.classList.remove("veiled");
+  const box = event.currentTarget.closest(".card, .player");
+  for (const shot of box.querySelectorAll(".veiled")) shot.classList.remove("veiled");
   event.currentTarget.remove();
 }
 
@@ -19,6 +21,29 @@ function cannot(video) {
   const say = document.querySelector("[data-cannot-play]");
   if (say) say.hidden = false;
   video.hidden = video.networkState === HTMLMediaElement.NETWORK_NO_SOURCE && !video.poster;
+}
+
+let blurred = false;
+
+function blurAll(button) {
+  blurred = !blurred;
+  button.setAttribute("aria-pressed", String(blurred));
+  if (blurred) veil(document);
+  else for (const each of document.querySelectorAll(".veil[data-all]")) each.click();
+}
+
+function veil(part) {
+  for (const card of part.querySelectorAll(".card")) {
+    if (card.querySelector(".veil")) continue;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "veil";
+    button.dataset.all = "";
+    button.textContent = "Show it";
+    button.addEventListener("click", reveal);
+    card.querySelector(".shot")?.classList.add("veiled");
+    card.append(button);
+  }
 }
 
 function slides(box) {
