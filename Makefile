@@ -14,7 +14,7 @@ WORKERS := $(shell $(PYTHON) -c 'import os; print(-(-(os.cpu_count() or 1) * 3 /
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-# What the program itself needs; the demo needs no more.
+# What the program itself and its web app need; the demo needs no more.
 $(RUNS): requirements-run.lock requirements-build.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clipledger needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -29,8 +29,8 @@ $(READY): $(RUNS) requirements.lock
 
 env: $(READY)  ## make the environment
 
-demo: $(RUNS)  ## play a whole archive against the simulator and audit it
-	$(BIN)/clipledger demo clipledger-demo
+demo: $(RUNS)  ## play a whole archive against the simulator, audit it; on a terminal show it in the browser until Ctrl-C
+	$(BIN)/clipledger demo clipledger-demo $$(test -t 1 && echo --serve)
 
 test: $(READY) check-static  ## the whole suite
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
@@ -50,7 +50,7 @@ docs: $(READY)  ## write the generated reference pages anew
 	$(BIN)/python docs/generate.py
 
 # What the container image holds beside the default install. Extras that do not exist yet are left out with a warning.
-DEPLOY_EXTRAS := postgres s3 cloud metrics
+DEPLOY_EXTRAS := postgres s3 cloud metrics web
 COMPILE = $(BIN)/python -m piptools compile --quiet --strip-extras --allow-unsafe --generate-hashes \
     --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
@@ -61,7 +61,7 @@ lock:  ## pin every dependency anew, with hashes
 lock-deploy: requirements-run.lock requirements-deploy.lock requirements-build.lock  ## pin what runs and the container image, at the same versions
 
 requirements-run.lock: pyproject.toml
-	$(COMPILE) --constraint requirements.lock --output-file $@ pyproject.toml
+	$(COMPILE) --constraint requirements.lock --extra=web --output-file $@ pyproject.toml
 
 requirements-deploy.lock: pyproject.toml
 	$(COMPILE) --constraint requirements.lock $(addprefix --extra=,$(DEPLOY_EXTRAS)) --output-file $@ pyproject.toml

@@ -253,6 +253,8 @@ _TABLES: Mapping[str, str] = {
     "cold_files": "Files that a retention rule moved to another storage class.",
     "withheld_authors": "Authors of whom nothing is archived.",
     "holds": "Legal holds, also those that were released.",
+    "access_grants": "Who may enter over the web: passwords and tokens, as hashes.",
+    "access_sessions": "Who is logged in: the hash of each cookie, and when it ends.",
     "audit_log": "Who did what, when and why; rows are only added, each with the hash of the one before.",
 }
 

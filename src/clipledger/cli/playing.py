@@ -36,10 +36,15 @@ _WAITS = ("timeout", "slow", "stall", "slow_body", "throttle_429", "cdn_429")
 _FAULTS = ",".join(["hostile", *(f"{kind}=0" for kind in _WAITS), f"rpm={_DEMO_RPM}", "burst=none", "patience=1"])
 
 
-def play(context: Context, folder: Path, seed: int, posts: int) -> None:
-    """Play an archive from nothing to audited."""
+def play(context: Context, folder: Path, seed: int, posts: int, *, served: bool = False) -> None:
+    """Play an archive from nothing to audited; `served`: then show it in the browser, until told to stop."""
     _make_anew(folder)
     report = asyncio.run(_Demo(context, folder, seed, posts).play())
+    if served:
+        from clipledger.cli.web import Wanted, serve
+
+        context.archive = folder
+        serve(context, Wanted("127.0.0.1", 0, open=False, run=False))
     if report.findings:
         context.exit = Exit.DAMAGED
 
@@ -151,7 +156,8 @@ class _Demo:
   a second run spent nothing ({seconds:.0f} s for everything)
 {verdict}
 
-  look:         {page}
+  look:         {me} --archive {self.folder} serve --open
+                {page}
                 {self.folder}/videos, {self.folder}/photos
   ask:          {me} --archive {self.folder} status
                 {me} --archive {self.folder} verify

@@ -25,7 +25,7 @@ def serve(
     run: Annotated[bool, typer.Option("--run", help="Also work on the archive, as `run --follow` does.")] = False,
 ) -> None:
     """Show the archive in a browser: look, search, play, and run it. Needs the extra `web`."""
-    _require("`clipledger serve`")
+    require_web("`clipledger serve`")
     from clipledger.cli.web import Wanted
     from clipledger.cli.web import serve as serve_archive
 
@@ -35,7 +35,7 @@ def serve(
 @access.command("password")
 def access_password(name: Name = "admin", role: RoleOption = "admin") -> None:
     """Set a password, typed or from standard input; from then on nobody enters without one. Needs the extra `web`."""
-    _require("`clipledger access`")
+    require_web("`clipledger access`")
     from clipledger.cli.entering import set_password
 
     set_password(context, name, role)
@@ -49,7 +49,7 @@ def access_token(
     expires: Annotated[str, typer.Option(metavar="DURATION", help="How long it lasts.")] = "90d",
 ) -> None:
     """Make a token for a program, and print it this once. Needs the extra `web`."""
-    _require("`clipledger access`")
+    require_web("`clipledger access`")
     from clipledger.cli.entering import make_token
 
     make_token(context, name, role, scope, expires)
@@ -58,7 +58,7 @@ def access_token(
 @access.command("list")
 def access_list() -> None:
     """List who may enter, without secrets. Needs the extra `web`."""
-    _require("`clipledger access`")
+    require_web("`clipledger access`")
     from clipledger.cli.entering import list_access
 
     list_access(context)
@@ -67,13 +67,14 @@ def access_list() -> None:
 @access.command("revoke")
 def access_revoke(name: Name) -> None:
     """Take a password or token away; whoever is inside under it is out. Needs the extra `web`."""
-    _require("`clipledger access`")
+    require_web("`clipledger access`")
     from clipledger.cli.entering import revoke
 
     revoke(context, name)
 
 
-def _require(what: str) -> None:
+def require_web(what: str) -> None:
+    """Raise Misconfigured, which names the extra, where one of its libraries is missing."""
     from clipledger.export.extras import require
 
     for module in ("fastapi", "uvicorn", "jinja2", "argon2", "python_multipart"):

@@ -133,11 +133,16 @@ def demo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Made anew each time.")] = Path("clipledger-demo"),
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same world.")] = 7,
     posts: Annotated[int, typer.Option(min=20, max=100_000, metavar="N", help="Posts in the world.")] = 240,
+    serve: Annotated[bool, typer.Option("--serve", help="Then show it in the browser, until Ctrl-C.")] = False,
 ) -> None:
     """Play a whole archive against the built-in simulator, a kill -9 included, and audit it. No key, no network."""
+    if serve:
+        from clipledger.cli.app.web import require_web
+
+        require_web("`clipledger demo --serve`")
     from clipledger.cli.playing import play
 
-    play(context, folder, seed, posts)
+    play(context, folder, seed, posts, served=serve)
 
 
 @sim.command("serve")

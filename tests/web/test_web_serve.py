@@ -1,0 +1,159 @@
+"""`clipledger serve` and `clipledger access` as processes: what they print, refuse, and how they end."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from clipledger.cli.main import run
+from process.harness import KEY, plain_environment, simulator
+from web.visiting import rows
+
+pytestmark = pytest.mark.slow
+
+PROGRAM = (sys.executable, "-m", "clipledger")
+PATIENCE_S = 60.0
+
+
+@contextmanager
+def serving(folder: Path, *more: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Serve an archive on a free port for as long as the context lasts."""
+    command = [*PROGRAM, "--archive", str(folder), "--json", "serve", "--port", "0", *more]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=plain_environment() | environment, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            yield str(json.loads(line)["url"]).rstrip("/"), process
+        finally:
+            process.kill()
+
+
+def command(folder: Path, *words: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run(
+        [*PROGRAM, "--archive", str(folder), *words],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env=plain_environment(),
+        check=False,
+    )
+
+
+def test_it_prints_a_link_and_ends_in_good_order(folder: Path) -> None:
+    """The one line is a link that works; a page that listens to live figures does not hold the end up."""
+    with (
+        serving(folder) as (base, process),
+        httpx.Client(base_url=base, timeout=PATIENCE_S) as client,
+        client.stream("GET", "/live") as live,
+    ):
+        assert client.get("/", headers={"accept": "text/html"}).status_code == 200
+        lines = live.iter_lines()
+        told = next(json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
+        assert told["archived"] == len(rows(folder, "SELECT 1 FROM posts"))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 0
+        assert process.stderr is not None and "Traceback" not in process.stderr.read()
+
+
+def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
+    """Whatever is under way: after the second Ctrl-C the process is gone."""
+    with serving(folder) as (base, process), httpx.Client(base_url=base) as client, client.stream("GET", "/live"):
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+
+
+def test_beyond_this_machine_it_asks_for_a_password(folder: Path) -> None:
+    """On an address that others can reach it does not start before somebody has a password; with one it asks for it."""
+    refused = command(folder, "serve", "--host", "0.0.0.0", "--port", "0")
+    assert refused.returncode == 4 and "clipledger access password" in refused.stderr
+    assert command(folder, "access", "password", "ada", given="correct horse battery\n").returncode == 0
+    with serving(folder, "--host", "0.0.0.0") as (base, _), httpx.Client(base_url=base) as client:
+        assert client.get("/api/v1/posts").status_code == 401
+        assert client.get("/healthz").status_code == 200
+        token = json.loads(command(folder, "--json", "access", "token", "robot").stdout)["token"]
+        assert client.get("/api/v1/posts", headers={"authorization": f"Bearer {token}"}).status_code == 200
+        assert command(folder, "access", "revoke", "robot").returncode == 0
+        assert client.get("/api/v1/posts", headers={"authorization": f"Bearer {token}"}).status_code == 401
+    listed = command(folder, "access", "list").stdout
+    assert "ada" in listed and "robot" not in listed and "$argon2" not in listed
+    assert not any("horse" in str(row) for row in rows(folder, "SELECT * FROM audit_log"))
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "code", "told"),
+    [
+        (("serve", "--host", "no.such.host.invalid"), None, 2, "--host"),
+        (("serve", "--host", "203.0.113.7"), None, 2, "no address of this machine"),
+        (("serve", "--run", "--port", "0"), None, 4, "no API key"),
+        (("access", "password", "ada"), "short\n", 2, "10 to 1000 characters"),
+        (("access", "password", "a b"), "correct horse battery\n", 2, "a name is"),
+        (("access", "password", "ada", "--role", "king"), "correct horse battery\n", 2, "viewer, operator, admin"),
+        (("access", "token", "robot", "--scope", "all"), None, 2, "api, feeds, media"),
+        (("access", "token", "robot", "--expires", "9999d"), None, 2, "not a duration"),
+        (("access", "revoke", "nobody"), None, 2, "access list"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(
+    folder: Path,
+    words: tuple[str, ...],
+    given: str | None,
+    code: int,
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A wrong option ends with its documented code and one line that names it."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(given or ""))
+    for name in ("TIKLIVEAPI_KEY", "TIKLIVEAPI_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert run(["--archive", str(folder), *words]) == code
+    said = capsys.readouterr().err
+    assert told in said and len(said.strip().splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_named(folder: Path) -> None:
+    """Two servers on one port: the second says so and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = command(folder, "serve", "--port", str(taken.getsockname()[1]))
+    assert ended.returncode == 4 and "another process has it" in ended.stderr
+
+
+def test_it_can_work_beside_serving(tmp_path: Path) -> None:
+    """`serve --run` takes up what is added in the browser, and ends with nothing half done."""
+    folder = tmp_path / "archive"
+    with simulator(seed=5, posts=60) as sim:
+        settings = {
+            "CLIPLEDGER_API__BASE_URL": sim.base_url,
+            "CLIPLEDGER_API__REQUESTS_PER_MINUTE": "6000",
+            "CLIPLEDGER_CDN__ALLOW_INSECURE": "true",
+            "CLIPLEDGER_CDN__ALLOWED_HOSTS": '["127.0.0.1"]',
+            "TIKLIVEAPI_KEY": KEY,
+        }
+        assert command(folder, "init").returncode == 0
+        with serving(folder, "--run", **settings) as (base, process):
+            with httpx.Client(base_url=base, timeout=PATIENCE_S) as client:
+                assert client.post("/api/v1/sources", json={"sources": ["#cats"]}).status_code == 200
+                with client.stream("GET", "/live") as live:
+                    figures = (json.loads(line[6:]) for line in live.iter_lines() if line.startswith("data: "))
+                    moved = next(each for each in figures if each["archived"] > 0 and each["owed"] == 0)
+                    assert moved["here"]["state"] == "working" and moved["workers"] == 1
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE_S) == 0
+            assert process.stderr is not None and "Traceback" not in process.stderr.read()
+    assert command(folder, "verify").returncode == 0
+    assert not any(os.scandir(folder / ".clipledger" / "workers"))
