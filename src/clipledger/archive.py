@@ -327,6 +327,16 @@ def _fingerprints(settings: Settings) -> dict[str, str]:
     }
 
 
+def settings_in_force(settings: Settings) -> list[tuple[str, str]]:
+    """List every setting as it is in force, as (dotted name, JSON text); passwords in addresses are left out."""
+    values = settings.model_dump(mode="json")
+    return [
+        (f"{section}.{name}", _PASSWORD.sub("//", json.dumps(value, ensure_ascii=False)))
+        for section, named in values.items()
+        for name, value in named.items()
+    ]
+
+
 def acting() -> Who:
     """Say who acts: CLIPLEDGER_OPERATOR, else the name of the account that runs the program."""
     operator = " ".join(os.environ.get(OPERATOR, "").split())[:100]

@@ -65,6 +65,11 @@ class Web(Section):
         [], description="further names by which the web app is reached, such as archive.example.org behind a proxy"
     )
 
+    blur: list[str] = Field(
+        ["nsfw", "gore", "graphic", "triggerwarning", "contentwarning", "sensitive"],
+        description="tags whose posts the web app blurs until they are clicked",
+    )
+
     @field_validator("hosts")
     @classmethod
     def _plain_names(cls, hosts: list[str]) -> list[str]:

@@ -281,19 +281,19 @@ def origins(archive: Path) -> dict[str, str]:
 def read_key(environ: Mapping[str, str] = os.environ) -> ApiKey | None:
     """Read the API key from TIKLIVEAPI_KEY or the file TIKLIVEAPI_KEY_FILE names; None when neither is set."""
     if text := environ.get("TIKLIVEAPI_KEY", "").strip():
-        return _checked_key(text, "TIKLIVEAPI_KEY")
+        return checked_key(text, "TIKLIVEAPI_KEY")
     if not (name := environ.get("TIKLIVEAPI_KEY_FILE", "")):
         return None
     try:
         with Path(name).open(encoding="utf-8") as file:
-            return _checked_key(file.read(_KEY_MAX_BYTES + 1).strip(), "the file in TIKLIVEAPI_KEY_FILE")
+            return checked_key(file.read(_KEY_MAX_BYTES + 1).strip(), "the file in TIKLIVEAPI_KEY_FILE")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise Misconfigured(f"TIKLIVEAPI_KEY_FILE: cannot read {name}: {why}") from None
 
 
-def _checked_key(text: str, where: str) -> ApiKey:
-    # A line break in a header value would let a key file write headers of its own.
+def checked_key(text: str, where: str) -> ApiKey:
+    """Read a key; Misconfigured unless it is one line: a break in a header value would write headers of its own."""
     if not text or len(text) > _KEY_MAX_BYTES or not text.isascii() or not text.isprintable():
         raise Misconfigured(f"{where} does not hold an API key: one line of printable ASCII is expected")
     return ApiKey(text)

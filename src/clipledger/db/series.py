@@ -17,6 +17,7 @@ from clipledger.db.authors import ids_called
 from clipledger.db.database import Database
 from clipledger.db.index_tables import availability, hashtags
 from clipledger.db.tables import UtcTime, archive_queue, credit_days, post_metrics_history, posts
+from clipledger.db.tables import credits as paid_calls
 
 Points = list[tuple[float, float]]
 """(unix seconds, number), in order of time."""
@@ -55,6 +56,18 @@ _CURVES = (
     .where(_m.c.aweme_id.in_(bindparam("ids", expanding=True)), _m.c.play_count.is_not(None))
     .order_by(_m.c.observed_at, _m.c.aweme_id)
 )
+_ANSWERED = (
+    select(paid_calls.c.aweme_id)
+    .where(paid_calls.c.aweme_id.is_not(None))
+    .order_by(paid_calls.c.seq.desc())
+    .limit(bindparam("n"))
+    .subquery()
+)
+_LATENCIES = (
+    select(archive_queue.c.resolved_at, archive_queue.c.added_at)
+    .where(archive_queue.c.aweme_id.in_(select(_ANSWERED.c.aweme_id)), archive_queue.c.resolved_at.is_not(None))
+    .order_by(archive_queue.c.resolved_at)
+)
 _DAYS = {
     "intake": (posts.c.archived_at, (_VISIBLE,)),
     "gone": (
@@ -91,6 +104,10 @@ class Curves:
         tagged = posts.c.aweme_id.in_(select(hashtags.c.aweme_id).where(hashtags.c.tag == tag))
         return await self._db.read(partial(_growth, condition=tagged))
 
+    async def latency(self, limit: int) -> Series:
+        """Give the seconds from discovery to the first answer of the posts that were asked for last."""
+        return await self._db.read(partial(_latency, limit=limit))
+
     async def daily(self, what: str, since: float) -> Series:
         """Count by UTC day: `intake`, `gone` or `credits`."""
         return await self._db.read(partial(_credits if what == "credits" else _daily, what=what, since=since))
@@ -126,6 +143,11 @@ def _growth(connection: Connection, condition: ColumnElement[bool]) -> Series:
         plays[aweme_id] = count_
         points = [*points[:-1], (at, float(total))] if points and points[-1][0] == at else [*points, (at, float(total))]
     return Series(points, len(ids), count)
+
+
+def _latency(connection: Connection, limit: int) -> Series:
+    found = connection.execute(_LATENCIES, {"n": limit})
+    return Series([(resolved_at, max(resolved_at - added_at, 0.0)) for resolved_at, added_at in found])
 
 
 def _daily(connection: Connection, what: str, since: float) -> Series:

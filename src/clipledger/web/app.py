@@ -18,7 +18,8 @@ from clipledger.web import api, feeds, live, login, media, pages
 from clipledger.web.access import Doorman
 from clipledger.web.desk import Desk
 from clipledger.web.guard import Guard, House
-from clipledger.web.problems import Problem, answer, unexpected
+from clipledger.web.pages.trouble import answer
+from clipledger.web.problems import Problem, unexpected
 from clipledger.web.pulse import Pulse
 from clipledger.web.render import STATIC, templates
 from clipledger.web.workers import Workers

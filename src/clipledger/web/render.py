@@ -13,6 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from clipledger import __version__
+from clipledger.core.sizes import shown_size
+from clipledger.core.times import iso_time
 from clipledger.web.desk import the_desk, the_visitor
 
 FOLDER = Path(__file__).parent
@@ -30,6 +32,8 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     drawn.globals["version"] = __version__
+    drawn.filters["size"] = shown_size
+    drawn.filters["moment"] = iso_time
     return drawn
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from clipledger.web.pages import now
+from clipledger.web.pages import budget, charts, gallery, gone, now, people, post, queue, removals, sources, system
 
 
 def routers() -> tuple[APIRouter, ...]:
     """Give the routes of every screen."""
-    return (now.router,)
+    screens = (now, sources, queue, gallery, post, people, gone, budget, system, removals, charts)
+    return tuple(screen.router for screen in screens)

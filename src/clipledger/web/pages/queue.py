@@ -1,0 +1,59 @@
+"""Queue and failures: what waits, what failed and why, the answer that caused it; put it back, or take note."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from clipledger.acts.putting_back import acknowledge, retry
+from clipledger.answers.words import a_reason, post_id
+from clipledger.core.errors import UsageError
+from clipledger.web.api.paging import moment_key, read_moment_key
+from clipledger.web.desk import AsVisitor, AtDesk
+from clipledger.web.pages.drawing import ROWS, Ids, Key, Named, Typed, back, draw, link
+
+SAMPLES = 5
+
+router = APIRouter()
+
+
+@router.get("/queue")
+async def queue(request: Request, desk: AtDesk, reason: Named = "", after: Key = None) -> Response:
+    """Show what waits and what failed, all or of one reason."""
+    wanted, archive = a_reason(reason or None), desk.archive
+    status = (await desk.pulse.latest()).status
+    dead = await archive.queue.failures(ROWS + 1, wanted, read_moment_key(after))
+    waiting = [row for row in await archive.queue.waiting(ROWS) if wanted is None or row.last_reason == wanted]
+    last = dead[ROWS - 1] if len(dead) > ROWS else None
+    more = link("/queue", reason=reason, after=moment_key(last.died_at, last.aweme_id)) if last is not None else None
+    reasons = sorted(status["ids"]["reasons"].items(), key=lambda each: -each[1])
+    return draw(
+        request,
+        "queue.html",
+        "queue",
+        status=status,
+        reason=reason,
+        reasons=reasons,
+        dead=dead[:ROWS],
+        waiting=waiting if after is None else [],
+        samples=(await archive.samples.newest())[:SAMPLES] if after is None else [],
+        more=more,
+    )
+
+
+@router.post("/queue/retry")
+async def retry_failures(archive: AsVisitor, id: Ids = [], reason: Typed = "") -> Response:  # noqa: B006 - never changed
+    """Make chosen ids due now, or all of one reason."""
+    which = a_reason(reason) if reason else [post_id(archive, each) for each in id]
+    if not which:
+        raise UsageError("nothing was chosen: tick the rows first")
+    return back("/queue", "retried", await retry(archive, which))
+
+
+@router.post("/queue/acknowledge")
+async def acknowledge_failures(archive: AsVisitor, id: Ids = [], reason: Typed = "") -> Response:  # noqa: B006
+    """Take note of chosen dead ids, or of all of one reason."""
+    which = a_reason(reason) if reason else [post_id(archive, each) for each in id]
+    if not which:
+        raise UsageError("nothing was chosen: tick the rows first")
+    return back("/queue", "acknowledged", await acknowledge(archive, which))
