@@ -32,7 +32,7 @@ class Start:
 
     command: Sequence[str]
     posts: int
-    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    env: Mapping[str, str] = field(default_factory=lambda: plain())
     check: Callable[[], int] = lambda: -1
     codes: Sequence[int] = (0,)
 
@@ -57,8 +57,7 @@ def ours(*, tls: bool = False, env: Mapping[str, str] | None = None, words: Sequ
 
 def environment(ground: Ground, *, tls: bool = False) -> dict[str, str]:
     """Give the environment of an archive that asks the ground as fast as it answers; no covers, as the peers."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("CLIPLEDGER_", "TIKLIVEAPI_"))}
-    return plain | {
+    return plain() | {
         "TIKLIVEAPI_KEY": "racing-for-a-key",
         "CLIPLEDGER_API__BASE_URL": ground.url,
         "CLIPLEDGER_API__REQUESTS_PER_MINUTE": "1000000",
@@ -68,6 +67,12 @@ def environment(ground: Ground, *, tls: bool = False) -> dict[str, str]:
         "CLIPLEDGER_CAPTURE__COVERS": "false",
         **({"SSL_CERT_FILE": str(ground.authority)} if tls else {}),
     }
+
+
+def plain() -> dict[str, str]:
+    """Give the environment of a racer: nothing that is meant for the program, and compiled modules kept, as installed."""
+    ours_alone = ("CLIPLEDGER_", "TIKLIVEAPI_", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours_alone)}
 
 
 def archived(folder: Path) -> int:
@@ -112,7 +117,7 @@ def guide(*, tls: bool = False) -> Racer:
         (out := place / "out").mkdir()
         links = ground.links(tls=tls)
         (place / "links").write_text("\n".join(links))
-        env = dict(os.environ) | ({"SSL_CERT_FILE": str(ground.authority)} if tls else {})
+        env = plain() | ({"SSL_CERT_FILE": str(ground.authority)} if tls else {})
         command = [peer("python"), str(HERE / "peers" / "guide.py"), str(place / "links"), str(out)]
         return Start(command, len(links), env, lambda: count(out))
 
