@@ -27,8 +27,8 @@ from clipledger.core.ports import Request, Response, Sink, WireError
 from clipledger.core.sidecar import BadSidecar, read_of
 from clipledger.events import Events
 from clipledger.stages.detail import Attempt
-from clipledger.stages.guard import Guard
 from clipledger.stages.fresh import Fresh
+from clipledger.stages.guard import Guard
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.verify import Verify
 from contract.archives import JumpingLoop, LoopClock, vid
