@@ -13,7 +13,16 @@ from clipledger.web.turnstile import TRIES, TRIES_OF_NAME, WINDOW_S, Turnstile
 from web.visiting import BASE, HOUSE, Visit, routes, rows, visit
 
 OPEN = {("GET", "/healthz"), ("GET", "/login"), ("POST", "/login")}
-ADMIN_ONLY = {"/api/v1/holds", "/api/v1/holds/release", "/api/v1/removals", "/api/v1/removals/undo"}
+ADMIN_ONLY = {
+    "/api/v1/holds",
+    "/api/v1/holds/release",
+    "/api/v1/removals",
+    "/api/v1/removals/undo",
+    "/holds/place",
+    "/holds/release",
+    "/removals/restore",
+    "/removals/withdraw",
+}
 OPERATOR_READS = {"/api/v1/log"}
 ENDLESS = {"/live"}
 SAMPLES = {"kind": "video", "position": "0", "handle": "somebody", "tag": "cats", "name": "x"}
@@ -97,7 +106,7 @@ def test_a_form_of_our_own_page_is_taken(folder: Path) -> None:
 
     async def scenario(here: Visit) -> None:
         client = here.client(accept="text/html", origin=BASE)
-        page = await client.get("/")
+        page = await client.get("/login")
         cookie = client.cookies[HOUSE.cookie]
         told = page.headers["set-cookie"].lower()
         assert "httponly" in told and "samesite=strict" in told
