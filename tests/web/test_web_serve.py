@@ -119,6 +119,16 @@ def test_what_cannot_be_is_told_in_one_line(
     assert told in said and len(said.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [("serve",), ("access", "list"), ("demo", "--serve")])
+def test_without_the_extra_it_says_what_to_install(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Installed without the web's libraries, the commands name the extra; nothing is begun."""
+    monkeypatch.setattr("clipledger.export.extras.find_spec", lambda _: None)
+    assert run(list(words)) == 4
+    assert "pip install 'clipledger[web]'" in capsys.readouterr().err
+
+
 def test_a_port_that_is_taken_is_named(folder: Path) -> None:
     """Two servers on one port: the second says so and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
