@@ -70,7 +70,7 @@ def environment(ground: Ground, *, tls: bool = False) -> dict[str, str]:
 
 
 def plain() -> dict[str, str]:
-    """Give the environment of a racer: nothing that is meant for the program, and compiled modules kept, as installed."""
+    """Give the environment of a racer: nothing meant for the program, and compiled modules kept, as installed."""
     ours_alone = ("CLIPLEDGER_", "TIKLIVEAPI_", "PYTHONDONTWRITEBYTECODE")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours_alone)}
 
