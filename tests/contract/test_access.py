@@ -15,6 +15,7 @@ from clipledger.db.access import PASSWORD, SESSIONS_MAX, TOKEN, Access, Grant
 from clipledger.db.audit import AuditLog, broken
 from clipledger.db.credits import CallIn, Credits
 from clipledger.db.database import Database
+from clipledger.db.gone import Gone, Wanted
 from clipledger.db.queue import Queue
 from clipledger.db.tags import TagRow, Tags
 from contract.archives import NOW, in_archive, raw, vid
@@ -90,6 +91,11 @@ def test_lists_go_on_behind_a_key(tmp_path: Path) -> None:
             found += page
             key = (page[-1].died_at, page[-1].aweme_id)
         assert found == whole and len(whole) == 7
+        gone, before = [], None
+        while lost := await Gone(db).never_resolved(Wanted(before=before), 2):
+            gone += lost
+            before = (lost[-1].gone_at, lost[-1].aweme_id)
+        assert gone == await Gone(db).never_resolved(Wanted(), 100) and len(gone) == 7
         for nth in range(5):
             await credits.intend(CallIn("/post-detail/", vid(nth), None, CallReason.FIRST, "w"), NOW)
         first = await credits.ledger(1 << 62, 3)

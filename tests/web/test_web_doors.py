@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import httpx
+import pytest
 
 from clipledger.core.access import Role, Scope
+from clipledger.web import guard
 from clipledger.web.access import csrf_of, password_grant
 from clipledger.web.guard import BODY_MAX, House
 from clipledger.web.turnstile import TRIES, TRIES_OF_NAME, WINDOW_S, Turnstile
 from web.visiting import BASE, HOUSE, Visit, routes, rows, visit
 
 OPEN = {("GET", "/healthz"), ("GET", "/login"), ("POST", "/login")}
-ADMIN_ONLY = {"/api/v1/holds", "/api/v1/holds/release", "/api/v1/removals", "/api/v1/removals/undo"}
+ADMIN_ONLY = {
+    "/api/v1/holds",
+    "/api/v1/holds/release",
+    "/api/v1/removals",
+    "/api/v1/removals/undo",
+    "/holds/place",
+    "/holds/release",
+    "/removals/restore",
+    "/removals/withdraw",
+}
 OPERATOR_READS = {"/api/v1/log"}
 ENDLESS = {"/live"}
 SAMPLES = {"kind": "video", "position": "0", "handle": "somebody", "tag": "cats", "name": "x"}
@@ -97,7 +109,7 @@ def test_a_form_of_our_own_page_is_taken(folder: Path) -> None:
 
     async def scenario(here: Visit) -> None:
         client = here.client(accept="text/html", origin=BASE)
-        page = await client.get("/")
+        page = await client.get("/login")
         cookie = client.cookies[HOUSE.cookie]
         told = page.headers["set-cookie"].lower()
         assert "httponly" in told and "samesite=strict" in told
@@ -148,6 +160,21 @@ def test_a_large_body_is_refused(folder: Path) -> None:
         client = here.client(**{"content-type": "application/json"})
         assert (await client.post("/api/v1/sources", content=b"x" * (BODY_MAX + 1))).status_code == 413
         assert (await client.post("/api/v1/sources", content=endless())).status_code == 413
+
+    visit(folder, scenario)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends a request drop by drop is sent away, so that others find a place."""
+    monkeypatch.setattr(guard, "BODY_S", 0.01)
+
+    async def scenario(here: Visit) -> None:
+        async def dripping() -> object:
+            yield b"{"
+            await asyncio.Event().wait()
+
+        client = here.client(**{"content-type": "application/json"})
+        assert (await client.post("/api/v1/sources", content=dripping())).status_code == 408
 
     visit(folder, scenario)
 

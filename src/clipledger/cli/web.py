@@ -52,17 +52,17 @@ async def _serve(context: Context, wanted: Wanted) -> None:
                 desk.workers.start()
             link = _link(wanted.host, port)
             _tell(context, link)
-            if wanted.open:
-                webbrowser.open(link)
-            await _run(server_of(app), desk, [door])
+            await _run(server_of(app), desk, [door], link if wanted.open else None)
 
 
-async def _run(server: Server, desk: Desk, doors: list[socket]) -> None:
+async def _run(server: Server, desk: Desk, doors: list[socket], shown: str | None) -> None:
     """Serve until a signal; then let the workers and the answers under way come to their end."""
     with _two_steps(server, desk):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(desk.pulse.run())
             tasks.create_task(desk.workers.run())
+            if shown is not None:
+                tasks.create_task(asyncio.to_thread(webbrowser.open, shown))  # some wait until they are closed
             await server.serve(sockets=doors)
             desk.pulse.end()
             desk.workers.end()

@@ -7,6 +7,7 @@ Must not: know a route beyond the few that are open to all.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,9 @@ BODY_MAX = 2**20
 
 FIELDS_MAX = 2000
 HEALTH, LOGIN, LOGOUT, REPORTS, API = "/healthz", "/login", "/logout", "/csp", "/api/"
+BODY_S = 30.0
+"""How long a body may take to come: who sends it drop by drop holds a place that others wait for."""
+
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 
@@ -108,8 +112,7 @@ class Guard:
     async def __call__(self, scope: Asked, receive: Receive, send: Send) -> None:
         """Let a request in, or answer with the refusal."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return  # no web sockets here, and nothing to start or end with the server
         request = _Request(scope, receive)
         answered = _signed(send, request)
         try:
@@ -125,7 +128,11 @@ class Guard:
     async def _let_in(self, request: _Request) -> None:
         if not self._house.knows(request.headers.get("host", "")):
             raise Problem(421, "not this server", "the Host header names another one", "use the link that was printed")
-        await request.read_body()
+        try:
+            async with asyncio.timeout(BODY_S):
+                await request.read_body()
+        except TimeoutError:
+            raise Problem(408, "too slow", f"the body took longer than {BODY_S:.0f} s", "send it in pieces") from None
         cookies = cookie_parser(request.headers.get("cookie", ""))
         cookie = cookies.get(self._house.cookie, "")
         visitor = await self._who(request, cookie)

@@ -25,6 +25,8 @@ FRESH_S = 2.0
 PATIENCE_S = 0.05
 """What is older than `FRESH_S` is looked at again; who asks waits for that, where it takes less than `PATIENCE_S`."""
 
+ANEW_S = 0.5
+
 LISTENERS_MAX = 50
 BEAT_S = 15.0
 """A listener hears at least this often that the line is open."""
@@ -89,6 +91,12 @@ class Pulse:
                     await self._looked.wait()
         assert self._figures is not None
         return self._figures
+
+    async def anew(self) -> Figures:
+        """Look again before answering, where that takes less than `ANEW_S`: somebody wants to see what they did."""
+        if self._figures is not None and self._took_s < ANEW_S:
+            await self._look()
+        return await self.latest()
 
     async def listen(self) -> AsyncGenerator[Figures | None, None]:
         """Give figures as they change, None when nothing did for `BEAT_S`; ends with `end`. `TooMany` when full."""

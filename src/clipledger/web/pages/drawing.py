@@ -5,7 +5,7 @@ Must not: know a screen.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Form, Query, Request
@@ -57,6 +57,12 @@ def draw(request: Request, template: str, here: str, /, **values: object) -> Res
         "is_named": visitor.name != OPEN.name,
     }
     return page(request, template, frame | values)
+
+
+async def status_for(request: Request) -> dict[str, Any]:
+    """Give the document of `status`; after something was done here, one that knows of it."""
+    pulse = the_desk(request).pulse
+    return (await (pulse.anew() if "done" in request.query_params else pulse.latest())).status
 
 
 def back(to: str, done: str, count: int = 0) -> Response:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
@@ -14,7 +15,7 @@ from clipledger.core.errors import ClipledgerError, Misconfigured, UsageError
 from clipledger.db.search import Sort
 from clipledger.settings import checked_key, read_key
 from clipledger.web.desk import Asking, AsVisitor, AtDesk
-from clipledger.web.pages.drawing import Typed, back, draw
+from clipledger.web.pages.drawing import Typed, back, draw, status_for
 from clipledger.web.reading.now import now_of
 from clipledger.web.reading.posts import tiles
 
@@ -26,8 +27,8 @@ router = APIRouter()
 @router.get("/")
 async def now(request: Request, desk: AtDesk, visitor: Asking) -> Response:
     """Show where everything stands; where nothing is wanted yet, ask for the first source."""
-    status = (await desk.pulse.latest()).status
-    if not status["ids"]["seen"] and not status["sources"] and visitor.role.covers(Role.OPERATOR):
+    status = await status_for(request)
+    if _is_empty(status) and not await desk.archive.sources.all() and visitor.role.covers(Role.OPERATOR):
         return RedirectResponse("/first", 303)
     newest = await tiles(desk.archive, "", Sort.NEW, NEWEST, None)
     told = now_of(status)
@@ -37,8 +38,10 @@ async def now(request: Request, desk: AtDesk, visitor: Asking) -> Response:
 
 
 @router.get("/first")
-async def first(request: Request) -> Response:
-    """Ask for the key and the first source."""
+async def first(request: Request, desk: AtDesk) -> Response:
+    """Ask for the key and the first source; an archive that has begun goes on with its own page."""
+    if not _is_empty(await status_for(request)) or await desk.archive.sources.all():
+        return RedirectResponse("/", 303)
     return _asked(request)
 
 
@@ -61,7 +64,7 @@ async def begin(
         added, problems = await add(archive, [("", line) for line in lines], Options())
         if problems and not (added.posts_new + added.posts_known + added.sources_new + added.sources_known):
             raise UsageError(problems[0])
-        desk.workers.start(given)
+        await desk.workers.begin(archive, given)
     except ClipledgerError as error:
         return _asked(request, why=error.detail, sources=sources, status=400)
     return back("/", "started")
@@ -71,14 +74,14 @@ async def begin(
 async def start(desk: AtDesk, archive: AsVisitor, key: Typed = "") -> Response:
     """Begin to work in this process."""
     await pausing.resume(archive)
-    desk.workers.start(checked_key(key.strip(), "the field") if key.strip() else None)
+    await desk.workers.begin(archive, checked_key(key.strip(), "the field") if key.strip() else None)
     return back("/system", "started")
 
 
 @router.post("/workers/stop")
-async def stop(desk: AtDesk) -> Response:
+async def stop(desk: AtDesk, archive: AsVisitor) -> Response:
     """Finish what is under way in this process, then stop."""
-    desk.workers.step()
+    await desk.workers.rest(archive)
     return back("/system", "stopping")
 
 
@@ -86,6 +89,10 @@ def _asked(request: Request, why: str = "", sources: str = "", status: int = 200
     answer = draw(request, "first.html", "now", has_key=_has_key(), why=why, sources=sources)
     answer.status_code = status
     return answer
+
+
+def _is_empty(status: Mapping[str, Any]) -> bool:
+    return not status["ids"]["seen"] and not status["sources"]
 
 
 def _has_key() -> bool:

@@ -10,7 +10,7 @@ from clipledger.answers.words import a_reason, post_id
 from clipledger.core.errors import UsageError
 from clipledger.web.api.paging import moment_key, read_moment_key
 from clipledger.web.desk import AsVisitor, AtDesk
-from clipledger.web.pages.drawing import ROWS, Ids, Key, Named, Typed, back, draw, link
+from clipledger.web.pages.drawing import ROWS, Ids, Key, Named, Typed, back, draw, link, status_for
 
 SAMPLES = 5
 
@@ -21,7 +21,7 @@ router = APIRouter()
 async def queue(request: Request, desk: AtDesk, reason: Named = "", after: Key = None) -> Response:
     """Show what waits and what failed, all or of one reason."""
     wanted, archive = a_reason(reason or None), desk.archive
-    status = (await desk.pulse.latest()).status
+    status = await status_for(request)
     dead = await archive.queue.failures(ROWS + 1, wanted, read_moment_key(after))
     waiting = [row for row in await archive.queue.waiting(ROWS) if wanted is None or row.last_reason == wanted]
     last = dead[ROWS - 1] if len(dead) > ROWS else None

@@ -12,7 +12,7 @@ from clipledger.acts.adding import Options, add, check
 from clipledger.core.errors import UsageError
 from clipledger.db.spending import Spending
 from clipledger.web.desk import AsVisitor, AtDesk
-from clipledger.web.pages.drawing import Named, Typed, back, draw, link
+from clipledger.web.pages.drawing import Named, Typed, back, draw, link, status_for
 
 ROWS = 100
 COST_S = 30 * 86_400.0
@@ -23,7 +23,7 @@ router = APIRouter()
 @router.get("/sources")
 async def sources(request: Request, desk: AtDesk, after: Named = "") -> Response:
     """Show each source with its balance, its last pass, its next read and its cost."""
-    told = sorted((await desk.pulse.latest()).status["sources"], key=lambda row: str(row["source"]))
+    told = sorted((await status_for(request))["sources"], key=lambda row: str(row["source"]))
     behind = [row for row in told if row["source"] > after]
     since = desk.archive.clock.now() - COST_S
     cost = {line.name: line.credits for line in await Spending(desk.archive.db).by_source(since)}

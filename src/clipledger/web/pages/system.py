@@ -8,7 +8,7 @@ from starlette.responses import Response
 from clipledger.acts import pausing
 from clipledger.archive import settings_in_force
 from clipledger.web.desk import AsVisitor, AtDesk
-from clipledger.web.pages.drawing import Typed, back, draw
+from clipledger.web.pages.drawing import Typed, back, draw, status_for
 
 LATELY = 60
 
@@ -18,7 +18,7 @@ router = APIRouter()
 @router.get("/system")
 async def system(request: Request, desk: AtDesk) -> Response:
     """Show how the program itself does."""
-    status = (await desk.pulse.latest()).status
+    status = await status_for(request)
     return draw(
         request,
         "system.html",
@@ -34,7 +34,7 @@ async def system(request: Request, desk: AtDesk) -> Response:
 @router.get("/system/members")
 async def members(request: Request, desk: AtDesk) -> Response:
     """Show who is at work: a piece of the page, asked for again and again."""
-    return draw(request, "_members.html", "system", status=(await desk.pulse.latest()).status)
+    return draw(request, "_members.html", "system", status=await status_for(request))
 
 
 @router.post("/system/pause")

@@ -14,5 +14,5 @@ const settle = (part) => {
 settle(document);
 keys();
 listen();
-document.addEventListener("htmx:load", (event) => settle(event.detail.elt));
+document.addEventListener("htmx:load", (event) => { if (event.detail.elt !== document.body) settle(event.detail.elt); });
 for (const button of document.querySelectorAll("[data-turn-theme]")) button.addEventListener("click", turnTheme);

@@ -1,6 +1,8 @@
 // Draws what a figure's data-chart address tells, in the page's colours; the table below says the same in numbers.
 const ROWS = 400; // of the table under a chart: the newest; the CSV has all
 const TONES = ["--saved", "--withheld", "--dead", "--warn"];
+const DAY = 86400;
+const WHOLE = [1, 2, 5].flatMap((n) => Array.from({ length: 14 }, (_, power) => n * 10 ** power)).sort((a, b) => a - b);
 const drawn = new Map();
 const plain = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
 const short = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
@@ -70,10 +72,10 @@ function settings(told, width, bars) {
     padding: [8, 8, 0, 0],
     cursor: { points: { size: 7 } },
     legend: { live: true },
-    scales: { x: { time: true, range: bars ? (_, low, high) => [low - 43200, high + 43200] : undefined }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.06 : 1] } },
-    axes: [axis, { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => short.format(tick)) }],
+    scales: { x: { time: true, range: () => span(told, bars) }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.06 : 1] } },
+    axes: [{ ...axis, space: 84, values: (_, ticks, __, ___, step) => ticks.map((tick, at) => moment(tick, step, at === 0)) }, { ...axis, size: 56, incrs: told.kind === "dots" ? undefined : WHOLE, values: (_, ticks) => ticks.map((tick) => short.format(tick)) }],
     series: [
-      { label: "when" },
+      { label: "when", value: (_, at) => (at == null ? "-" : moment(at, bars ? 400 * DAY : 1, !bars)) },
       ...told.lines.map((label, at) => ({
         label,
         stroke: paint(at),
@@ -85,6 +87,20 @@ function settings(told, width, bars) {
       })),
     ],
   };
+}
+
+function span(told, bars) {
+  const first = told.points[0].at;
+  const last = told.points.at(-1).at;
+  if (bars) return [Math.min(first, last - 13 * DAY) - DAY / 2, last + DAY / 2];
+  const room = Math.max((last - first) * 0.02, 30);
+  return [first - room, last + room];
+}
+
+function moment(at, step, begins) {
+  const text = new Date((at - new Date(at * 1000).getTimezoneOffset() * 60) * 1000).toISOString();
+  if (step >= DAY) return begins || step > 300 * DAY ? text.slice(0, 10) : text.slice(5, 10);
+  return (begins ? `${text.slice(5, 10)} ` : "") + text.slice(11, step < 60 ? 19 : 16);
 }
 
 function resolved(value) {
