@@ -70,7 +70,7 @@ async def begin(
     return back("/", "started")
 
 
-@router.post("/work/start")
+@router.post("/workers/start")
 async def start(desk: AtDesk, archive: AsVisitor, key: Typed = "") -> Response:
     """Begin to work in this process."""
     await pausing.resume(archive)
@@ -78,7 +78,7 @@ async def start(desk: AtDesk, archive: AsVisitor, key: Typed = "") -> Response:
     return back("/system", "started")
 
 
-@router.post("/work/stop")
+@router.post("/workers/stop")
 async def stop(desk: AtDesk) -> Response:
     """Finish what is under way in this process, then stop."""
     desk.workers.step()
