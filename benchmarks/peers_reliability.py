@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from clipledger.sim import media
 from process.harness import simulator
-from process.killing import audit_of, forked_simulator, placed
+from process.killing import audit_of, placed
 from process.power import KINDS, NotPermitted, powered
 
 FILES = 20
@@ -296,7 +296,7 @@ def our_power_cut(seed: int) -> Facts:
     for kind in KINDS:
         with tempfile.TemporaryDirectory() as place, powered(Path(place), kind, defaults=True) as disk:
             (folder := disk.mount / "here").mkdir()
-            with forked_simulator(FILES, seed=7) as sim, placed(folder, sim) as ours:
+            with simulator(FILES, seed=7) as sim, placed(folder, sim) as ours:
                 disk.settle()  # a new archive is copied there by this script, not by the program
                 ended = ours.cli("run", "--json")
                 time.sleep(DONE_S)
@@ -318,7 +318,7 @@ def our_two_at_once(seed: int) -> Facts:
     """Archive a world by two processes at the same time."""
     with (
         tempfile.TemporaryDirectory() as place,
-        forked_simulator(FILES, seed=7) as sim,
+        simulator(FILES, seed=7) as sim,
         placed(Path(place), sim) as ours,
     ):
         from process.harness import Archive

@@ -56,6 +56,7 @@ _BEHIND_S = 15.0
 _KEEP_S = 10.0
 _LOOK_S = 1.0
 _SETTLE_S = 0.05
+_GATHER_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,8 +336,8 @@ class Crew:
             self.worker.tally.archived = self._metadata.archived
             if not done and ended:
                 return
-            if not done and await wait_for(self.worker.stored, _IDLE_S):
-                await self._clock.sleep(_SETTLE_S)  # a few more may join the same transaction
+            if not ended and (done or await wait_for(self.worker.stored, _IDLE_S)):
+                await self._clock.sleep(_GATHER_S)  # more join the same transaction, whose statements cost the same
             self.worker.stored.clear()
 
     async def _refresh(self) -> None:

@@ -32,6 +32,7 @@ from clipledger.settings import Settings
 from clipledger.stages.detail import Detail
 from clipledger.stages.download import Download
 from clipledger.stages.fixity import DEFAULT_PERIOD_S, Fixity, period_s
+from clipledger.stages.fresh import Fresh
 from clipledger.stages.guard import Guard
 from clipledger.stages.history import History
 from clipledger.stages.janitor import Janitor
@@ -105,13 +106,14 @@ def crew(
     paid = paid_calls(archive, wire, key, events, worker, limits.credits, jitter)
     guard = Guard(paid, archive.queue, archive.catalog, archive.credits, archive.switches, clock, events, policy)
     cdn = _cdn(wire, settings, clock)
+    fresh = Fresh()
     mends = settings.janitor.repair and "capture" in plan.roles
     mender = _repair(archive, paid, cdn, events, worker, lambda: guard.is_open)
     hands = Worker(
         worker,
         archive.queue,
         guard,
-        _download(archive, paid, guard, cdn, events),
+        _download(archive, paid, guard, cdn, fresh, events),
         clock,
         events,
         policy,
@@ -130,7 +132,7 @@ def crew(
         samples=archive.samples,
         guard=guard,
         listing=_listing(archive, paid, cdn, events, gated="capture" in plan.roles, on_page=hands.stop.wake.set),
-        metadata=Metadata(archive.queue, archive.catalog, archive.store, clock, events),
+        metadata=Metadata(archive.queue, archive.catalog, archive.store, fresh, clock, events),
         janitor=janitor(archive, events),
         fixity=_fixity(archive, events, worker, "janitor" in plan.roles, mender if mends else None),
         enrol=lambda doing: Membership(worker, here(), plan.roles, archive.members, clock, doing),
@@ -255,7 +257,7 @@ def janitor(archive: Archive, events: Events) -> Janitor:
         archive.settings,
         archive.policy,
         archive.store,
-        Restorer(archive.db),
+        Restorer(archive.db, archive.removals),
         chores=_chores(archive, events),
     )
 
@@ -297,7 +299,7 @@ def retention(archive: Archive, events: Events) -> Retention:
     )
 
 
-def _download(archive: Archive, paid: PaidCalls, guard: Guard, cdn: Cdn, events: Events) -> Download:
+def _download(archive: Archive, paid: PaidCalls, guard: Guard, cdn: Cdn, fresh: Fresh, events: Events) -> Download:
     capture = archive.settings.capture
     choice = CaptureChoice(capture.quality, capture.covers, capture.audio)
     likeness = Likeness(
@@ -323,6 +325,7 @@ def _download(archive: Archive, paid: PaidCalls, guard: Guard, cdn: Cdn, events:
         choice,
         guard,
         likeness,
+        fresh,
         slots=archive.settings.cdn.concurrency,
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clipledger.core.chain import Who
 from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import CallReason, Settlement
 from clipledger.core.model import FileKind, ObjectKey, State
@@ -17,6 +18,7 @@ from clipledger.db.credits import CallIn, CallOutcome, Credits
 from clipledger.db.custody import Act, Custody, CustodyRow
 from clipledger.db.database import Database
 from clipledger.db.queue import Queue
+from clipledger.db.removals import Removals
 from clipledger.db.restoring import UNKNOWN_SOURCE, Restored, Restorer
 from contract.archives import NOW, in_archive, new_archive, raw
 from contract.test_search import record, with_posts
@@ -26,6 +28,8 @@ pytestmark = pytest.mark.usefixtures("backend")
 DAY_S, PERIOD_S, LEASE_S = 86_400.0, 30 * 86_400.0, 600.0
 RECORDS = [record(index, f"post {index} #tag") for index in range(12)]
 IDS = [each.post.aweme_id for each in RECORDS]
+
+WHO = Who("ann", "desk", "1.0")
 
 
 def restored(index: int, origin: Origin | None = None) -> Restored:
@@ -90,7 +94,7 @@ def test_the_store_brings_back_what_waits_is_dead_or_unknown(tmp_path: Path) -> 
     """A post that stands is archived, whatever the queue thought of it, but for one at work on and a withheld one."""
 
     async def act(db: Database) -> None:
-        queue, restorer = Queue(db), Restorer(db)
+        queue, restorer = Queue(db), Restorer(db, Removals(db, WHO))
         assert await restorer.is_empty()
         await queue.add_by_hand([(each, None) for each in IDS[:6]], "hand", 0, NOW)
         jobs = {job.aweme_id: job for job in await queue.claim(3, NOW, 60, "w")}
@@ -130,9 +134,9 @@ def test_two_databases_are_told_apart_by_what_sidecars_hold(tmp_path: Path) -> N
     told[3] = replace(told[3], record=replace(told[3].record, replaced=(old,)))
 
     async def act(known: Database) -> None:
-        await Restorer(known).restore(told, NOW)
+        await Restorer(known, Removals(known, WHO)).restore(told, NOW)
         async with Database.open(new_archive(rebuilt_at)) as rebuilt:
-            await Restorer(rebuilt).restore(told, NOW + 5)
+            await Restorer(rebuilt, Removals(rebuilt, WHO)).restore(told, NOW + 5)
             compared = Compared()
             assert [each async for each in differences(rebuilt, known, compared)] == [] and compared.posts == 12
             assert [each.was_sha256 for each in await Custody(rebuilt).of(IDS[3])] == ["ab"]

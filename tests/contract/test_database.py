@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -400,3 +400,31 @@ def test_a_read_only_database_is_storage_full(tmp_path: Path) -> None:
             await db.write(lambda connection: _keep(connection, ["a"]))
 
     in_archive(tmp_path, act)
+
+
+def test_a_read_that_fails_fails_alone(tmp_path: Path) -> None:
+    """Reads share a snapshot when many ask at once; one that is wrong takes no other with it."""
+
+    def wrong(_connection: Connection) -> int:
+        raise LookupError("mine")
+
+    async def act(db: Database) -> None:
+        async with asyncio.TaskGroup() as group:
+            right = [group.create_task(db.read(lambda connection: len(_all_keys(connection)))) for _ in range(40)]
+            failing = group.create_task(_failure_of(db.read(wrong)))
+        assert {task.result() for task in right} == {2}
+        assert isinstance(failing.result(), LookupError)
+
+    in_archive(tmp_path, act)
+
+
+async def _failure_of(reading: Awaitable[object]) -> Exception | None:
+    try:
+        await reading
+    except LookupError as error:
+        return error
+    return None
+
+
+def _all_keys(connection: Connection) -> list[str]:
+    return list(connection.execute(select(meta.c.key)).scalars())

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from clipledger import presence
+from clipledger.core.chain import Who
 from clipledger.core.lifecycle import Policy
 from clipledger.db.credits import Credits
 from clipledger.db.database import Database
 from clipledger.db.members import Members
 from clipledger.db.queue import Queue
+from clipledger.db.removals import Removals
 from clipledger.db.restoring import Restorer
 from clipledger.events import Events
 from clipledger.settings import Settings
@@ -37,6 +39,9 @@ class _At:
         await asyncio.sleep(0)
 
 
+WHO = Who("ann", "desk", "1.0")
+
+
 def _janitor(folder: Path, db: Database, at: float) -> Janitor:
     spool = Spool(presence.private_folder(folder) / "spool")
     clock = _At(at)
@@ -52,7 +57,7 @@ def _janitor(folder: Path, db: Database, at: float) -> Janitor:
         Settings(),
         Policy(),
         MemoryStore(),
-        Restorer(db),
+        Restorer(db, Removals(db, WHO)),
     )
 
 

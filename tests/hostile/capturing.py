@@ -27,6 +27,7 @@ from clipledger.core.ports import Request, Response, Sink, WireError
 from clipledger.core.sidecar import BadSidecar, read_of
 from clipledger.events import Events
 from clipledger.stages.detail import Attempt
+from clipledger.stages.fresh import Fresh
 from clipledger.stages.guard import Guard
 from clipledger.stages.metadata import Metadata
 from clipledger.stages.verify import Verify
@@ -201,7 +202,7 @@ async def _look_over(archive: Archive, verdicts: dict[int, Verdict]) -> None:
     """Index, verify, and put down for each id where it stands and why."""
     events, trouble = Events(archive.clock), ""
     try:
-        metadata = Metadata(archive.queue, archive.catalog, archive.store, archive.clock, events)
+        metadata = Metadata(archive.queue, archive.catalog, archive.store, Fresh(), archive.clock, events)
         for _ in itertools.takewhile(bool, [await metadata.act() for _ in range(2)]):
             pass
         verify = Verify(archive.books, archive.catalog, archive.store)

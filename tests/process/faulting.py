@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from process.killing import ForkedArchive, forked_simulator, judged, placed
+from process.harness import simulator
+from process.killing import ForkedArchive, judged, placed
 from process.zygote import Forked
 
 POSTS = 3
@@ -91,7 +92,7 @@ def why_not() -> str | None:
 
 def reference(folder: Path) -> dict[str, int]:
     """Run once under observation; give how often each call was made by the thread that made it most."""
-    with forked_simulator(POSTS, seed=SEED) as sim, placed(folder, sim, lists=LISTS) as archive:
+    with simulator(POSTS, seed=SEED) as sim, placed(folder, sim, lists=LISTS) as archive:
         trace, code, _ = _traced(archive, [])
         assert code == 0, trace[-2000:]
     by_thread: dict[str, Counter[str]] = defaultdict(Counter)
@@ -119,7 +120,7 @@ def trial(folder: Path, point: Point) -> Outcome:
 
 def _played(folder: Path, point: Point) -> Outcome:
     folder.mkdir()
-    with forked_simulator(POSTS, seed=SEED) as sim, placed(folder, sim, lists=LISTS) as archive:
+    with simulator(POSTS, seed=SEED) as sim, placed(folder, sim, lists=LISTS) as archive:
         inject = f"inject={point.call}:{FAULTS[point.fault]}:when={point.n}"
         trace, code, err = _traced(archive, ["-e", inject])
         hit = _hit(trace, point, code)

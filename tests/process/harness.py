@@ -33,6 +33,8 @@ from clipledger.sim.faults import FaultPlan
 from clipledger.sim.world import World
 from contract.archives import new_database, plain
 from postgres import execute
+from process.zygote import Ended, Forked, forked, is_plain, zygote
+from process.zygote import ran as forked_to_its_end
 
 KEY = "sim-key-4f1d9a7c20"
 RPM = 6000
@@ -61,7 +63,7 @@ def plain_environment() -> dict[str, str]:
 class Sim:
     """A simulator in a process of its own."""
 
-    process: subprocess.Popen[bytes]
+    process: Forked
     base_url: str
     seed: int
     posts: int
@@ -105,9 +107,9 @@ class Sim:
 
 @contextmanager
 def simulator(posts: int = 60, faults: str = "calm", *, seed: int = 7, rpm: int = RPM, key: str = KEY) -> Iterator[Sim]:
-    """Start `clipledger sim serve` and stop it by its id; its key is turned to `key`."""
+    """Start `clipledger sim serve`, and kill it at the end; its key is turned to `key`."""
     words = ("sim", "serve", "--seed", str(seed), "--posts", str(posts), "--faults", faults, "--rpm", str(rpm))
-    with child(*words, env=plain_environment(), stdout=subprocess.PIPE) as process:
+    with forked(zygote(), words, plain_environment()) as process:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
         sim = Sim(process, told["base_url"], seed, posts, faults, rpm, told["start"])
@@ -163,6 +165,11 @@ class Ran:
             assert word in self.err, f"{self.words}: {word!r} is not in {self.err!r}"
 
 
+def _from_nothing(command: list[str], env: Mapping[str, str], stdin: bytes) -> Ended:
+    done = subprocess.run(command, env=env, input=stdin, capture_output=True, timeout=PATIENCE_S, check=False)
+    return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
 @dataclass(slots=True)
 class Archive:
     """An archive and the environment of its commands."""
@@ -174,20 +181,18 @@ class Archive:
         """Spell a command line out."""
         return [*PROGRAM, "--archive", str(self.folder), *words]
 
-    def cli(
-        self, *words: str, code: int | None = 0, stdin: bytes | None = None, wrap: tuple[str, ...] = (), **env: str
-    ) -> Ran:
-        """Run a command; `code` is what it must end with, None for anything."""
-        done = subprocess.run(
-            [*wrap, *self.command(*words)],
-            env=self.env | env,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        ran = Ran(words, done.returncode, done.stdout.decode(), done.stderr.decode())
+    def cli(self, *words: str, code: int | None = 0, stdin: bytes = b"", wrap: tuple[str, ...] = (), **env: str) -> Ran:
+        """Run a command; `code` is what it must end with, None for anything.
+
+        It is forked from an interpreter that has read the modules already; one that is wrapped, or given what an
+        interpreter reads when it starts, is started from nothing.
+        """
+        env, command = self.env | env, self.command(*words)
+        if wrap or not is_plain(env):
+            ended = _from_nothing([*wrap, *command], env, stdin)
+        else:
+            ended = forked_to_its_end(zygote(), command[len(PROGRAM) :], env, PATIENCE_S, stdin)
+        ran = Ran(words, ended.code, ended.out, ended.err)
         assert code is None or ran.code == code, f"{words} ended with {ran.code}, not {code}: {ran.out}\n{ran.err}"
         return ran
 

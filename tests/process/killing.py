@@ -24,8 +24,20 @@ from typing import Any
 
 from clipledger.sim.kept import KeptInBucket
 from contract.archives import drop_database, new_database
-from process.harness import KEY, RPM, URL, Archive, Evidence, Ran, Sim, archive_for, audit, copy_of, plain_environment
-from process.zygote import Zygote, forked, ran
+from process.harness import (
+    KEY,
+    URL,
+    Archive,
+    Evidence,
+    Ran,
+    Sim,
+    archive_for,
+    audit,
+    copy_of,
+    plain_environment,
+    simulator,
+)
+from process.zygote import Zygote, forked, ran, zygote
 from s3_servers import BUCKET, S3Server, s3_server
 
 POSTS = 80
@@ -71,7 +83,7 @@ class Outcome:
 class ForkedArchive(Archive):
     """An archive whose commands are forked."""
 
-    zygote: Zygote = field(default_factory=lambda: zygote())
+    zygote: Zygote = field(default_factory=zygote)
 
     def cli(self, *words: str, code: int | None = 0, **env: Any) -> Ran:
         """Run a command; `code` is what it must end with, None for anything."""
@@ -80,38 +92,16 @@ class ForkedArchive(Archive):
         return Ran(words, ended.code, ended.out, ended.err)
 
     @classmethod
-    def of(cls, archive: Archive, zygote: Zygote | None = None) -> ForkedArchive:
+    def of(cls, archive: Archive, own: Zygote | None = None) -> ForkedArchive:
         """Have the commands of an archive forked."""
-        return cls(archive.folder, archive.env, zygote or _zygote())
-
-
-@cache
-def _zygote() -> Zygote:
-    return Zygote()
-
-
-def zygote() -> Zygote:
-    """Give this process's own zygote."""
-    return _zygote()
-
-
-@contextmanager
-def forked_simulator(posts: int, *, seed: int, faults: str = "calm") -> Iterator[Sim]:
-    """Serve a world from a forked process."""
-    words = ["sim", "serve", "--seed", str(seed), "--posts", str(posts), "--faults", faults, "--rpm", str(RPM)]
-    with forked(_zygote(), words, plain_environment()) as process:
-        assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-        sim = Sim(process, told["base_url"], seed, posts, faults, RPM, told["start"])  # type: ignore[arg-type]
-        sim.turn(key=KEY)
-        yield sim
+        return cls(archive.folder, archive.env, own or zygote())
 
 
 def trial(
     folder: Path, dice: random.Random, *, database: str = "sqlite", store: str = "local", posts: int = POSTS
 ) -> Outcome:
     """Play one trial in `folder`."""
-    with forked_simulator(posts, seed=dice.choice(_WORLDS)) as sim, placed(folder, sim, database, store) as archive:
+    with simulator(posts, seed=dice.choice(_WORLDS)) as sim, placed(folder, sim, database, store) as archive:
         phase, events = kill_at(archive, Moment.drawn(dice, posts))
         archive.finish()
         return judged(archive, sim, phase, events)
@@ -153,7 +143,7 @@ def _with_sources(seed: int, posts: int, database: str, lists: int | None) -> Ar
     place = Path(tempfile.mkdtemp(prefix="clipledger-sources-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     env = {URL: new_database()} if database == "postgres" else {}
-    with forked_simulator(posts, seed=seed) as sim:
+    with simulator(posts, seed=seed) as sim:
         if env:
             archive = ForkedArchive.of(Archive(place / "archive", plain_environment() | {"TIKLIVEAPI_KEY": KEY} | env))
             archive.cli("init", "-q")

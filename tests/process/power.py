@@ -26,7 +26,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from process.killing import ForkedArchive, Moment, forked_simulator, judged, placed
+from process.harness import simulator
+from process.killing import ForkedArchive, Moment, judged, placed
 from process.zygote import Zygote, forked
 
 POSTS = 16
@@ -125,7 +126,7 @@ def cycle(disk: Disk, dice: random.Random, *, safe: bool = True) -> Outcome:
     seed, flush_log, moment = dice.choice(_WORLDS), dice.random() < 0.5, Moment.drawn(dice, POSTS)
     folder = disk.mount / "cycle"
     folder.mkdir()
-    with forked_simulator(POSTS, seed=seed) as sim, placed(folder, sim) as archive:
+    with simulator(POSTS, seed=seed) as sim, placed(folder, sim) as archive:
         disk.settle()
         told = _run_and_cut(archive, disk, moment, flush_log=flush_log and safe, zygote=None if safe else _careless())
         disk.off()

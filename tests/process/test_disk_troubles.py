@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from process.faulting import why_not
-from process.harness import Archive, Sim, events_of, wait_until
-from process.killing import ForkedArchive, forked_simulator, judged, placed
+from process.harness import Archive, Sim, events_of, simulator, wait_until
+from process.killing import ForkedArchive, judged, placed
 from process.small_disk import remount, small_disk
 from process.zygote import Forked, forked
 
@@ -31,7 +31,7 @@ RESERVE = "CLIPLEDGER_STORAGE__RESERVE"
 def world(folder: Path, posts: int = 40, **env: str) -> Iterator[tuple[ForkedArchive, Sim]]:
     """Serve a small world and queue all that its lists show."""
     folder.mkdir(exist_ok=True)
-    with forked_simulator(posts, seed=7) as sim, placed(folder, sim) as archive:
+    with simulator(posts, seed=7) as sim, placed(folder, sim) as archive:
         archive.env |= env
         yield archive, sim
 

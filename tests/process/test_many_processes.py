@@ -22,7 +22,7 @@ import pytest
 from clipledger.sim.audit import Evidence, audit
 from contract.archives import drop_database, new_database
 from postgres import execute
-from process.harness import KEY, Archive, Sim, plain_environment, simulator, stop, wait_until
+from process.harness import KEY, Archive, Sim, archive_for, plain_environment, simulator, stop, wait_until
 from process.killing import IN_FLIGHT
 
 pytestmark = pytest.mark.slow
@@ -137,3 +137,19 @@ def _told(sim: Sim, ids: list[str], in_flight: int) -> dict[str, Any]:
         "used": round((len(busy) - 1) / (busy[-1] - busy[0]) / (RPM / 60), 4),
         "seconds": round(at[-1] - at[0], 1),
     }
+
+
+def test_a_run_of_several_processes_shares_one_archive(tmp_path: Path) -> None:
+    """`run --processes 2` saves everything once, under the limits of one archive, and ends as `run` does."""
+    with simulator(40, rpm=6000) as sim:
+        archive = archive_for(tmp_path / "archive", sim)
+        archive.cli("add", "-q", *sim.names())
+        summary = archive.cli("run", "--processes", "2", "--json", "-q").summary
+        assert summary["started"] == 2 and summary["archived"] == len(archive.ids())
+        archive.audited(sim)
+
+
+def test_what_holds_for_one_process_is_refused_for_several(tmp_path: Path) -> None:
+    """A cap that each process would count by itself is refused, not exceeded."""
+    archive = archive_for(tmp_path / "archive")
+    archive.cli("run", "--processes", "2", "--max-videos", "3", code=2).says("--processes", "caps")

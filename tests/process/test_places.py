@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from process.faulting import why_not
-from process.harness import Archive, Sim
-from process.killing import ForkedArchive, forked_simulator, judged, placed, zygote
+from process.harness import Archive, Sim, simulator
+from process.killing import ForkedArchive, judged, placed
+from process.zygote import zygote
 from s3_servers import S3Server
 
 pytestmark = pytest.mark.slow
@@ -24,7 +25,7 @@ MARK = ".clipledger/uuid"
 def world(folder: Path, database: str = "sqlite", **env: str) -> Iterator[tuple[ForkedArchive, Sim]]:
     """Serve eight posts and queue all that its lists show."""
     folder.mkdir(exist_ok=True)
-    with forked_simulator(8, seed=7) as sim, placed(folder, sim, database) as archive:
+    with simulator(8, seed=7) as sim, placed(folder, sim, database) as archive:
         archive.env |= env
         yield archive, sim
 

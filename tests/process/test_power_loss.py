@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from process.harness import plain_environment
-from process.killing import ForkedArchive, zygote
+from process.killing import ForkedArchive
 from process.power import KINDS, NotPermitted, cycle, eatmydata, powered
+from process.zygote import zygote
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 

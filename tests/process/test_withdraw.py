@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,13 +19,15 @@ from typing import Any
 import pytest
 
 from clipledger.sim.kept import KeptInBucket
+from contract.archives import new_database
 from postgres import execute
-from process.harness import Archive, archive_for, copy_of, simulator
+from process.harness import URL, Archive, archive_for, copy_of, simulator
 from s3_servers import BUCKET, S3Server, boto, credentials
 
 pytestmark = pytest.mark.slow
 
 Servers = Callable[[str], S3Server]
+KINDS = ("parquet", "csv", "jsonl", "ids", "dataset")
 WHY = ("--reason", "asked to", "--request", "letter 7")
 
 
@@ -53,11 +56,12 @@ class Place:
         ]
 
     def objects(self, aweme_id: str) -> list[str]:
-        """List what has the id in its name: files, objects, and versions of objects."""
-        return [name for name in self._names() if aweme_id in name]
+        """List what has the id in its name: files, objects, and versions of objects; but for its tombstone."""
+        return [name for name in self._names() if aweme_id in name and not name.endswith(f"removals/{aweme_id}.json")]
 
     def _names(self) -> Iterator[str]:
-        yield from (str(path) for path in self.archive.folder.rglob("*"))
+        for place, folders, files in os.walk(self.archive.folder):  # what vanishes meanwhile is passed over
+            yield from (f"{place}/{name}" for name in (*folders, *files))
         if self.server is not None:
             client = boto(self.server)
             told = client.list_object_versions(Bucket=BUCKET, Prefix=self._prefix)
@@ -146,6 +150,22 @@ def _read(place: Place, key: str) -> bytes:
     return body
 
 
+def exported(archive: Archive, to: Path) -> bytes:
+    """Export the archive in every format, over what is there; give all that the exports hold, Parquet unpacked."""
+    import pyarrow.parquet as pq
+
+    told = b""
+    for kind in KINDS:
+        archive.cli("export", kind, "--to", str(to / kind))
+    for path in sorted(to.rglob("*")):
+        if path.suffix == ".parquet":
+            rows = pq.ParquetFile(path).read().to_pylist()
+            told += "\n".join(str(value) for row in rows for value in row.values()).encode()
+        elif path.is_file():
+            told += path.read_bytes()
+    return told
+
+
 def author_with_posts(archive: Archive) -> tuple[str, list[str]]:
     """Give the author with the most posts, and the ids."""
     rows = archive.rows("SELECT author_id, count(*) FROM posts GROUP BY 1 ORDER BY 2 DESC, 1")
@@ -155,7 +175,7 @@ def author_with_posts(archive: Archive) -> tuple[str, list[str]]:
 
 @pytest.mark.parametrize("ground", ["laptop", "servers"])
 def test_a_withdrawn_post_leaves_no_byte(tmp_path: Path, s3_servers: Servers, ground: str) -> None:
-    """Files, sidecars, old versions, rows, index, log and spool: after the purge nothing of an author's posts is left.
+    """Files, sidecars, old versions, rows, index, log, spool, exports: nothing of an author's is left after the purge.
 
     Before it they are hidden; the receipt, and a notice with the sha256s, stay; the books balance.
     """
@@ -164,6 +184,8 @@ def test_a_withdrawn_post_leaves_no_byte(tmp_path: Path, s3_servers: Servers, gr
     author_id, ids = author_with_posts(archive)
     needles, sums = needles_of(place, ids), {row[0] for row in archive.rows("SELECT sha256 FROM files")}
     assert len(place.traces(needles)) > len(needles) > 5, "the test could not see what it looks for"
+    out = exported(archive, tmp_path / "exports")
+    assert sum(needle in out for needle in needles) > 3, "the test could not see what it looks for in the exports"
     (archive.folder / ".clipledger" / "spool").mkdir(exist_ok=True)
     (archive.folder / ".clipledger" / "spool" / f"{ids[0]}.1.1.part").write_bytes(needles[0])
 
@@ -186,7 +208,12 @@ def test_a_withdrawn_post_leaves_no_byte(tmp_path: Path, s3_servers: Servers, gr
     assert place.objects(ids[0]) == []
     assert place.traces(needles) == []
     assert archive.one("SELECT count(*) FROM authors WHERE author_id = ?", author_id) == 0
+    again = exported(archive, tmp_path / "exports").lower()
+    assert [needle for needle in needles if needle.lower() in again] == []
+    assert not [aweme_id for aweme_id in ids if aweme_id.encode() in again]
     notices = archive.cli("withdraw", "--notices").lines
+    copies = [{each["destination"] for each in notice["exports"]} for notice in notices]
+    assert all(len(holders) == len(KINDS) for holders in copies), "who holds a copy is told"
     assert {notice["aweme_id"] for notice in notices} == set(ids)
     assert {digest for notice in notices for digest in notice["sha256"]} <= sums
     assert archive.json("show", ids[0])["withheld"]["state"] == "purged"
@@ -219,6 +246,40 @@ def test_a_purge_that_was_killed_is_finished_by_the_next_process(
     assert place.traces(needles) == []
     assert archive.one("SELECT count(*) FROM audit_log WHERE act = 'purge'") == len(ids)
     archive.cli("verify")
+
+
+@pytest.mark.parametrize("ground", ["laptop", "servers"])
+def test_what_was_taken_out_stays_out_of_a_database_made_anew(tmp_path: Path, s3_servers: Servers, ground: str) -> None:
+    """The store remembers what was taken out: rebuilt from it alone, the archive brings none of it back."""
+    place = archived(tmp_path / "archive", ground, s3_servers)
+    archive = place.archive
+    author_id, theirs = author_with_posts(archive)
+    hidden, erased = [each for each in archive.ids() if each not in theirs][:2]
+    archive.cli("withdraw", hidden, *WHY)
+    archive.cli("withdraw", erased, *WHY, "--now")
+    archive.cli("withdraw", "--author", author_id, *WHY)
+    out, left = {hidden, erased, *theirs}, len(archive.ids())
+    sums = {row[0] for row in archive.rows("SELECT sha256 FROM removed_files")}
+
+    if place.server is None:
+        (archive.folder / "clipledger.db").unlink()
+    else:
+        archive.env[URL] = new_database()
+    assert archive.json("rebuild", "--dry-run")["restored"] == left
+    told = archive.json("rebuild")
+    assert (told["withheld"], told["restored"]) == (len(out), left)
+    assert set(archive.ids("withheld")) == out and archive.one("SELECT count(*) FROM withheld_authors") == 1
+    assert {row[0] for row in archive.rows("SELECT sha256 FROM removed_files")} == sums
+    shown = archive.json("show", erased)["withheld"]
+    assert shown["request"] == "letter 7" and shown["reason"] == "asked to"
+    assert not {post["aweme_id"] for post in archive.json("search", "--limit", "1000")["posts"]} & out
+    assert archive.json("rebuild", "--reconcile")["withheld"] == 0, "it is taken out once"
+
+    archive.cli("withdraw", *theirs, *WHY, "--now")
+    assert [name for aweme_id in theirs for name in place.objects(aweme_id)] == [], "what stood is found and erased"
+    archive.cli("withdraw", hidden, "--undo", "--reason", "a mistake")
+    assert archive.ids("pending") == [hidden] and place.objects(hidden)
+    archive.cli("verify", "--ledger")
 
 
 def test_two_processes_that_retire_the_same_posts_do_it_once(tmp_path: Path, s3_servers: Servers) -> None:

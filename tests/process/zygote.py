@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -19,12 +20,15 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
 _ANSWER_BYTES = 4096
-_FDS = 4
+_FDS = 5
+_OURS = ("CLIPLEDGER_", "TIKLIVEAPI_", "AWS_", "NOTIFY_SOCKET")
+"""Variables that are read by the program, not by the interpreter when it starts."""
 
 
 class Zygote:
@@ -35,10 +39,15 @@ class Zygote:
         known = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}", **env}
         command = [sys.executable, "-m", "process.zygote", str(theirs.fileno())]
         self._process = subprocess.Popen(
-            command, env=os.environ | known, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd="/"
+            command,
+            env=os.environ | known,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # no terminal, whatever the tests' own is
+            cwd="/",
         )
         theirs.close()
-        self._line = ours
+        self._line, self._turn = ours, threading.Lock()
         assert ours.recv(_ANSWER_BYTES) == b"ready"
         atexit.register(self.close)
 
@@ -50,22 +59,25 @@ class Zygote:
         out: int,
         err: int,
         limits: Mapping[str, int] | None = None,
+        stdin: bytes = b"",
     ) -> Forked:
-        """Fork one command that waits for `go`; its output goes to these descriptors."""
+        """Fork one command that waits for `go`, in our working directory; its output goes to these descriptors."""
+        asked = {"words": list(words), "env": dict(env), "limits": dict(limits or {}), "cwd": str(Path.cwd())}
         gate_in, gate_out = os.pipe()
         try:
-            with tempfile.TemporaryFile() as told:
-                told.write(json.dumps({"words": list(words), "env": dict(env), "limits": dict(limits or {})}).encode())
-                told.flush()
-                socket.send_fds(self._line, [b"start"], [gate_in, out, err, told.fileno()])
+            with _holding(json.dumps(asked).encode()) as told, _holding(stdin) as given, self._turn:
+                socket.send_fds(self._line, [b"start"], [gate_in, out, err, told.fileno(), given.fileno()])
+                return Forked(self, int(self._line.recv(_ANSWER_BYTES)), gate_out)
         finally:
             os.close(gate_in)
-        return Forked(self, int(self._line.recv(_ANSWER_BYTES)), gate_out)
 
     def wait(self, pid: int) -> int:
-        """Collect a forked process; give its exit code, negative for a signal."""
-        self._line.send(f"wait {pid}".encode())
-        return int(self._line.recv(_ANSWER_BYTES))
+        """Wait for a forked process and collect it; give its exit code, negative for a signal."""
+        with _pidfd(pid) as fd:
+            select.select([fd], [], [])
+        with self._turn:
+            self._line.send(f"wait {pid}".encode())
+            return int(self._line.recv(_ANSWER_BYTES))
 
     def close(self) -> None:
         """End it; again does nothing."""
@@ -133,10 +145,47 @@ class Ended:
     err: str
 
 
-def ran(zygote: Zygote, words: Sequence[str], env: Mapping[str, str], timeout_s: float = 120.0, **limits: int) -> Ended:
+@cache
+def zygote() -> Zygote:
+    """Give this process's own zygote."""
+    return Zygote()
+
+
+def is_plain(env: Mapping[str, str]) -> bool:
+    """Tell whether an environment differs from ours in what the program reads itself, and in nothing else."""
+    here = os.environ
+    changed = {name for name in {*env, *here} if env.get(name) != here.get(name)}
+    return all(name.startswith(_OURS) for name in changed)
+
+
+@contextmanager
+def _holding(content: bytes) -> Iterator[IO[bytes]]:
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        yield file
+
+
+@contextmanager
+def _pidfd(pid: int) -> Iterator[int]:
+    fd = os.pidfd_open(pid)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def ran(
+    zygote: Zygote,
+    words: Sequence[str],
+    env: Mapping[str, str],
+    timeout_s: float = 120.0,
+    stdin: bytes = b"",
+    **limits: int,
+) -> Ended:
     """Run a command to its end; kill it, and say so, when it takes too long."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = zygote.start(words, env, out=out.fileno(), err=err.fileno(), limits=limits)
+        process = zygote.start(words, env, out=out.fileno(), err=err.fileno(), limits=limits, stdin=stdin)
         late = threading.Timer(timeout_s, process.kill)
         late.start()
         code = process.wait()
@@ -187,19 +236,21 @@ def _fork(line: socket.socket, fds: Sequence[int]) -> int:
     raise AssertionError
 
 
-def _become(gate: int, out: int, err: int, told: int) -> None:
+def _become(gate: int, out: int, err: int, told: int, given: int) -> None:
     """Be the command, once the gate is opened."""
     os.setsid()
     asked = json.loads(os.pread(told, 2**20, 0))
+    os.dup2(given, 0)
     os.dup2(out, 1)
     os.dup2(err, 2)
-    for descriptor in (out, err, told):
+    for descriptor in (out, err, told, given):
         os.close(descriptor)
     if os.read(gate, 1) != b"g":
         os._exit(99)  # whoever asked is gone
     os.close(gate)
     os.environ.clear()
     os.environ.update(asked["env"])
+    os.chdir(asked["cwd"])
     _limit(asked["limits"])
     from clipledger.cli.main import main
 

@@ -118,7 +118,7 @@ def test_a_rebuild_that_stopped_goes_on(folder: Path) -> None:
 
     async def act() -> None:
         async with open_archive(folder) as archive:
-            restorer = Restorer(archive.db)
+            restorer = Restorer(archive.db, archive.removals)
             first = Restoring(archive.store, restorer, archive.clock, batch=10)
             assert not await first.act(keep_cursor=True, stopping=lambda: True)
             assert first.tally.restored == 10 and await restorer.begun()

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from clipledger.cli.exits import Exit, exit_of
 from clipledger.cli.main import globals_first, run
-from clipledger.cli.output import Context, printable, size, table, write_line
+from clipledger.cli.output import Context, size, table
+from clipledger.cli.streams import printable, write_line
 from clipledger.core.errors import (
     ArchiveInUse,
     CapReached,

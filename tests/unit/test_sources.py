@@ -158,7 +158,7 @@ def test_time_cursors_are_told_from_offsets() -> None:
 def test_every_kind_reads_a_page(name: str) -> None:
     """Each list is read for its posts and its cursor; a broken body is never an empty list."""
     body = {"videos": [{"video_id": "7387261234567890123"}], "cursor": 30, "hasMore": 1}
-    page = sources.kind(name).read(body, NOW)
+    page = sources.kind(name).read(body, NOW, True)
     assert ([post.aweme_id for post in page.posts], page.cursor, page.has_more) == (["7387261234567890123"], "30", True)
     with pytest.raises(MalformedReply):
-        sources.kind(name).read({"message": "?"}, NOW)
+        sources.kind(name).read({"message": "?"}, NOW, True)

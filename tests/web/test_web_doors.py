@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import httpx
+import pytest
 
 from clipledger.core.access import Role, Scope
+from clipledger.web import guard
 from clipledger.web.access import csrf_of, password_grant
 from clipledger.web.guard import BODY_MAX, House
 from clipledger.web.turnstile import TRIES, TRIES_OF_NAME, WINDOW_S, Turnstile
 from web.visiting import BASE, HOUSE, Visit, routes, rows, visit
 
 OPEN = {("GET", "/healthz"), ("GET", "/login"), ("POST", "/login")}
-ADMIN_ONLY = {"/api/v1/holds", "/api/v1/holds/release", "/api/v1/removals", "/api/v1/removals/undo"}
+ADMIN_ONLY = {
+    "/api/v1/holds",
+    "/api/v1/holds/release",
+    "/api/v1/removals",
+    "/api/v1/removals/undo",
+    "/holds/place",
+    "/holds/release",
+    "/removals/restore",
+    "/removals/withdraw",
+}
 OPERATOR_READS = {"/api/v1/log"}
 ENDLESS = {"/live"}
 SAMPLES = {"kind": "video", "position": "0", "handle": "somebody", "tag": "cats", "name": "x"}
@@ -97,13 +109,15 @@ def test_a_form_of_our_own_page_is_taken(folder: Path) -> None:
 
     async def scenario(here: Visit) -> None:
         client = here.client(accept="text/html", origin=BASE)
-        page = await client.get("/")
+        page = await client.get("/login")
         cookie = client.cookies[HOUSE.cookie]
         told = page.headers["set-cookie"].lower()
         assert "httponly" in told and "samesite=strict" in told
         assert csrf_of(cookie) in page.text
         assert (await client.post("/api/v1/pause", json={})).status_code == 403
         good = {"x-csrf-token": csrf_of(cookie)}
+        for elsewhere in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+            assert (await client.post("/api/v1/pause", json={}, headers=good | elsewhere)).status_code == 403
         assert (await client.post("/api/v1/pause", json={}, headers=good)).status_code == 200
         client.cookies.set(HOUSE.cookie, "another", domain="127.0.0.1")
         stolen = here.client(origin=BASE, cookie=f"{HOUSE.cookie}=another")
@@ -121,6 +135,20 @@ def test_a_program_on_this_machine_needs_no_form(folder: Path) -> None:
     visit(folder, scenario)
 
 
+def test_behind_a_proxy_nobody_is_at_this_machine(folder: Path) -> None:
+    """A proxy makes the whole world look local: with one in front, or named in web.hosts, nobody enters unasked."""
+
+    async def scenario(here: Visit) -> None:
+        for name in ("x-forwarded-for", "forwarded", "via", "x-real-ip"):
+            assert (await here.client(**{name: "203.0.113.9"}).get("/api/v1/posts")).status_code == 401, name
+
+    async def named(here: Visit) -> None:
+        assert (await here.client().get("/api/v1/posts")).status_code == 401
+
+    visit(folder, scenario)
+    visit(folder, named, House("127.0.0.1", 8765, ["archive.example.org"]))
+
+
 def test_a_large_body_is_refused(folder: Path) -> None:
     """Nobody fills the memory with one request, whether its length is told or not."""
 
@@ -132,6 +160,21 @@ def test_a_large_body_is_refused(folder: Path) -> None:
         client = here.client(**{"content-type": "application/json"})
         assert (await client.post("/api/v1/sources", content=b"x" * (BODY_MAX + 1))).status_code == 413
         assert (await client.post("/api/v1/sources", content=endless())).status_code == 413
+
+    visit(folder, scenario)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends a request drop by drop is sent away, so that others find a place."""
+    monkeypatch.setattr(guard, "BODY_S", 0.01)
+
+    async def scenario(here: Visit) -> None:
+        async def dripping() -> object:
+            yield b"{"
+            await asyncio.Event().wait()
+
+        client = here.client(**{"content-type": "application/json"})
+        assert (await client.post("/api/v1/sources", content=dripping())).status_code == 408
 
     visit(folder, scenario)
 

@@ -18,6 +18,7 @@ import pytest
 
 from clipledger.cli.main import run
 from process.harness import KEY, plain_environment, simulator
+from process.zygote import Ended, ran, zygote
 from web.visiting import rows
 
 pytestmark = pytest.mark.slow
@@ -40,17 +41,9 @@ def serving(folder: Path, *more: str, **environment: str) -> Iterator[tuple[str,
             process.kill()
 
 
-def command(folder: Path, *words: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+def command(folder: Path, *words: str, given: str = "") -> Ended:
     """Run one command to its end."""
-    return subprocess.run(
-        [*PROGRAM, "--archive", str(folder), *words],
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        env=plain_environment(),
-        check=False,
-    )
+    return ran(zygote(), ("--archive", str(folder), *words), plain_environment(), PATIENCE_S, given.encode())
 
 
 def test_it_prints_a_link_and_ends_in_good_order(folder: Path) -> None:
@@ -80,16 +73,16 @@ def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
 def test_beyond_this_machine_it_asks_for_a_password(folder: Path) -> None:
     """On an address that others can reach it does not start before somebody has a password; with one it asks for it."""
     refused = command(folder, "serve", "--host", "0.0.0.0", "--port", "0")
-    assert refused.returncode == 4 and "clipledger access password" in refused.stderr
-    assert command(folder, "access", "password", "ada", given="correct horse battery\n").returncode == 0
+    assert refused.code == 4 and "clipledger access password" in refused.err
+    assert command(folder, "access", "password", "ada", given="correct horse battery\n").code == 0
     with serving(folder, "--host", "0.0.0.0") as (base, _), httpx.Client(base_url=base) as client:
         assert client.get("/api/v1/posts").status_code == 401
         assert client.get("/healthz").status_code == 200
-        token = json.loads(command(folder, "--json", "access", "token", "robot").stdout)["token"]
+        token = json.loads(command(folder, "--json", "access", "token", "robot").out)["token"]
         assert client.get("/api/v1/posts", headers={"authorization": f"Bearer {token}"}).status_code == 200
-        assert command(folder, "access", "revoke", "robot").returncode == 0
+        assert command(folder, "access", "revoke", "robot").code == 0
         assert client.get("/api/v1/posts", headers={"authorization": f"Bearer {token}"}).status_code == 401
-    listed = command(folder, "access", "list").stdout
+    listed = command(folder, "access", "list").out
     assert "ada" in listed and "robot" not in listed and "$argon2" not in listed
     assert not any("horse" in str(row) for row in rows(folder, "SELECT * FROM audit_log"))
 
@@ -126,11 +119,21 @@ def test_what_cannot_be_is_told_in_one_line(
     assert told in said and len(said.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [("serve",), ("access", "list"), ("demo", "--serve")])
+def test_without_the_extra_it_says_what_to_install(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Installed without the web's libraries, the commands name the extra; nothing is begun."""
+    monkeypatch.setattr("clipledger.export.extras.find_spec", lambda _: None)
+    assert run(list(words)) == 4
+    assert "pip install 'clipledger[web]'" in capsys.readouterr().err
+
+
 def test_a_port_that_is_taken_is_named(folder: Path) -> None:
     """Two servers on one port: the second says so and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ended = command(folder, "serve", "--port", str(taken.getsockname()[1]))
-    assert ended.returncode == 4 and "another process has it" in ended.stderr
+    assert ended.code == 4 and "another process has it" in ended.err
 
 
 def test_it_can_work_beside_serving(tmp_path: Path) -> None:
@@ -144,7 +147,7 @@ def test_it_can_work_beside_serving(tmp_path: Path) -> None:
             "CLIPLEDGER_CDN__ALLOWED_HOSTS": '["127.0.0.1"]',
             "TIKLIVEAPI_KEY": KEY,
         }
-        assert command(folder, "init").returncode == 0
+        assert command(folder, "init").code == 0
         with serving(folder, "--run", **settings) as (base, process):
             with httpx.Client(base_url=base, timeout=PATIENCE_S) as client:
                 assert client.post("/api/v1/sources", json={"sources": ["#cats"]}).status_code == 200
@@ -155,5 +158,5 @@ def test_it_can_work_beside_serving(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE_S) == 0
             assert process.stderr is not None and "Traceback" not in process.stderr.read()
-    assert command(folder, "verify").returncode == 0
+    assert command(folder, "verify").code == 0
     assert not any(os.scandir(folder / ".clipledger" / "workers"))

@@ -42,7 +42,7 @@ def _template() -> Path:
     """Play a calm world and an unhappy one into one archive: videos, photo posts, dead ids, three kinds of sources."""
     folder = Path(tempfile.mkdtemp(prefix="clipledger-web-", dir=MEMORY))
     atexit.register(shutil.rmtree, folder)
-    play = Play(folder / "archive", seed=5, posts=80, photo_share=0.3, settings={"web.hosts": ["archive.example.org"]})
+    play = Play(folder / "archive", seed=5, posts=80, photo_share=0.3)
     ids = [post_id for post_id in play.world.ids() if play.world.truth(post_id).alive]
     play.add("#cats", "#dance", *ids[:20])
     play.run_to_the_end(3)

@@ -62,10 +62,10 @@ async def withdraw(archive: Archive, asked: Asked) -> tuple[Taken, Purged, bool,
         delay_s=0.0 if asked.now else parse_duration(settings.lifecycle.purge_after),
         settle_s=settings.queue.lease_s + settings.cdn.deadline_s,
     )
-    if chosen.author_id is not None:
-        await archive.removals.withhold_author(chosen.author_id, grounds, archive.clock.now())
-        await _pause_lists(archive, chosen.author_id)
     worker = removal(archive, events)
+    if chosen.author_id is not None:
+        await worker.withhold_author(chosen.author_id, grounds)
+        await _pause_lists(archive, chosen.author_id)
     taken = await worker.withdraw(chosen.ids, grounds)
     if taken.held:  # placed since we looked
         raise UsageError(_held_words(taken.held))
@@ -104,7 +104,7 @@ async def restore(archive: Archive, asked: Asked) -> list[str]:
             raise UsageError(f"{aweme_id}: is not withdrawn")
         if receipt.state == PURGED:
             raise UsageError(f"{aweme_id}: was erased on {iso_time(receipt.purged_at or 0.0)}: nothing is left of it")
-    return await archive.removals.restore(ids, clean(asked.reason), archive.clock.now())
+    return await removal(archive, Events(archive.clock)).restore(ids, clean(asked.reason))
 
 
 async def _chosen(archive: Archive, asked: Asked) -> Chosen:

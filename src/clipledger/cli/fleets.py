@@ -69,6 +69,16 @@ def run_fleet(context: Context, wanted: Wanted) -> None:
     context.exit = Exit(code) if code in set(Exit) else Exit.BUG
 
 
+def run_side_by_side(context: Context, processes: int, follow: bool, only: str | None, more: bool) -> None:
+    """Run so many processes on this machine as a fleet without Ray; `more`: options that hold for one process."""
+    if more:
+        raise UsageError(
+            "--processes goes with --follow and --only: caps, metrics, logs and --dry-run are of one process; "
+            "budget.credits_per_day caps them all"
+        )
+    run_fleet(context, Wanted(processes, None, None, HERE, follow, only))
+
+
 def bounds_of(wanted: Wanted) -> Bounds:
     """Read how many workers are asked for."""
     if wanted.workers is not None:

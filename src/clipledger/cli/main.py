@@ -6,13 +6,14 @@ Imports as little as it can: `clipledger --help` must not wait for a database li
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
+from clipledger import __version__
 from clipledger.cli.exits import Exit
+from clipledger.cli.streams import keep_streams_open, lost_output, printable, write_line
 
 _FLAGS = {"--json", "--quiet", "--verbose"}
 _VALUED = "--archive"
@@ -28,11 +29,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     if os.getpid() == 1:
         # In a container. The kernel has no default action for process 1: without a handler SIGTERM would be lost.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    from clipledger.cli.output import keep_streams_open, lost_output
-
     keep_streams_open()
-    code = run(list(sys.argv[1:] if argv is None else argv))
+    words = list(sys.argv[1:] if argv is None else argv)
+    code = _tell_version() if words == ["--version"] else run(words)
     sys.exit(int(Exit.STORAGE if code is Exit.OK and lost_output() else code))
+
+
+def _tell_version() -> Exit:
+    """Answer before anything is imported that takes time: scripts ask this often."""
+    write_line(sys.stdout, f"clipledger {__version__}")
+    return Exit.OK
 
 
 def run(argv: list[str]) -> Exit:
@@ -129,7 +135,8 @@ def _is_flag(word: str) -> bool:
 
 
 def _fail(argv: Sequence[str], code: Exit, why: str) -> Exit:
-    from clipledger.cli.output import printable, write_line
+    import json
+
     from clipledger.core.scrub import scrub_text
 
     line = printable(scrub_text(" ".join(why.split())))  # the parser repeats what was typed

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 from clipledger.archive import Archive
 from clipledger.cli.logs import LogFormat, Speller
-from clipledger.cli.output import Context, printable, size
+from clipledger.cli.output import Context, size
+from clipledger.cli.streams import printable
 from clipledger.core.times import iso_time
 from clipledger.core.told import EVENTS
 from clipledger.events import Event, Listener

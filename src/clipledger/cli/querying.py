@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from clipledger.archive import open_archive
-from clipledger.cli.output import Context, table, write_line
+from clipledger.cli.output import Context, table
+from clipledger.cli.streams import write_line
 from clipledger.export.duck import Answer, over_archive, over_export
 from clipledger.export.formats import csv_line
 

@@ -103,7 +103,7 @@ async def _fill(context: Context, asked: Asked, target: str | Path) -> dict[str,
         raise Misconfigured(f"the target holds archive {there}, this is archive {identity}: name an empty database")
     wrong: list[Difference] = []
     async with open_archive(context.archive, database=target) as archive:
-        restorer = Restorer(archive.db)
+        restorer = Restorer(archive.db, archive.removals)
         begun = await restorer.begun()
         if begun is None and not await restorer.is_empty():
             raise Misconfigured(
@@ -141,7 +141,7 @@ async def _prove(archive: Archive) -> None:
 async def _pass(
     context: Context, archive: Archive, *, only_look: bool, keep_cursor: bool, after: str
 ) -> tuple[Tally, bool]:
-    stop, restoring = Stop(), Restoring(archive.store, Restorer(archive.db), archive.clock)
+    stop, restoring = Stop(), Restoring(archive.store, Restorer(archive.db, archive.removals), archive.clock)
     async with _shown(context, restoring.tally):
         with signals(stop.step, Events(archive.clock)):
             done = await restoring.act(
@@ -182,6 +182,7 @@ def _ended(context: Context, tally: Tally, done: bool, *, dry_run: bool, reconci
         "posts": tally.posts,
         "known": tally.known,
         "restored": tally.restored,
+        "withheld": tally.withheld,
         "incomplete": tally.incomplete,
         "objects": tally.objects,
         "bytes": tally.bytes,
@@ -202,6 +203,7 @@ def _tell(context: Context, body: dict[str, Any]) -> None:
         f"{body['posts']} posts stand whole in the store ({body['objects']} objects, {size(body['bytes'])}): "
         f"{body['restored']} {would}, {body['known']} known already, {body['unreadable_count']} cannot be read"
         + (open_ids if body["incomplete"] else "")
+        + (f"; {body['withheld']} were taken out before, and stay out" if body["withheld"] else "")
     )
     if "equal" in body:
         context.tell(f"{body['compared']} archived posts compared: {body['different'] or 'none'} differ")

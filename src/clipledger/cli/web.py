@@ -52,28 +52,30 @@ async def _serve(context: Context, wanted: Wanted) -> None:
                 desk.workers.start()
             link = _link(wanted.host, port)
             _tell(context, link)
-            if wanted.open:
-                webbrowser.open(link)
-            await _run(server_of(app), desk, [door])
+            await _run(server_of(app), desk, [door], link if wanted.open else None)
 
 
-async def _run(server: Server, desk: Desk, doors: list[socket]) -> None:
+async def _run(server: Server, desk: Desk, doors: list[socket], shown: str | None) -> None:
     """Serve until a signal; then let the workers and the answers under way come to their end."""
     with _two_steps(server, desk):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(desk.pulse.run())
             tasks.create_task(desk.workers.run())
+            if shown is not None:
+                tasks.create_task(asyncio.to_thread(webbrowser.open, shown))  # some wait until they are closed
             await server.serve(sockets=doors)
             desk.pulse.end()
             desk.workers.end()
 
 
 async def _check_access(desk: Desk) -> None:
-    if not desk.house.is_loopback and await desk.doorman.is_open():
-        raise Misconfigured(
-            f"--host {desk.house.host}: others could enter, and nobody has a password yet: "
-            "run `clipledger access password NAME --role admin` first, or serve on 127.0.0.1"
-        )
+    if desk.house.is_private or not await desk.doorman.is_open():
+        return
+    why = "web.hosts names a proxy" if desk.house.is_loopback else f"--host {desk.house.host}"
+    raise Misconfigured(
+        f"{why}: others could enter, and nobody has a password yet: "
+        "run `clipledger access password NAME --role admin` first, or serve on 127.0.0.1 alone"
+    )
 
 
 def _tell(context: Context, link: str) -> None:

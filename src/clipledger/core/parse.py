@@ -91,13 +91,13 @@ def _odd_images(reply: Reply) -> str | None:
     return None
 
 
-def page(body: object, *, now: float) -> Page:
-    """Read a page of a list. An item without a usable id is counted, never hidden."""
+def page(body: object, *, now: float, keep: bool = True) -> Page:
+    """Read a page of a list. An item without a usable id is counted, never hidden. `keep` its items' own objects."""
     reply = unwrap(body)
     entries = reply.get("videos")
     if not isinstance(entries, list):
         raise _malformed("a list body without `videos`", body)
-    posts = tuple(post for post in (_listed(entry, now) for entry in entries) if post is not None)
+    posts = tuple(post for post in (_listed(entry, now, keep) for entry in entries) if post is not None)
     cursor = _cursor(reply.get("cursor"))
     told = reply.get("hasMore", reply.get("has_more"))
     # Told nothing: a cursor behind items is followed; stopping would lose the rest in silence.
@@ -105,8 +105,8 @@ def page(body: object, *, now: float) -> Page:
     return Page(posts, cursor, more, bad_items=len(entries) - len(posts))
 
 
-def item(obj: object, *, asked: AwemeId | None, now: float, detail: bool) -> Post:
-    """Read one post object. `asked` stands in for a missing id; `now` (unix s) bounds dates.
+def item(obj: object, *, asked: AwemeId | None, now: float, detail: bool, keep: bool = True) -> Post:
+    """Read one post object. `asked` stands in for a missing id; `now` (unix s) bounds dates; `keep` the object.
 
     Raises MalformedReply without a usable id, and with reason WRONG_ID when the object names
     another post than `asked`.
@@ -132,7 +132,7 @@ def item(obj: object, *, asked: AwemeId | None, now: float, detail: bool) -> Pos
         covers=_links(obj.get("origin_cover"), obj.get("cover")),
         is_ad=_flag(obj.get("is_ad")),
         pinned=_flag(obj.get("is_top")),
-        reply=scrub(obj),
+        reply=scrub(obj) if keep else {},
     )
 
 
@@ -199,9 +199,9 @@ def _identity(obj: Reply, asked: AwemeId | None, now: float, *, default: AwemeId
     return named
 
 
-def _listed(entry: object, now: float) -> Post | None:
+def _listed(entry: object, now: float, keep: bool) -> Post | None:
     try:
-        return item(entry, asked=None, now=now, detail=False)
+        return item(entry, asked=None, now=now, detail=False, keep=keep)
     except MalformedReply:
         return None
 

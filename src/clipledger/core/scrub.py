@@ -26,7 +26,7 @@ _LATEST_EXPIRY_S = 4_102_444_800.0  # 2100
 
 _SLASH = r"\\{0,4}/"  # JSON inside JSON writes \/ or \\/
 _SIGNING_PATH = re.compile(rf"({_SLASH})[0-9a-f]{{32}}({_SLASH})([0-9a-f]{{8}})(?![0-9a-z])", re.I)
-_WEB_LINK = re.compile(rf"(https?:(?:{_SLASH}){{2}})((?:[^\s\"'<>\\]|\\{{1,4}}(?=/|u00[0-9a-f]))*)", re.I)
+_WEB_LINK = re.compile(rf"(https?:(?:{_SLASH}){{2}})((?:[^\s\"'<>\\]+|\\{{1,4}}(?=/|u00[0-9a-f]))*)", re.I)
 _RELATIVE_LINK = re.compile(r"\s*(/[^\s?#]*)[?#]\S*\s*")
 _USERINFO = re.compile(r"\A[^\\/?#]*@")
 _QUERY = re.compile(r"[?#].*|%3f.*|\\{1,4}u003f.*", re.I | re.S)
@@ -69,8 +69,9 @@ def scrub_text(text: str) -> str:
         return text
     text = _WEB_LINK.sub(lambda found: found[1] + _bare_link(found[2]), text)
     text = _SIGNING_PATH.sub(r"\1-\2-", text)
-    text = _BARE_SIGNATURE.sub(r"\1-", _KEY_LOOKING.sub(r"\1-", text))
-    return _API_KEY.sub(r"\1-", text)
+    if "=" in text or "%" in text:  # a name and its value; most links have lost theirs by now
+        text = _BARE_SIGNATURE.sub(r"\1-", _KEY_LOOKING.sub(r"\1-", text))
+    return _API_KEY.sub(r"\1-", text) if "-key" in text.lower() else text
 
 
 _LINK_NAMES = frozenset(
@@ -84,9 +85,9 @@ def _bare_link(rest: str) -> str:
 
 
 def _scrubbed(value: Any, depth: int) -> Any:
+    if isinstance(value, str):  # before `match`, which asks of each value whether it is a mapping: most are texts
+        return _scrubbed_text(value)
     match value:
-        case str():
-            return _scrubbed_text(value)
         case bool() | None:
             return value
         case int():
@@ -116,10 +117,15 @@ def _unsigned(value: Any) -> Any:
 
 def _scrubbed_text(text: str) -> str:
     short = plain(text)
+    if not _SUSPICIOUS.search(short):
+        return short
     relative = _RELATIVE_LINK.fullmatch(short)
     return scrub_text(relative[1] if relative else short)
 
 
 def plain(text: str) -> str:
     """Bound a text, and take out what databases and encodings refuse."""
-    return _LONE_SURROGATE_OR_NUL.sub("\ufffd", text[:TEXT_MAX])
+    short = text[:TEXT_MAX]
+    if short.isascii() and "\0" not in short:
+        return short
+    return _LONE_SURROGATE_OR_NUL.sub("\ufffd", short)

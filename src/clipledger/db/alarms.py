@@ -47,6 +47,7 @@ _HOLDERS = select(func.count()).select_from(
     .limit(bindparam("most"))
     .subquery()
 )
+_STATE = select(switches.c.state).where(switches.c.name == bindparam("switch"))
 _ALL = select(switches).where(switches.c.name.startswith(_NAME)).order_by(switches.c.since, switches.c.name)
 _STATES = select(_q.c.state, func.count()).where(_WHOSE).group_by(_q.c.state)
 _WAITING = select(func.count(), func.min(_q.c.due_at), func.max(_q.c.due_at)).where(*_WAITS)
@@ -91,6 +92,10 @@ class Alarms:
         asked = {"sha256": sha256, "most": most}
         return await self._db.read(lambda connection: connection.execute(_HOLDERS, asked).scalar_one())
 
+    async def standing(self, sha256: str, most: int) -> tuple[str | None, int]:
+        """Give `state` and `holders` at once: what every download asks."""
+        return await self._db.read(lambda connection: _standing(connection, sha256, most))
+
     async def all(self) -> list[Alarm]:
         """List the alarms, the oldest first."""
         return await self._db.read(_all)
@@ -119,6 +124,11 @@ class Alarms:
 def standing(connection: Connection) -> int:
     """Count the alarms that the operator has not answered."""
     return connection.execute(_RAISED).scalar_one()
+
+
+def _standing(connection: Connection, sha256: str, most: int) -> tuple[str | None, int]:
+    state = connection.execute(_STATE, {"switch": _NAME + sha256}).scalar()
+    return state, connection.execute(_HOLDERS, {"sha256": sha256, "most": most}).scalar_one()
 
 
 def _all(connection: Connection) -> list[Alarm]:

@@ -34,6 +34,11 @@ OPENING_S = 5.0
 BATCH_MAX = 256
 """Writes in one commit, at most: bounds how long one transaction holds the lock."""
 
+LOOKS_MAX = 16
+"""Reads of one snapshot, at most: bounds how long one waits for those before it."""
+
+READERS = CONNECTIONS - 1
+
 Row = TypeVar("Row")
 Result = TypeVar("Result")
 _Work = Callable[[Connection, Sequence[object]], Sequence[object]]
@@ -45,6 +50,14 @@ class _Ask:
 
     work: _Work
     row: object
+    answer: asyncio.Future[object]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """One submitted read and the future its task waits on."""
+
+    fn: Callable[[Connection], object]
     answer: asyncio.Future[object]
 
 
@@ -82,7 +95,9 @@ class Database:
         self._notes = CommitNotes(uuid.uuid4().hex) if self.backend.is_server else None
         self._patience = Patience(patience_s, jitter)
         self._writer = ThreadPoolExecutor(1, "clipledger-writer")
-        self._readers = ThreadPoolExecutor(CONNECTIONS - 1, "clipledger-reader")
+        self._readers = ThreadPoolExecutor(READERS, "clipledger-reader")
+        self._looks: deque[_Look] = deque()
+        self._looking = 0
         self._asks: deque[_Ask] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -107,8 +122,16 @@ class Database:
             await db._close()
 
     async def read(self, fn: Callable[[Connection], Result]) -> Result:
-        """Run `fn` on one snapshot of the database."""
-        return await self._run(fn, self._patience)
+        """Run `fn` on one snapshot of the database, shared with those who asked while the readers were busy."""
+        if self._closed:
+            raise RuntimeError("the database is closed")
+        loop = asyncio.get_running_loop()
+        look = _Look(fn, loop.create_future())
+        self._looks.append(look)
+        if self._looking < READERS:
+            self._looking += 1
+            loop.call_soon(self._look_next, loop)
+        return cast(Result, await look.answer)
 
     async def write(self, fn: Callable[[Connection], Result]) -> Result:
         """Run `fn` in a transaction shared with others; return once it is durable.
@@ -144,6 +167,48 @@ class Database:
             return cast(Result, await self._submit(work, row))
 
         return submit
+
+    def _look_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        looks: list[_Look] = []
+        while self._looks and len(looks) < LOOKS_MAX:
+            look = self._looks.popleft()
+            if not look.answer.done():  # cancelled while it waited
+                looks.append(look)
+        if looks:
+            self._look(loop, looks, Tries())
+        else:
+            self._looking -= 1
+
+    def _look(self, loop: asyncio.AbstractEventLoop, looks: Sequence[_Look], tries: Tries) -> None:
+        if self._closed:
+            for look in looks:
+                look.answer.cancel()
+            return
+        seen = loop.run_in_executor(self._readers, self._read_all, looks)
+        seen.add_done_callback(lambda future: self._saw(loop, looks, tries, future))
+
+    def _saw(
+        self, loop: asyncio.AbstractEventLoop, looks: Sequence[_Look], tries: Tries, seen: asyncio.Future[list[_Done]]
+    ) -> None:
+        lost = seen.exception()
+        pause_s = self._pause_s(lost, tries, loop)
+        if pause_s is not None and not all(look.answer.done() for look in looks):
+            loop.call_later(pause_s, self._look, loop, looks, tries)
+            return
+        _tell(looks, lost, seen)
+        # The tasks just woken run before this does: what they ask next shares the next snapshot.
+        loop.call_soon(self._look_next, loop)
+
+    def _pause_s(self, lost: BaseException | None, tries: Tries, loop: asyncio.AbstractEventLoop) -> float | None:
+        """Say after which pause a transaction is run again; None for never, since it stands or is lost for good."""
+        if isinstance(lost, Passing):
+            self._leave(lost)
+            return self._patience.pause_s(tries, loop.time())
+        if isinstance(lost, StorageFull):
+            self._engines.dispose()  # a connection opened on a read-only disk stays read-only
+        elif lost is None:
+            self._patience.succeeded()
+        return None
 
     async def _run(self, fn: Callable[[Connection], Result], patience: Patience) -> Result:
         loop, tries = asyncio.get_running_loop(), Tries()
@@ -191,33 +256,29 @@ class Database:
 
     def _settle(self, loop: asyncio.AbstractEventLoop, effort: _Effort, committed: asyncio.Future[list[_Done]]) -> None:
         lost = committed.exception()
-        if isinstance(lost, Passing):
-            self._leave(lost)
-            pause_s = self._patience.pause_s(effort.tries, loop.time())
-            if pause_s is not None and not all(ask.answer.done() for ask in effort.batch):
-                loop.call_later(pause_s, self._try, loop, effort)
-                return
-        elif isinstance(lost, StorageFull):
-            self._engines.dispose()  # a connection opened on a read-only disk stays read-only
-        elif lost is None:
-            self._patience.succeeded()
-        done = [_Done(error=cast(Exception, lost))] * len(effort.batch) if lost else committed.result()
-        self._answer(loop, effort.batch, done)
-
-    def _answer(self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Ask], done: Sequence[_Done]) -> None:
-        for ask, outcome in zip(batch, done, strict=True):
-            if ask.answer.done():
-                continue
-            if outcome.error is not None:
-                ask.answer.set_exception(outcome.error)
-            else:
-                ask.answer.set_result(outcome.result)
+        pause_s = self._pause_s(lost, effort.tries, loop)
+        if pause_s is not None and not all(ask.answer.done() for ask in effort.batch):
+            loop.call_later(pause_s, self._try, loop, effort)
+            return
+        _tell(effort.batch, lost, committed)
         # The tasks just woken run before this does: what they write next shares the next commit.
         loop.call_soon(self._commit_next, loop)
 
     def _read(self, fn: Callable[[Connection], Result]) -> Result:
         with storage_errors(), self._engines.reading.connect() as connection, connection.begin():
             return fn(connection)
+
+    def _read_all(self, looks: Sequence[_Look]) -> list[_Done]:
+        """Answer reads from one snapshot; when one of them raises, each from its own, so that only that one fails."""
+        if len(looks) > 1:
+            with _Caught():
+                return self._read(lambda connection: [_Done(look.fn(connection)) for look in looks])
+        return [self._read_alone(look) for look in looks]
+
+    def _read_alone(self, look: _Look) -> _Done:
+        with (caught := _Caught()):
+            return _Done(self._read(look.fn))
+        return _Done(error=caught.error)
 
     def _commit(self, effort: _Effort) -> list[_Done]:
         batch = effort.batch
@@ -250,6 +311,8 @@ class Database:
         try:
             await self._idle.wait()
         finally:
+            while self._looks:
+                self._looks.popleft().answer.cancel()
             self._writer.shutdown()
             self._readers.shutdown()
             self._engines.dispose()
@@ -276,6 +339,34 @@ def _attempt(
     if len(asks) == 1:
         return [_Done(error=isolated.error)]
     return [done for ask in asks for done in _attempt(connection, work, (ask,), begin)]
+
+
+def _tell(asks: Sequence[_Ask | _Look], lost: BaseException | None, done: asyncio.Future[list[_Done]]) -> None:
+    """Answer who still waits: with what their part came to, or with what the whole was lost to."""
+    outcomes = [_Done(error=cast(Exception, lost))] * len(asks) if lost else done.result()
+    for ask, outcome in zip(asks, outcomes, strict=True):
+        if ask.answer.done():
+            continue
+        if outcome.error is not None:
+            ask.answer.set_exception(outcome.error)
+        else:
+            ask.answer.set_result(outcome.result)
+
+
+class _Caught:
+    """Keeps what a read raised, unless it is the database's own trouble, which is everybody's."""
+
+    error: Exception | None = None
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception) or isinstance(error, Passing | StorageFull):
+            return False
+        self.error = error
+        return True
 
 
 class _Isolated:

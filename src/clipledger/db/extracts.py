@@ -7,7 +7,7 @@ Must not: know a format, or write.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -186,14 +186,28 @@ _SEEN = "t.first_seen_at >= :lo AND t.first_seen_at < :hi"
 
 
 def days(connection: Connection, extract: Extract) -> list[int]:
-    """List the days of which the table holds rows, in order: one look into its index for each."""
-    found, day = list[int](), UNDATED
-    if extract.by_id and connection.execute(_first(extract.source, _UNDATED), _dated()).first() is not None:
-        found.append(UNDATED)
+    """List the days of which the table holds rows, in order: one look into its index for each.
+
+    But for rows without a date the whole index is read: where few days matter, ask `days_of`.
+    """
+    found, day = _undated(connection, extract), UNDATED
     while (day := _next_day(connection, extract, day)) > 0:
         found.append(day)
         day += 1
     return found
+
+
+def days_of(connection: Connection, extract: Extract, asked: Iterable[int]) -> list[int]:
+    """List those of the days asked for of which the table holds rows, in order."""
+    wanted = sorted(asked)
+    found = _undated(connection, extract) if UNDATED in wanted else []
+    return found + [day for day in wanted if day != UNDATED and _next_day(connection, extract, day) == day]
+
+
+def _undated(connection: Connection, extract: Extract) -> list[int]:
+    if not extract.by_id or connection.execute(_first(extract.source, _UNDATED), _dated()).first() is None:
+        return []
+    return [UNDATED]
 
 
 def rows(connection: Connection, extract: Extract, day: int, wanted: Wanted | None = None) -> Iterator[list[Row]]:

@@ -15,12 +15,13 @@ from sqlalchemy import BindParameter, Connection, bindparam, delete, null, selec
 
 from clipledger.core.chain import Act, Entry, Who
 from clipledger.core.model import AwemeId, State
+from clipledger.core.tombstone import RemovedFile, Tombstone
 from clipledger.db import audit, holds, meta, quarantine, search_index, withheld
 from clipledger.db.custody_tables import removals, removed_files, withheld_authors
 from clipledger.db.database import Database
 from clipledger.db.engine import per_dialect
 from clipledger.db.tables import UtcTime, archive_queue, files, posts, told_time
-from clipledger.db.withheld import PURGED, PURGING, QUARANTINED, RemovedFile
+from clipledger.db.withheld import PURGED, PURGING, QUARANTINED
 
 CHUNK = 100
 """Posts taken out in one transaction."""
@@ -39,6 +40,7 @@ class Grounds:
     """Why posts are taken out: the operator's words, the reference of who asked, or the rule that says so.
 
     `delay_s`: how long quarantine lasts; `settle_s`: how long a worker that has a post under way may still store it.
+    `asked_at`: when it was asked for, where that was before and only the store remembers it.
     """
 
     reason: str
@@ -46,6 +48,7 @@ class Grounds:
     rule: str = ""
     delay_s: float = 0.0
     settle_s: float = 0.0
+    asked_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +131,14 @@ class Removals:
         found = await self._db.read(lambda connection: connection.execute(_BY_AUTHOR, asked).scalars().all())
         return [AwemeId(each) for each in found]
 
-    async def withhold_author(self, author_id: str, grounds: Grounds, now: float) -> None:
-        """Keep out what an author posts from now on."""
+    async def withhold_author(self, author_id: str, grounds: Grounds, now: float) -> Tombstone:
+        """Keep out what an author posts from now on; give what the store is to remember of it."""
         await self._db.write(lambda connection: _withhold_author(connection, self._who, author_id, grounds, now))
+        return Tombstone("", author_id, grounds.reason, grounds.request, "", _name(self._who), now, now)
+
+    async def recall(self, stones: Sequence[Tombstone], now: float) -> int:
+        """Take out again what the store remembers and this database does not; give how many posts that were."""
+        return await self._db.write(lambda connection: _recall(connection, self._who, stones, now))
 
     async def take(self, ids: Sequence[str], grounds: Grounds, now: float) -> Taken:
         """Put posts into quarantine, at most `CHUNK`; those under a hold are left alone."""
@@ -151,8 +159,7 @@ class Removals:
 
     async def found(self, aweme_id: AwemeId, erased: Sequence[RemovedFile]) -> None:
         """Note files that the catalog did not know, before they are erased."""
-        rows = [{"aweme_id": aweme_id, "sha256": f.sha256, "kind": f.kind, "bytes": f.bytes} for f in erased]
-        await self._db.write(lambda connection: connection.execute(_FILE(connection), rows))
+        await self._db.write(lambda connection: _note(connection, aweme_id, erased))
 
     async def end(self, ids: Sequence[str], now: float) -> list[str]:
         """Drop all that is known of posts whose files are erased; give those that nobody ended before."""
@@ -162,7 +169,8 @@ class Removals:
 def _withhold_author(connection: Connection, who: Who, author_id: str, grounds: Grounds, now: float) -> None:
     audit.lock(connection)
     row = {"author_id": author_id, "reason": grounds.reason, "request": grounds.request, "who": _name(who)}
-    if connection.execute(_WITHHOLD_AUTHOR(connection), row | {"asked_at": now}).rowcount:
+    asked_at = now if grounds.asked_at is None else grounds.asked_at
+    if connection.execute(_WITHHOLD_AUTHOR(connection), row | {"asked_at": asked_at}).rowcount:
         audit.append(connection, who, now, Entry(Act.WITHDRAW, f"author:{author_id}", grounds.reason, grounds.request))
 
 
@@ -179,6 +187,27 @@ def _take(connection: Connection, who: Who, ids: Sequence[str], grounds: Grounds
     return Taken((*fresh, *waiting), held, ended, tuple(under_way))
 
 
+def _recall(connection: Connection, who: Who, stones: Sequence[Tombstone], now: float) -> int:
+    audit.lock(connection)
+    ids = [stone.aweme_id for stone in stones if stone.aweme_id]
+    before = {row.aweme_id for row in connection.execute(_BEFORE, {"ids": ids})}
+    for stone in stones:
+        delay_s = max(stone.purge_at - stone.asked_at, 0.0)
+        grounds = Grounds(stone.reason, stone.request, stone.rule, delay_s, asked_at=stone.asked_at)
+        if stone.author_id:
+            _withhold_author(connection, who, stone.author_id, grounds, now)
+        elif stone.aweme_id not in before:
+            _take_fresh(connection, who, [stone.aweme_id], grounds, now)
+            _note(connection, stone.aweme_id, stone.files)
+    return len(set(ids) - before)
+
+
+def _note(connection: Connection, aweme_id: str, removed: Sequence[RemovedFile]) -> None:
+    rows = [{"aweme_id": aweme_id, "sha256": file.sha256, "kind": file.kind, "bytes": file.bytes} for file in removed]
+    if rows:
+        connection.execute(_FILE(connection), rows)
+
+
 def _take_fresh(connection: Connection, who: Who, ids: Sequence[str], grounds: Grounds, now: float) -> list[str]:
     known = {row.aweme_id: row for row in connection.execute(_FOUND, {"ids": ids})}
     under_way = [each for each in ids if each in known and known[each].state == State.RUNNING]
@@ -192,12 +221,13 @@ def _take_fresh(connection: Connection, who: Who, ids: Sequence[str], grounds: G
         "request": grounds.request,
         "rule": grounds.rule,
     }
-    told |= {"who": _name(who), "asked_at": now}
+    asked_at = now if grounds.asked_at is None else grounds.asked_at
+    told |= {"who": _name(who), "asked_at": asked_at}
     receipts = []
     for each in ids:
         row, delay_s = known.get(each), max(grounds.delay_s, grounds.settle_s if each in under_way else 0.0)
         was, author_id = (row.state, row.author_id) if row is not None else (State.PENDING, None)
-        receipts.append(told | {"aweme_id": each, "purge_at": now + delay_s, "was": was, "author_id": author_id})
+        receipts.append(told | {"aweme_id": each, "purge_at": asked_at + delay_s, "was": was, "author_id": author_id})
     withheld.write_receipts(connection, receipts)
     if found := connection.execute(_FILES, {"ids": ids}).all():
         connection.execute(_FILE(connection), [dict(row._mapping) for row in found])

@@ -14,10 +14,13 @@ from sqlalchemy import Connection, bindparam, delete, func, null, or_, select, u
 
 from clipledger.core.model import AwemeId, ObjectKey, State
 from clipledger.core.sidecar import Origin
+from clipledger.core.times import read_iso_time
+from clipledger.core.tombstone import Tombstone
 from clipledger.db.catalog import Record, record_stored
 from clipledger.db.database import Database
 from clipledger.db.engine import per_dialect
 from clipledger.db.meta import Meta, put
+from clipledger.db.removals import Removals
 from clipledger.db.tables import UtcTime, archive_queue, dead_letters, posts, sightings
 
 UNKNOWN_SOURCE = "restored"
@@ -76,6 +79,11 @@ _UNBURY = delete(dead_letters).where(
         )
     )
 )
+_LOCATE = (
+    update(_q)
+    .where(_q.c.aweme_id == bindparam("id"), _q.c.state == State.WITHHELD, _q.c.author_part.is_(None))
+    .values(author_part=bindparam("part"), added_at=bindparam("day", type_=UtcTime))
+)
 _ANY = select(_q.c.aweme_id).limit(1)
 _NEWEST = select(func.max(posts.c.archived_at))
 
@@ -83,13 +91,23 @@ _NEWEST = select(func.max(posts.c.archived_at))
 class Restorer:
     """The door through which the store's own record comes into the database."""
 
-    def __init__(self, db: Database) -> None:
-        self._db, self._meta = db, Meta(db)
+    def __init__(self, db: Database, removals: Removals) -> None:
+        self._db, self._meta, self._removals = db, Meta(db), removals
 
     async def unknown(self, ids: Sequence[AwemeId]) -> set[AwemeId]:
         """Give those of `ids` that are neither archived nor withheld here."""
         known = await self._db.read(lambda connection: set(connection.execute(_ARCHIVED, {"ids": list(ids)}).scalars()))
         return set(ids) - known
+
+    async def recall(self, stones: Sequence[Tombstone], now: float) -> int:
+        """Take out again what the store remembers as taken out; give how many posts were not out here."""
+        return await self._removals.recall(stones, now)
+
+    async def locate(self, places: Mapping[AwemeId, tuple[str, str]]) -> None:
+        """Note where (day, author part) files of posts lie that are withheld and were never seen by this database."""
+        rows = [{"id": i, "part": part, "day": read_iso_time(f"{day}T00:00:00Z")} for i, (day, part) in places.items()]
+        if rows:
+            await self._db.write(lambda connection: connection.execute(_LOCATE, rows))
 
     async def restore(self, batch: Sequence[Restored], now: float, cursor: str | None = None) -> int:
         """Bring posts in, in one transaction with the cursor of a rebuild under way; give how many were archived."""

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, Row, Select, bindparam, func, null, select, update
 
 from clipledger.core.model import AwemeId, State
+from clipledger.core.tombstone import RemovedFile
 from clipledger.db.custody_tables import removals, removed_files, withheld_authors
 from clipledger.db.database import Database
 from clipledger.db.engine import per_dialect
@@ -22,15 +23,6 @@ QUARANTINED, PURGING, PURGED = "quarantined", "purging", "purged"
 """The states of a removal."""
 
 AUTHOR_WITHHELD = "its author is withheld"
-
-
-@dataclass(frozen=True, slots=True)
-class RemovedFile:
-    """One file that was removed, or is to be."""
-
-    sha256: str
-    kind: str
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +67,7 @@ _RECEIPTS = (
     .order_by(_r.c.aweme_id)
     .limit(bindparam("n"))
 )
-_ONE = select(*_TOLD).where(_r.c.aweme_id == bindparam("id"))
+_SOME = select(*_TOLD).where(_r.c.aweme_id.in_(_ids)).order_by(_r.c.aweme_id)
 _FILES = (
     select(removed_files.c.aweme_id, removed_files.c.sha256, removed_files.c.kind, removed_files.c.bytes)
     .where(removed_files.c.aweme_id.in_(_ids))
@@ -142,8 +134,12 @@ class Receipts:
 
     async def of(self, aweme_id: AwemeId) -> Receipt | None:
         """Look one receipt up."""
-        found = await self._db.read(partial(_receipts, statement=_ONE, asked={"id": aweme_id}))
+        found = await self.of_all([aweme_id])
         return found[0] if found else None
+
+    async def of_all(self, ids: Sequence[str]) -> list[Receipt]:
+        """Look receipts up, by id."""
+        return await self._db.read(partial(_receipts, statement=_SOME, asked={"ids": list(ids)}))
 
     async def waiting(self) -> tuple[int, float | None]:
         """Count what is not purged yet, and tell when the first of it is to be."""

@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from clipledger.core.errors import ArchiveInUse, Stopped, StorageFull
 from clipledger.core.query import Query, parse
 from clipledger.db.exports import Watermark, changed
-from clipledger.db.extracts import EXTRACTS, Extract, Row, Wanted, days, rows
+from clipledger.db.extracts import EXTRACTS, Extract, Row, Wanted, days, days_of, rows
 from clipledger.export.formats import write_csv, write_ids, write_jsonl
 from clipledger.export.manifest import File, Kind, Manifest, path_of
 from clipledger.presence import private_folder
@@ -115,14 +115,14 @@ def survey(
     pieces, kept, empty = list[Piece](), list[File](), list[str]()
     for name in kind.tables:
         extract = EXTRACTS[name]
-        there = _within(days(connection, extract), extract, wanted)
         if kind.by_day:
-            touched = set(there) if dirty is None else dirty.get(name, set())
-            pieces += [Piece(extract, day, (day,)) for day in there if day in touched]
+            touched = set() if dirty is None else dirty.get(name, set())
+            there = days(connection, extract) if dirty is None else days_of(connection, extract, touched)
+            pieces += [Piece(extract, day, (day,)) for day in _within(there, extract, wanted)]
             kept += [file for file in stands.values() if file.table == name and file.day not in touched]
             empty += [path_of(kind, name, day) for day in sorted(touched - set(there))]
         elif dirty is None or dirty.get(name):
-            pieces.append(Piece(extract, None, tuple(there)))
+            pieces.append(Piece(extract, None, tuple(_within(days(connection, extract), extract, wanted))))
         else:
             kept += [file for file in stands.values() if file.table == name]
     return Survey(dirty is None, tuple(pieces), tuple(kept), tuple(empty))

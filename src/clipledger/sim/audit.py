@@ -218,7 +218,10 @@ class _Judge:
         known = {row[0] for row in self._rows("SELECT storage_key FROM files")}
         # A post under way, and one whose first bytes were kept beside later ones, may have files of its own.
         open_ids = {i for i, row in self._queue.items() if row["state"] not in ("archived", "withheld")}
+        out = {f"removals/{i}.json" for i, row in self._queue.items() if row["state"] == "withheld"}
         for key in self._kept.listed():
+            if key in out or key.startswith("removals/author="):
+                continue
             if key not in known and not any(part.split(".")[0] in open_ids for part in key.split("/")):
                 yield f"{key}: belongs to no post"
 

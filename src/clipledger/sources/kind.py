@@ -50,8 +50,8 @@ def _no_entity(_body: object) -> Entity:
     raise MalformedReply("this source has nothing to look up")
 
 
-def _page(body: object, now: float) -> Page:
-    return parse.page(body, now=now)
+def _page(body: object, now: float, keep: bool) -> Page:
+    return parse.page(body, now=now, keep=keep)
 
 
 def _as_is(subject: str) -> str:
@@ -65,7 +65,8 @@ class SourceKind:
     `prefix` and `escape` give the written form. `lookup` is the call that turns a subject into a
     numeric id (None where the subject is one), `read_entity` reads its answer. `newest_first`: the
     list is ordered by time and its cursors are times, which never go stale; other cursors are
-    offsets, which do. `options`: which of region, sort, within the endpoint takes.
+    offsets, which do. `read` is given the present and whether the items are kept as they came.
+    `options`: which of region, sort, within the endpoint takes.
     """
 
     name: str
@@ -73,7 +74,7 @@ class SourceKind:
     request: Callable[[SourceQuery], ApiCall]
     lookup: Callable[[str], ApiCall | None] = _no_lookup
     read_entity: Callable[[object], Entity] = _no_entity
-    read: Callable[[object, float], Page] = _page
+    read: Callable[[object, float, bool], Page] = _page
     escape: Callable[[str], str] = _as_is
     paged: bool = True
     newest_first: bool = False

@@ -35,6 +35,7 @@ from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.net.cdn import Cdn
 from clipledger.stages.detail import Attempt, Detail
+from clipledger.stages.fresh import Fresh
 from clipledger.stages.guard import Guard
 from clipledger.stages.likeness import Likeness
 from clipledger.stages.standing import claims_its_key, standing_files
@@ -92,10 +93,11 @@ class Download:
         choice: CaptureChoice,
         guard: Guard,
         likeness: Likeness,
+        fresh: Fresh,
         *,
         slots: int,
     ) -> None:
-        self._guard, self._likeness = guard, likeness
+        self._guard, self._likeness, self._fresh = guard, likeness, fresh
         self._detail, self._queue, self._store, self._spool = detail, queue, store, spool
         self._cdn, self._clock, self._events, self._choice = cdn, clock, events, choice
         self._slots = asyncio.Semaphore(slots)
@@ -297,6 +299,7 @@ class Download:
         key = layout.sidecar_of(capture.key)
         try:
             await self._persist(partial(self._store.put_bytes, key, body, MediaType.JSON))
+            self._fresh.keep(key, body)
         except KeyTaken:
             # Another worker completed this very post first: its sidecar is as good as ours.
             self._events.emit("key_taken", aweme_id=post.aweme_id, key=key)

@@ -57,10 +57,8 @@ class Likeness:
             return
         if job.video_sha256 not in (None, sha256):
             await self._it_was_served_other_bytes(job, str(job.video_sha256))
-        state = await self._alarms.state(sha256)
-        if state == ALLOWED:
-            return
-        if state is None and (await self._alarms.holders(sha256, self._most + 1)) <= self._most:
+        state, holders = await self._alarms.standing(sha256, self._most + 1)
+        if state == ALLOWED or (state is None and holders <= self._most):
             return
         if state is None:
             await self._raise_alarm(job, sha256)

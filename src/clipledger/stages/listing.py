@@ -102,8 +102,9 @@ class Listing:
         self._pages_open += 1
         try:
             call = kind.request(_query(job, self._settings))
+            now, keep = self._clock.now, self._settings.capture.lean
             purpose = Purpose(CallReason.PAGE, source=job.source, stopping=stopping)
-            page = await self._paid.buy(call, purpose, lambda body: kind.read(body, self._clock.now()))
+            page = await self._paid.buy(call, purpose, lambda body: kind.read(body, now(), keep))
             return await self._keep(kind, job, page)
         finally:
             self._pages_open -= 1

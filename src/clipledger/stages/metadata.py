@@ -16,6 +16,7 @@ from clipledger.core.times import since
 from clipledger.db.catalog import Catalog, Record, SidecarFile
 from clipledger.db.queue import Queue
 from clipledger.events import Events
+from clipledger.stages.fresh import Fresh
 
 BATCH = 100
 
@@ -23,7 +24,10 @@ BATCH = 100
 class Metadata:
     """Read sidecars of stored posts and record them."""
 
-    def __init__(self, queue: Queue, catalog: Catalog, store: ObjectStore, clock: Clock, events: Events) -> None:
+    def __init__(
+        self, queue: Queue, catalog: Catalog, store: ObjectStore, fresh: Fresh, clock: Clock, events: Events
+    ) -> None:
+        self._fresh = fresh
         self._queue, self._catalog, self._store = queue, catalog, store
         self._clock, self._events = clock, events
         self.archived = 0  # by this process: another one may have been faster
@@ -43,7 +47,7 @@ class Metadata:
     async def _record(self, aweme_id: AwemeId, storage_key: ObjectKey) -> Record | None:
         key = layout.sidecar_of(storage_key)
         try:
-            body = await self._store.read(key, sidecar.MAX_BYTES)
+            body = self._fresh.take(key) or await self._store.read(key, sidecar.MAX_BYTES)
             return record_of(sidecar.read_of(body, aweme_id), key, body)
         except (KeyError, TooLarge, sidecar.BadSidecar) as error:
             # Said to be complete, but its proof is not there: it is owed again, and somebody should know.

@@ -13,12 +13,14 @@ from clipledger.core import layout
 from clipledger.core.errors import Misconfigured, StorageUnavailable
 from clipledger.core.model import AwemeId, ObjectKey
 from clipledger.core.ports import Bucket, Clock, ObjectStore
+from clipledger.core.tombstone import RemovedFile, Tombstone
 from clipledger.db import search_index
 from clipledger.db.database import Database
 from clipledger.db.meta import Meta
 from clipledger.db.removals import CHUNK, SCRUB_DUE, Grounds, Purge, Removals, Taken
-from clipledger.db.withheld import RemovedFile
+from clipledger.db.withheld import Receipt, Receipts
 from clipledger.events import Events
+from clipledger.stages.tombstones import Tombstones
 from clipledger.storage.spool import Spool
 
 SCRUB_BYTES_MAX = 256 * 2**20
@@ -56,19 +58,30 @@ class Removal:
         self._removals, self._db, self._meta = removals, db, meta
         self._store, self._bucket, self._spool = store, bucket, spool
         self._clock, self._events = clock, events
+        self._receipts, self._tombstones = Receipts(db), Tombstones(store)
+
+    async def withhold_author(self, author_id: str, grounds: Grounds) -> None:
+        """Keep out what an author posts from now on, whatever becomes of the database."""
+        stone = await self._removals.withhold_author(author_id, grounds, self._clock.now())
+        await self._tombstones.lay([stone])
 
     async def withdraw(self, ids: Sequence[str], grounds: Grounds) -> Taken:
         """Hide posts at once; they are erased once their quarantine is over."""
-        parts = [
-            await self._removals.take(ids[at : at + CHUNK], grounds, self._clock.now())
-            for at in range(0, len(ids), CHUNK)
-        ]
+        parts = list[Taken]()
+        for at in range(0, len(ids), CHUNK):
+            parts.append(await self._removals.take(ids[at : at + CHUNK], grounds, self._clock.now()))
+            await self._remember(parts[-1].taken)
         return Taken(
             tuple(each for part in parts for each in part.taken),
             {each: why for part in parts for each, why in part.held.items()},
             tuple(each for part in parts for each in part.before),
             tuple(each for part in parts for each in part.under_way),
         )
+
+    async def restore(self, ids: Sequence[str], why: str) -> list[str]:
+        """Take posts out of quarantine again; give those that were in it."""
+        await self._tombstones.lift(ids)
+        return await self._removals.restore(ids, why, self._clock.now())
 
     async def tidy(self) -> None:
         """Do what is due; a store that fails is told, and asked again with the next pass."""
@@ -114,12 +127,17 @@ class Removal:
 
     async def _purge(self, ids: Sequence[str], purged: Purged) -> None:
         begun = await self._removals.begin(ids, self._clock.now())
+        await self._remember([purge.aweme_id for purge in begun])
         await self._sweep_spool({purge.aweme_id for purge in begun})
         for purge in begun:
             erased = await self._erase(purge)
             purged.files += len(erased)
             purged.bytes += sum(file.bytes for file in erased)
         purged.posts += len(await self._removals.end([purge.aweme_id for purge in begun], self._clock.now()))
+
+    async def _remember(self, ids: Sequence[str]) -> None:
+        """Have the store know that posts are taken out: a database made anew from it must not bring them back."""
+        await self._tombstones.lay([_stone(receipt) for receipt in await self._receipts.of_all(ids)])
 
     async def _erase(self, purge: Purge) -> list[RemovedFile]:
         """Erase every file of a post, known or not; the sidecar first, so that nobody takes the rest for a post."""
@@ -163,6 +181,20 @@ class Removal:
         for leftover in await self._spool.leftovers(self._clock.now(), float("-inf"), _PARTS_MAX) if ids else ():
             if leftover.aweme_id in ids:
                 await self._spool.remove(leftover)
+
+
+def _stone(receipt: Receipt) -> Tombstone:
+    return Tombstone(
+        receipt.aweme_id,
+        "",
+        receipt.reason,
+        receipt.request,
+        receipt.rule,
+        receipt.who,
+        receipt.asked_at,
+        receipt.purge_at,
+        receipt.files,
+    )
 
 
 def _prefixes(purge: Purge) -> list[str]:

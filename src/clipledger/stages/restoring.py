@@ -16,8 +16,10 @@ from clipledger.core.errors import TooLarge
 from clipledger.core.layout import SIDECAR, KeyParts
 from clipledger.core.model import AwemeId, ObjectKey
 from clipledger.core.ports import Clock, ObjectStore, Stat
+from clipledger.core.tombstone import Tombstone
 from clipledger.db.restoring import Restored, Restorer
 from clipledger.stages.metadata import record_of
+from clipledger.stages.tombstones import Tombstones
 
 BATCH = 200
 READERS = 16
@@ -39,7 +41,10 @@ class Trouble:
 
 @dataclass(slots=True)
 class Tally:
-    """What a pass met: posts with a sidecar, of these known before, restored now; objects and bytes looked over."""
+    """What a pass met: posts with a sidecar, of these known before, restored now; objects and bytes looked over.
+
+    `withheld`: posts that were taken out before, as the store remembers, and were not out in this database.
+    """
 
     posts: int = 0
     known: int = 0
@@ -48,6 +53,7 @@ class Tally:
     bytes: int = 0
     incomplete: int = 0
     troubled: int = 0
+    withheld: int = 0
     troubles: list[Trouble] = field(default_factory=list)
 
     def trouble(self, aweme_id: AwemeId, what: str) -> None:
@@ -72,6 +78,8 @@ class Restoring:
     def __init__(self, store: ObjectStore, restorer: Restorer, clock: Clock, *, batch: int = BATCH) -> None:
         self._store, self._restorer, self._clock, self._size = store, restorer, clock, batch
         self._turns = asyncio.Semaphore(READERS)
+        self._out = set[str]()
+        """Taken out, as far as a pass that only looks knows."""
         self.tally = Tally()
 
     async def act(
@@ -81,6 +89,7 @@ class Restoring:
 
         `keep_cursor`: the database remembers how far the pass came. `only_look` writes nothing.
         """
+        await self._recall(only_look)
         batch: list[_Found] = []
         async for found in self._posts(after):
             batch.append(found)
@@ -91,6 +100,25 @@ class Restoring:
                     return False
         await self._batch(batch, keep_cursor, only_look)
         return True
+
+    async def _recall(self, only_look: bool) -> None:
+        """Take out first what was taken out before, so that no post of it comes back in."""
+        batch = list[Tombstone]()
+        async for stone in Tombstones(self._store).all():
+            if isinstance(stone, Tombstone):
+                batch.append(stone)
+            else:
+                self.tally.trouble(AwemeId(stone[0]), stone[1])
+            if len(batch) == self._size:
+                await self._take_out(batch, only_look)
+                batch = []
+        await self._take_out(batch, only_look)
+
+    async def _take_out(self, stones: list[Tombstone], only_look: bool) -> None:
+        if only_look:
+            self._out |= {stone.aweme_id for stone in stones}
+        elif stones:
+            self.tally.withheld += await self._restorer.recall(stones, self._clock.now())
 
     async def _posts(self, after: str) -> AsyncIterator[_Found]:
         """Gather what belongs to one id: its keys follow each other."""
@@ -122,7 +150,9 @@ class Restoring:
             return
         whole = [found for found in batch if found.sidecars]
         self.tally.incomplete += len(batch) - len(whole)
-        wanted = await self._restorer.unknown([found.aweme_id for found in whole])
+        wanted = await self._restorer.unknown([found.aweme_id for found in whole]) - self._out
+        if not only_look:
+            await self._restorer.locate(_places(batch, wanted))
         self.tally.posts += len(whole)
         unknown = [found for found in whole if found.aweme_id in wanted]
         self.tally.known += len(whole) - len(unknown)
@@ -147,6 +177,12 @@ class Restoring:
                 why = why or f"{key}: {error}"
         self.tally.trouble(found.aweme_id, why)
         return None
+
+
+def _places(batch: list[_Found], wanted: set[AwemeId]) -> dict[AwemeId, tuple[str, str]]:
+    """Tell in which folder lie those that are not restored."""
+    told = ((found.aweme_id, layout.parse_key(found.last)) for found in batch if found.aweme_id not in wanted)
+    return {i: (parts.day, parts.author_part) for i, parts in told if parts is not None and parts.author_part}
 
 
 def _together(one: str, other: str) -> bool:

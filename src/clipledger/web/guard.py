@@ -7,6 +7,7 @@ Must not: know a route beyond the few that are open to all.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,9 @@ BODY_MAX = 2**20
 
 FIELDS_MAX = 2000
 HEALTH, LOGIN, LOGOUT, REPORTS, API = "/healthz", "/login", "/logout", "/csp", "/api/"
+BODY_S = 30.0
+"""How long a body may take to come: who sends it drop by drop holds a place that others wait for."""
+
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 
@@ -60,6 +64,9 @@ _HEADERS = {
 _OPEN = frozenset({HEALTH, LOGIN})
 _STATIC = "/static/"
 _SCOPES = (("/api/", Scope.API), ("/live", Scope.API), ("/feeds/", Scope.FEEDS), ("/media/", Scope.MEDIA))
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+"""What proxies add: whoever sends one of these came from elsewhere, whatever the address says."""
+
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -78,8 +85,13 @@ class House:
 
     @property
     def is_loopback(self) -> bool:
-        """Say whether only this machine can reach it."""
+        """Say whether it listens to this machine alone."""
         return is_loopback(self.host)
+
+    @property
+    def is_private(self) -> bool:
+        """Say whether only this machine can reach it: no proxy in front either, which would have a name."""
+        return self.is_loopback and not self.names
 
     def knows(self, host: str) -> bool:
         """Say whether a Host header names us. An address is believed, a name only if it is known: DNS can be turned."""
@@ -100,8 +112,7 @@ class Guard:
     async def __call__(self, scope: Asked, receive: Receive, send: Send) -> None:
         """Let a request in, or answer with the refusal."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return  # no web sockets here, and nothing to start or end with the server
         request = _Request(scope, receive)
         answered = _signed(send, request)
         try:
@@ -117,7 +128,11 @@ class Guard:
     async def _let_in(self, request: _Request) -> None:
         if not self._house.knows(request.headers.get("host", "")):
             raise Problem(421, "not this server", "the Host header names another one", "use the link that was printed")
-        await request.read_body()
+        try:
+            async with asyncio.timeout(BODY_S):
+                await request.read_body()
+        except TimeoutError:
+            raise Problem(408, "too slow", f"the body took longer than {BODY_S:.0f} s", "send it in pieces") from None
         cookies = cookie_parser(request.headers.get("cookie", ""))
         cookie = cookies.get(self._house.cookie, "")
         visitor = await self._who(request, cookie)
@@ -141,7 +156,8 @@ class Guard:
             return await self._doorman.of_token(token, _scope_of(request.path)) if token else None
         if cookie and (visitor := await self._doorman.of_session(cookie)) is not None:
             return visitor
-        return OPEN if self._house.is_loopback and await self._doorman.is_open() else None
+        is_here = self._house.is_private and not any(name in request.headers for name in _FORWARDED)
+        return OPEN if is_here and await self._doorman.is_open() else None
 
     def _known_by_cookie(self, request: _Request, visitor: Visitor, cookie: str) -> Visitor:
         """See to it that whoever has no cookie gets one: the forms of their pages are bound to it."""

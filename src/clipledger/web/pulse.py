@@ -1,7 +1,7 @@
 """Where everything stands, summed once for all who look: pages, the API, live figures.
 
 Summing up a million posts takes longer than a page may. So it is done beside the requests, at most once a second
-and for no more than a fifth of the time, and only while somebody looks. Must not: be the reason for a write.
+and for no more than a fifth of the time, and only while somebody looks. Must not: hold up whoever asks.
 """
 
 from __future__ import annotations

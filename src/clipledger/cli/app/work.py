@@ -74,6 +74,10 @@ def run(
         str | None, typer.Option(metavar="N", help="Stop once so many bytes came; 500M, 20G are understood.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what it would spend; do nothing.")] = False,
+    processes: Annotated[
+        int,
+        typer.Option(min=1, max=1000, metavar="N", help="So many processes side by side; one is enough for most."),
+    ] = 1,
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65535, metavar="N", help="Serve Prometheus metrics; 0 picks a port.")
     ] = None,
@@ -88,6 +92,12 @@ def run(
     from clipledger.cli.running import Wanted, run_archive
     from clipledger.cli.watching import watched
 
+    if processes > 1:
+        from clipledger.cli.fleets import run_side_by_side
+
+        given = (max_videos, max_credits, max_bytes, metrics_port, log_file)
+        run_side_by_side(context, processes, follow, only, dry_run or attended or any(one is not None for one in given))
+        return
     seen = watched(context.archive, metrics_port, metrics_host, log_file, log_format)
     run_archive(context, Wanted(follow, only, max_videos, max_credits, max_bytes, dry_run, seen, attended))
 

@@ -1,0 +1,43 @@
+"""Tombstones in the store: laid when something is taken out, lifted when it is brought back, read by a rebuild.
+
+Must not: decide what is taken out, or touch any other object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
+
+from clipledger.core import tombstone
+from clipledger.core.errors import TooLarge
+from clipledger.core.model import MediaType
+from clipledger.core.ports import KeyTaken, ObjectStore
+from clipledger.core.tombstone import BadTombstone, Tombstone
+
+
+class Tombstones:
+    """The folder `removals/` of one store."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def lay(self, stones: Iterable[Tombstone]) -> None:
+        """Lay down those that are missing; one that stands says the same, or what was asked before."""
+        for stone in stones:
+            with suppress(KeyTaken):
+                await self._store.put_bytes(tombstone.key_of(stone), tombstone.encode(stone), MediaType.JSON)
+
+    async def lift(self, ids: Sequence[str]) -> None:
+        """Remove those of posts that are brought back."""
+        for aweme_id in ids:
+            await self._store.delete(tombstone.key_of_post(aweme_id))
+
+    async def all(self) -> AsyncIterator[Tombstone | tuple[str, str]]:
+        """Read every one; (key, what is wrong) for one that cannot be read."""
+        async for stat in self._store.walk(tombstone.FOLDER):
+            try:
+                yield tombstone.decode(stat.key, await self._store.read(stat.key, tombstone.MAX_BYTES))
+            except (BadTombstone, TooLarge) as error:
+                yield stat.key, str(error)
+            except KeyError:  # lifted meanwhile
+                continue
