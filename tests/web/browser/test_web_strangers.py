@@ -59,7 +59,7 @@ def _poisoned(archive: Archive) -> list[str]:
                 aweme_id,
             )
         told = (f"{at:05d}", payload, payload)
-        times = ("2026-05-30 00:00:00.000000", "2026-05-30 00:00:00.000000")
+        times = ("2026-05-30T00:00:00.000Z", "2026-05-30T00:00:00.000Z")
         archive.change(
             "INSERT INTO authors (author_id, handle, nickname, first_seen_at, last_seen_at) VALUES (?, ?, ?, ?, ?)",
             *told,
@@ -88,7 +88,7 @@ def test_nothing_that_a_stranger_wrote_runs(chrome: Browser, tmp_path: Path) -> 
     """No dialog, no policy report, no request to another place, no script error; the words themselves are shown."""
     archive = Archive(archived(tmp_path / "archive"))
     posts = _poisoned(archive)
-    lists = ["/", "/gallery", "/search?q=is:video", "/search/spread?q=", "/authors", "/authors?after=00049", "/tags"]
+    lists = ["/", "/gallery", "/search?q=is:video", "/authors", "/authors?after=00049", "/tags"]
     lists += ["/sources", "/queue", "/gone", "/budget", "/system", "/removals"]
     with served(archive) as base, visitor(chrome, base) as here:
         for path in lists + [f"/posts/{each}" for each in posts[:: max(len(posts) // 12, 1)]]:

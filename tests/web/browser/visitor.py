@@ -108,7 +108,10 @@ def visitor(browser_: Browser, base: str, **more: Any) -> Iterator[Visitor]:
     page = here.page
     page.on("dialog", lambda dialog: (here.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
     page.on("pageerror", lambda error: here.complaints.append(f"script: {error}"))
-    page.on("console", lambda line: here.complaints.append(f"console: {line.text}") if line.type == "error" else None)
+    page.on(
+        "console",
+        lambda line: here.complaints.append(f"console: {line.text} {line.location}") if line.type == "error" else None,
+    )
     page.on("request", lambda asked: here.complaints.append(f"policy: {asked.post_data}") if _reports(asked) else None)
     page.on("request", lambda asked: here.complaints.append(f"left for {asked.url}") if _leaves(asked, base) else None)
     try:

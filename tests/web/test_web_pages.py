@@ -1,0 +1,126 @@
+"""The screens without a browser: each answers, refusals are pages for people, charts tell the same as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from clipledger.core.access import Role
+from web.visiting import Visit, rows, visit
+
+SCREENS = (
+    "/",
+    "/sources",
+    "/queue",
+    "/gallery",
+    "/search",
+    "/authors",
+    "/tags",
+    "/gone",
+    "/budget",
+    "/system",
+    "/removals",
+)
+HTML = "text/html,*/*"
+
+
+def test_every_screen_answers_and_names_its_title(folder: Path) -> None:
+    """Each screen is one page with a title and one heading, and shows no more of a secret than it must."""
+
+    async def scenario(here: Visit) -> None:
+        client = here.client(accept=HTML)
+        for path in SCREENS:
+            answer = await client.get(path)
+            assert answer.status_code == 200, path
+            assert answer.text.count("<h1") == 1 and "clipledger</title>" in answer.text, path
+
+    visit(folder, scenario)
+
+
+def test_people_get_pages_and_programs_problems(folder: Path) -> None:
+    """What cannot be answered is a page that says what to do next; a program is told the same as problem+json."""
+
+    async def scenario(here: Visit) -> None:
+        for path, status in (("/posts/99999999", 404), ("/gone?since=soon", 400), ("/gallery?sort=odd", 422)):
+            page = await here.client(accept=HTML).get(path)
+            assert page.status_code == status and "<h1>" in page.text, path
+            told = await here.client().get(path)
+            assert told.status_code == status and told.json()["next"], path
+
+    visit(folder, scenario)
+
+
+def test_a_chart_and_its_csv_tell_the_same(folder: Path) -> None:
+    """The numbers that are drawn are those of the CSV, row for row; an unknown chart is refused."""
+    aweme_id = rows(folder, "SELECT aweme_id FROM posts WHERE play_count > 0 LIMIT 1")[0][0]
+
+    async def scenario(here: Visit) -> None:
+        client = here.client()
+        for name in ("intake", "gone", "credits", "latency", f"plays?{aweme_id}", f"reactions?{aweme_id}"):
+            chart, _, of = name.partition("?")
+            drawn = (await client.get(f"/charts/{chart}.json", params={"of": of})).json()
+            table = list(csv.reader(io.StringIO((await client.get(f"/charts/{chart}.csv", params={"of": of})).text)))
+            assert len(table) == len(drawn["points"]) + 1 and len(table[0]) == len(drawn["lines"]) + 1
+            assert [row[0] for row in table[1:]] == [point["when"] for point in drawn["points"]]
+        assert drawn["points"], "the post's own curve has its capture"
+        assert (await client.get("/charts/none.json")).status_code == 400
+
+    visit(folder, scenario)
+
+
+def test_what_was_done_is_said_and_links_cannot_say_more(folder: Path) -> None:
+    """After adding a source its row is there at once; a link that names another deed says nothing."""
+
+    async def scenario(here: Visit) -> None:
+        client = await here.member(Role.OPERATOR)
+        client.headers["accept"] = HTML
+        answer = await client.post("/sources/add", data={"what": "@somebody.new\n#newest"}, follow_redirects=True)
+        assert "Added: 2 new." in answer.text and "@somebody.new" in answer.text
+        assert "Added" not in (await client.get("/sources?done=Your+key+expired&n=1")).text
+        assert "Added: 0 new." in (await client.get("/sources?done=added&n=<b>")).text
+        refused = await client.post("/removals/withdraw", data={"what": "1", "reason": "r", "request": "q"})
+        assert refused.status_code == 403, "an operator runs, an admin removes"
+
+    visit(folder, scenario)
+
+
+def test_holds_and_withdrawals_go_through_the_page(folder: Path) -> None:
+    """An admin holds a post, is refused its withdrawal, ends the hold, withdraws it, and brings it back."""
+    aweme_id = rows(folder, "SELECT aweme_id FROM posts LIMIT 1")[0][0]
+
+    async def scenario(here: Visit) -> None:
+        client = await here.member(Role.ADMIN)
+        client.headers["accept"] = HTML
+        held = {"kind": "id", "subject": aweme_id, "reason": "a court asks"}
+        assert (await client.post("/holds/place", data=held)).status_code == 303
+        asked = {"what": aweme_id, "reason": "asked for", "request": "ticket 7"}
+        assert "legal hold" in (await client.post("/removals/withdraw", data=asked)).text
+        assert (await client.post("/holds/release", data=held)).status_code == 303
+        assert (await client.post("/removals/withdraw", data=asked)).headers["location"].endswith("n=1")
+        assert "withheld" in (await client.get(f"/posts/{aweme_id}")).text
+        assert aweme_id not in (await client.get("/gallery")).text
+        back = {"id": aweme_id, "reason": "a mistake"}
+        assert (await client.post("/removals/restore", data=back)).headers["location"].endswith("n=1")
+
+    visit(folder, scenario)
+
+
+def test_tags_that_people_chose_are_blurred(folder: Path) -> None:
+    """A post with one of the tags of web.blur waits for a click, in the gallery and on its own page."""
+    aweme_id, title = rows(folder, "SELECT aweme_id, title FROM posts WHERE title LIKE '%#cats%' LIMIT 1")[0]
+    toml = folder / "clipledger.toml"
+    toml.write_text(
+        toml.read_text() + '\n[web]\nblur = ["#Cats"]\n'
+        if "[web]" not in toml.read_text()
+        else toml.read_text().replace("[web]", '[web]\nblur = ["#Cats"]')
+    )
+
+    async def scenario(here: Visit) -> None:
+        assert "#cats" in title.lower()
+        for path in (f"/posts/{aweme_id}", f"/gallery?q={aweme_id}", "/gallery?q=tag:cats"):
+            text = (await here.client(accept=HTML).get(path)).text
+            assert ("Sensitive: show it" in text) == ("q=" + aweme_id not in path), path
+        assert "Sensitive: show it" not in (await here.client(accept=HTML).get("/gallery?q=-tag:cats")).text
+
+    visit(folder, scenario)
