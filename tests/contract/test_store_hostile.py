@@ -96,11 +96,11 @@ def test_an_unfinished_upload_that_is_listed_for_ever_is_swept_once() -> None:
             b"<NextUploadIdMarker>u</NextUploadIdMarker></ListMultipartUploadsResult>"
         )
         async with lying(Answer(body=body)) as (store, peer):
-            swept = await store.sweep(0.0, 4e9, 100)
-            assert len(peer.asked) == 2
-            return swept
+            with pytest.raises(StorageUnavailable, match="runs in a circle"):  # so are the objects, which it lists then
+                await store.sweep(0.0, 4e9, 100)
+            return len(peer.asked)
 
-    assert asyncio.run(asyncio.wait_for(sweep(), 20)) == 0
+    assert asyncio.run(asyncio.wait_for(sweep(), 20)) == 3
 
 
 @pytest.mark.parametrize(

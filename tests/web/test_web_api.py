@@ -162,6 +162,7 @@ def test_writes_are_those_of_the_commands(folder: Path) -> None:
         again = (await client.post(f"{API}/failures/retry", json={"ids": [dead[0][0]]})).json()
         assert again == {"count": 1}
         assert (await client.post(f"{API}/failures/retry", json={})).status_code == 400
+        assert (await client.post(f"{API}/workers/stop", json={})).status_code == 200
         held = await client.post(f"{API}/holds", json={"ids": [first(folder)], "reason": "a case"})
         assert held.status_code == 200
         gone = {"ids": [first(folder)], "reason": "asked", "request": "mail 7"}
@@ -176,7 +177,7 @@ def test_writes_are_those_of_the_commands(folder: Path) -> None:
 
     visit(folder, scenario)
     acts = [act for (act,) in rows(folder, "SELECT act FROM audit_log ORDER BY seq")]
-    assert acts[-7:] == ["add", "pause", "retry", "hold", "release", "withdraw", "restore"]
+    assert acts[-8:] == ["add", "pause", "retry", "rest", "hold", "release", "withdraw", "restore"]
 
 
 def test_verifying_now_finds_damage(folder: Path) -> None:

@@ -41,6 +41,8 @@ class Act(StrEnum):
     REVOKE = "revoke"
     LOGIN = "login"
     VERIFY = "verify"
+    WORK = "work"
+    REST = "rest"
 
 
 @dataclass(frozen=True, slots=True)

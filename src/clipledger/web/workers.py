@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from clipledger import presence
 from clipledger.archive import Archive, note_settings, prove_store
+from clipledger.core.chain import Act
 from clipledger.core.errors import ClipledgerError, Misconfigured
 from clipledger.core.model import ApiKey
 from clipledger.crew import ROLES, Plan
@@ -58,6 +59,16 @@ class Workers:
         self._asked.clear()
         if self._stop is not None:
             self._stop.step()
+
+    async def begin(self, by: Archive, key: ApiKey | None = None) -> None:
+        """Begin to work, as `start`; `by` is the archive as whoever asked acts on it, whose log tells of it."""
+        self.start(key)
+        await by.audit.append(by.clock.now(), Act.WORK, detail="in the serving process")
+
+    async def rest(self, by: Archive) -> None:
+        """Stop, as `step`; `by` as with `begin`."""
+        self.step()
+        await by.audit.append(by.clock.now(), Act.REST, detail="in the serving process")
 
     async def run(self) -> None:
         """Work whenever that was asked for, until `end`."""

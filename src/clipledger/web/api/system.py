@@ -80,16 +80,16 @@ async def workers(desk: AtDesk) -> WorkersOut:
 
 
 @router.post("/workers/start")
-async def start(desk: AtDesk) -> WorkersOut:
+async def start(desk: AtDesk, archive: AsVisitor) -> WorkersOut:
     """Begin to work in the serving process, as `run --follow` does; needs the API key in its environment."""
-    desk.workers.start()
+    await desk.workers.begin(archive)
     return _workers(desk)
 
 
 @router.post("/workers/stop")
-async def stop(desk: AtDesk) -> WorkersOut:
+async def stop(desk: AtDesk, archive: AsVisitor) -> WorkersOut:
     """Finish what is under way in the serving process, then stop; asked again, drop it at once."""
-    desk.workers.step()
+    await desk.workers.rest(archive)
     return _workers(desk)
 
 

@@ -64,7 +64,7 @@ async def begin(
         added, problems = await add(archive, [("", line) for line in lines], Options())
         if problems and not (added.posts_new + added.posts_known + added.sources_new + added.sources_known):
             raise UsageError(problems[0])
-        desk.workers.start(given)
+        await desk.workers.begin(archive, given)
     except ClipledgerError as error:
         return _asked(request, why=error.detail, sources=sources, status=400)
     return back("/", "started")
@@ -74,14 +74,14 @@ async def begin(
 async def start(desk: AtDesk, archive: AsVisitor, key: Typed = "") -> Response:
     """Begin to work in this process."""
     await pausing.resume(archive)
-    desk.workers.start(checked_key(key.strip(), "the field") if key.strip() else None)
+    await desk.workers.begin(archive, checked_key(key.strip(), "the field") if key.strip() else None)
     return back("/system", "started")
 
 
 @router.post("/workers/stop")
-async def stop(desk: AtDesk) -> Response:
+async def stop(desk: AtDesk, archive: AsVisitor) -> Response:
     """Finish what is under way in this process, then stop."""
-    desk.workers.step()
+    await desk.workers.rest(archive)
     return back("/system", "stopping")
 
 
