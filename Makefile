@@ -46,6 +46,32 @@ check-static: $(READY)
 fast: $(READY)
 	$(BIN)/python -m pytest -q -n auto -m "not slow"
 
+# How fast it is, beside its peers; figures go to benchmarks/figures.json, which docs/explanation/performance.md shows.
+FIGURES := --json benchmarks/figures.json
+.PHONY: bench-small bench-large bench-queue bench-idle bench-start bench-store
+
+bench-small: $(READY)  ## race with files of 64 KiB: plain, over TLS, on the disk
+	$(BIN)/python benchmarks/race.py small $(FIGURES)
+	$(BIN)/python benchmarks/race.py tls-small $(FIGURES)
+	$(BIN)/python benchmarks/race.py durable $(FIGURES)
+
+bench-large: $(READY)  ## race with files of 10 MiB: plain, over TLS
+	$(BIN)/python benchmarks/race.py large $(FIGURES)
+	$(BIN)/python benchmarks/race.py tls-large $(FIGURES)
+
+bench-queue: $(READY)  ## ask whether a long queue is as quick as a short one
+	$(BIN)/python benchmarks/queue_growth.py $(FIGURES)
+
+bench-idle: $(READY)  ## measure what waiting costs, and working at the cap of the rate
+	$(BIN)/python benchmarks/idle.py waiting $(FIGURES)
+	$(BIN)/python benchmarks/idle.py capped $(FIGURES)
+
+bench-start: $(READY)  ## measure how soon the command line answers
+	$(BIN)/python benchmarks/startup.py $(FIGURES)
+
+bench-store: $(READY)  ## fill a bucket, beside `aws s3 cp`
+	$(BIN)/python benchmarks/store.py $(FIGURES)
+
 docs: $(READY)  ## write the generated reference pages anew
 	$(BIN)/python docs/generate.py
 

@@ -29,6 +29,7 @@ sys.path.insert(0, str(ROOT / "src"))
 os.environ |= {"COLUMNS": "80", "TERMINAL_WIDTH": "80"}
 
 _BANNER = "<!-- Written by docs/generate.py: edit the code it is made from, then run `make docs`. -->\n\n"
+_RATIOS = ("<!-- ratios: begin (docs/generate.py) -->", "<!-- ratios: end -->")
 _STATES_BEGIN, _STATES_END = "<!-- states: begin (docs/generate.py) -->", "<!-- states: end -->"
 
 Cells = Sequence[str]
@@ -61,15 +62,39 @@ def pages() -> Iterator[tuple[Path, str]]:
         yield DOCS / "reference" / name, _BANNER + write()
     house = ROOT / "ARCHITECTURE.md"
     yield house, between(house.read_text(encoding="utf-8"), states())
+    fast = DOCS / "explanation" / "performance.md"
+    yield fast, between(fast.read_text(encoding="utf-8"), ratios(), _RATIOS)
 
 
-def between(text: str, inner: str) -> str:
-    """Put `inner` between the markers of the state diagram; ValueError when they are not there."""
-    head, begin, rest = text.partition(_STATES_BEGIN)
-    _, end, tail = rest.partition(_STATES_END)
+def between(text: str, inner: str, marks: tuple[str, str] = (_STATES_BEGIN, _STATES_END)) -> str:
+    """Put `inner` between two markers, those of the state diagram; ValueError when they are not there."""
+    head, begin, rest = text.partition(marks[0])
+    _, end, tail = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"{_STATES_BEGIN} ... {_STATES_END} is missing")
+        raise ValueError(f"{marks[0]} ... {marks[1]} is missing")
     return f"{head}{begin}\n{inner}{end}{tail}"
+
+
+def ratios() -> str:
+    """Lay out what the benchmarks of speed measured last, `benchmarks/figures.json`."""
+    known = json.loads((ROOT / "benchmarks" / "figures.json").read_text(encoding="utf-8"))
+    rows = [
+        (
+            line["figure"],
+            f"{line['must']:g}",
+            f"{line['aim']:g}",
+            f"{line['measured']:.3g}",
+            _verdict(line),
+            f"`{name}`",
+        )
+        for name, report in sorted(known.items())
+        for line in report["ratios"]
+    ]
+    return table(("figure", "must", "aim", "measured", "", "benchmark"), rows)
+
+
+def _verdict(line: Mapping[str, Any]) -> str:
+    return "reached" if line["reached"] else "**missed**"
 
 
 def states() -> str:

@@ -16,11 +16,11 @@ import aiohttp
 SLOTS = 20
 
 
-async def main(links: Path, folder: Path) -> None:
-    """Download every link of a file of lines."""
+async def main(links: list[str], folder: Path) -> None:
+    """Download every link."""
     slots = asyncio.Semaphore(SLOTS)
     async with aiohttp.ClientSession() as session:
-        await asyncio.gather(*(save(session, slots, link, folder) for link in links.read_text().split()))  # noqa: ASYNC240 - before it starts
+        await asyncio.gather(*(save(session, slots, link, folder) for link in links))
 
 
 async def save(session: aiohttp.ClientSession, slots: asyncio.Semaphore, link: str, folder: Path) -> None:
@@ -33,4 +33,4 @@ async def save(session: aiohttp.ClientSession, slots: asyncio.Semaphore, link: s
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    asyncio.run(main(Path(sys.argv[1]).read_text().split(), Path(sys.argv[2])))

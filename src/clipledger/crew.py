@@ -17,7 +17,7 @@ from clipledger.core.breaker import probe_delay_s
 from clipledger.core.errors import Halt, LeaseLost, Outage, Paused, Reason, StorageFull, StorageUnavailable
 from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock
-from clipledger.core.times import iso_time, parse_duration
+from clipledger.core.times import parse_duration
 from clipledger.db.members import Orders
 from clipledger.db.queue import Queue
 from clipledger.db.samples import Event as Kept
@@ -25,8 +25,8 @@ from clipledger.db.samples import Samples
 from clipledger.db.sources import SourceJob, Sources
 from clipledger.db.switches import Switch
 from clipledger.events import Events
-from clipledger.membership import BEAT_S, Doing, Membership
-from clipledger.patience import RoomPatience, leaf
+from clipledger.membership import BEAT_S, Doing, Membership, pause_words
+from clipledger.patience import RoomPatience, first_halt, leaf
 from clipledger.settings import Settings
 from clipledger.stages.fixity import Fixity
 from clipledger.stages.guard import Guard
@@ -52,6 +52,7 @@ SUSPECTED_S = 600.0
 """Following, a suspect this old is settled at the next idle moment: new answers may be hours away."""
 
 _IDLE_S = 5.0
+_REST_S = 60.0  # how long one who follows rests when the beat does not rouse it
 _BEHIND_S = 15.0
 _KEEP_S = 10.0
 _LOOK_S = 1.0
@@ -97,6 +98,7 @@ class Crew:
         self._beats = (worker.beat, self._beat, self._attend, self._take_over, self._keep_events, *beats)
         self.worker, self._plan = worker, plan
         worker.waits = plan.follow
+        self._rest_s = _REST_S if plan.follow else _IDLE_S
         self._patience = RoomPatience(prove_room, clock, events, worker.stop, waits=plan.follow)
         self._queue, self._sources, self._guard = queue, sources, guard
         self._listing, self._metadata, self._janitor, self._fixity = listing, metadata, janitor, fixity
@@ -160,6 +162,14 @@ class Crew:
         while True:
             await self._clock.sleep(BEAT_S)
             await self._hear()
+            await self._rouse()
+
+    async def _rouse(self) -> None:
+        """Have those who rest look for work when there may be some: this one look is all that waiting costs."""
+        with suppress(StorageUnavailable, StorageFull):
+            if self._plan.follow and await self._queue.calls_for_work(self._clock.now()):
+                for event in (self.worker.stop.wake, self.worker.stop.due, self.worker.stored):
+                    event.set()
 
     async def _hear(self) -> None:
         """Sign the roll and obey. A database that is away meets whoever works, not who only tells of it."""
@@ -179,10 +189,10 @@ class Crew:
         self._paid.held = pause is not None
         if pause is not None and not self._plan.follow:
             if not self.worker.stop:
-                self.worker.halt(Paused(_told(pause)))
+                self.worker.halt(Paused(pause_words(pause)))
         elif self.worker.held != (pause is not None):
             self.worker.held = pause is not None
-            self._events.emit("paused", why=_told(pause)) if pause is not None else self._events.emit("resumed")
+            self._events.emit("paused", why=pause_words(pause)) if pause is not None else self._events.emit("resumed")
             self.worker.stop.wake.set()
 
     async def _keep_events(self) -> None:
@@ -213,7 +223,7 @@ class Crew:
         try:
             await role()
         except* Halt as group:
-            self.worker.halt(_first(group))
+            self.worker.halt(first_halt(group))
         except* StorageUnavailable as group:
             # Not one video's: the database or the store refuses a whole role.
             self.worker.halt(StorageFull(str(leaf(group)), reason=Reason.STORAGE_UNAVAILABLE))
@@ -310,7 +320,7 @@ class Crew:
                     if not self._plan.follow:
                         raise
                     probes = 0 if self.worker.tally.captured > captured else probes
-                    self._events.emit("waiting_out", why=_first(group).detail, seconds=probe_delay_s(probes))
+                    self._events.emit("waiting_out", why=first_halt(group).detail, seconds=probe_delay_s(probes))
                 await self._pause(probe_delay_s(probes))
                 probes += 1
         finally:
@@ -325,8 +335,8 @@ class Crew:
             return await self._soon(due_at)
         if self._plan.follow and not self.worker.held:
             await self._guard.close(older_than_s=SUSPECTED_S)
-        wait_s = _IDLE_S if due_at is None else due_at - self._clock.now()
-        await wait_for(self.worker.stop.wake, min(max(wait_s, _SETTLE_S), _IDLE_S))
+        wait_s = self._rest_s if due_at is None else due_at - self._clock.now()
+        await wait_for(self.worker.stop.wake, min(max(wait_s, _SETTLE_S), self._rest_s))
         return True
 
     async def _record(self) -> None:
@@ -336,7 +346,7 @@ class Crew:
             self.worker.tally.archived = self._metadata.archived
             if not done and ended:
                 return
-            if not ended and (done or await wait_for(self.worker.stored, _IDLE_S)):
+            if not ended and (done or await wait_for(self.worker.stored, self._rest_s)):
                 await self._clock.sleep(_GATHER_S)  # more join the same transaction, whose statements cost the same
             self.worker.stored.clear()
 
@@ -378,22 +388,13 @@ class Crew:
 
     async def _soon(self, due_at: float | None) -> bool:
         """Sleep towards the next due moment; False when it is too far off for this run, or there is none."""
-        wait_s = _IDLE_S if due_at is None else max(due_at - self._clock.now(), 0.0)
+        self.worker.stop.due.clear()
+        wait_s = self._rest_s if due_at is None else max(due_at - self._clock.now(), 0.0)
         if not self._plan.follow and (due_at is None or wait_s > PATIENCE_S):
             return False
-        await self._pause(min(max(wait_s, _SETTLE_S), _IDLE_S))
+        if not self.worker.stop:
+            await wait_for(self.worker.stop.due, min(max(wait_s, _SETTLE_S), self._rest_s))
         return not self.worker.stop
 
     async def _pause(self, seconds: float) -> None:
         await wait_for(self.worker.stop.asked, seconds)
-
-
-def _told(pause: Switch) -> str:
-    why = f" ({pause.evidence})" if pause.evidence else ""
-    return f"paused by the operator since {iso_time(pause.since)}{why}: `clipledger resume` ends it"
-
-
-def _first(group: BaseExceptionGroup[Halt]) -> Halt:
-    found = leaf(group)
-    assert isinstance(found, Halt)
-    return found

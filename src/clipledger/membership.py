@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from clipledger.core.ports import Clock
+from clipledger.core.times import iso_time
 from clipledger.db.members import Members, Orders, Sign
+from clipledger.db.switches import Switch
 
 BEAT_S = 5.0
 """How often a process signs: an order reaches it within this time, for one small transaction."""
@@ -87,3 +89,9 @@ class Membership:
         then, before = self._past[0]
         minutes = max(now - then, BEAT_S) / _MINUTE_S
         return (doing.captured - before.captured) / minutes, (doing.spent - before.spent) / minutes
+
+
+def pause_words(pause: Switch) -> str:
+    """Say that and since when the operator paused, and why."""
+    why = f" ({pause.evidence})" if pause.evidence else ""
+    return f"paused by the operator since {iso_time(pause.since)}{why}: `clipledger resume` ends it"

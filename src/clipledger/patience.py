@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from clipledger.core.errors import StorageFull, StorageGone, StorageUnavailable, TooManyOpenFiles
+from clipledger.core.errors import Halt, StorageFull, StorageGone, StorageUnavailable, TooManyOpenFiles
 from clipledger.core.ports import Clock
 from clipledger.events import Events
 from clipledger.worker import Stop, wait_for
@@ -69,4 +69,11 @@ def leaf(found: BaseException) -> BaseException:
     """Give the first failure inside a group of them."""
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
+    return found
+
+
+def first_halt(group: BaseExceptionGroup[Halt]) -> Halt:
+    """Give the first of some halts."""
+    found = leaf(group)
+    assert isinstance(found, Halt)
     return found

@@ -66,11 +66,15 @@ class Tally:
 
 @dataclass(slots=True)
 class Stop:
-    """The two steps. `asked`: claim nothing more. `cut`: drop what is under way."""
+    """The two steps. `asked`: claim nothing more. `cut`: drop what is under way.
+
+    `wake`: there may be something to claim. `due`: there may be something for whoever rests. A stop sets both.
+    """
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     cut: asyncio.Event = field(default_factory=asyncio.Event)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    due: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __bool__(self) -> bool:
         return self.asked.is_set()
@@ -86,6 +90,7 @@ class Stop:
             self.cut.set()
         self.asked.set()
         self.wake.set()
+        self.due.set()
 
 
 class Cut(Exception):
@@ -147,6 +152,7 @@ class Worker:
             self._events.emit("halted", reason=halt.reason, why=halt.detail)
         self.stop.asked.set()
         self.stop.wake.set()
+        self.stop.due.set()
 
     async def work(self, more: Callable[[], Awaitable[bool]]) -> None:
         """Claim and act until `more` says that nothing else will be due; every job has ended by then.

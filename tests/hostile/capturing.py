@@ -166,7 +166,7 @@ async def _act(archive: Archive, job: Job, wire: HostileWire) -> None:
     guard = Guard(
         paid, archive.queue, archive.catalog, archive.credits, archive.switches, clock, events, archive.policy
     )
-    download = wiring._download(archive, paid, guard, wiring._cdn(wire, archive.settings, clock), events)
+    download = wiring._download(archive, paid, guard, wiring._cdn(wire, archive.settings, clock), Fresh(), events)
     attempt = Attempt(job)
     try:
         await download.act(attempt)

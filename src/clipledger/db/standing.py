@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, bindparam, func, literal_column, or_, select
 
 from clipledger.core.errors import Reason
-from clipledger.core.model import AwemeId, Reply
+from clipledger.core.model import AwemeId, Reply, State
 from clipledger.db.leases import claimable, priorities
-from clipledger.db.tables import UtcTime, archive_queue, dead_letters
+from clipledger.db.sources import NEVER_LISTED
+from clipledger.db.tables import UtcTime, archive_queue, dead_letters, sources
 from clipledger.db.tables import credits as paid_calls
 
 
@@ -120,6 +121,25 @@ def counts(connection: Connection) -> dict[str, int]:
     return {state: count for state, count in connection.execute(_COUNTS)}
 
 
+_NOW = bindparam("now", type_=UtcTime)
+_WORK = (
+    select(archive_queue.c.aweme_id)
+    .where(
+        archive_queue.c.state.in_([literal_column("'running'"), literal_column("'stored'")]),  # archive_queue_open
+        archive_queue.c.state == State.STORED,
+    )
+    .limit(1),
+    select(sources.c.source)
+    .where(
+        sources.c.paused_at.is_(None),
+        sources.c.kind.not_in(NEVER_LISTED),
+        sources.c.next_at <= _NOW,
+        or_(sources.c.lease_until.is_(None), sources.c.lease_until <= _NOW),
+    )
+    .limit(1),
+)
+
+
 def due_count(connection: Connection, since: float, now: float, cap: int) -> int:
     """Count claimable videos that fell due between `since` and `now`; stop at `cap`."""
     count = 0
@@ -134,6 +154,13 @@ def next_due_at(connection: Connection) -> float | None:
     """Tell when the earliest claimable video falls due; None when there is none."""
     found = (connection.execute(_NEXT, {"at": priority}).scalar() for priority in priorities(connection))
     return min((at for at in found if at is not None), default=None)
+
+
+def calls_for_work(connection: Connection, now: float) -> bool:
+    """Say whether a video or a source is due, or a video is stored and not indexed."""
+    if due_count(connection, 0.0, now, 1):
+        return True
+    return any(connection.execute(look, {"now": now}).first() is not None for look in _WORK)
 
 
 def next_lease_end(connection: Connection) -> float | None:
