@@ -35,6 +35,8 @@ def test_every_screen_answers_and_names_its_title(folder: Path) -> None:
             assert answer.status_code == 200, path
             assert answer.text.count("<h1") == 1 and "clipledger</title>" in answer.text, path
 
+        assert "No day stands out" in (await client.get("/gone/spikes")).text
+
     visit(folder, scenario)
 
 

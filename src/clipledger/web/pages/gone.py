@@ -35,8 +35,14 @@ async def gone(
     if len(found["gone"]) > ROWS:
         key = moment_key(read_iso_time(rows[-1]["gone_at"]), rows[-1]["aweme_id"])
         more = link("/gone", since=since, source=source, author=author, tag=tag, after=key)
-    now = archive.clock.now()
+    asked = {"since": since, "source": source, "author": author, "tag": tag}
+    return draw(request, "gone.html", "gone", rows=rows, found=found, more=more, asked=asked)
+
+
+@router.get("/gone/spikes")
+async def mass_removals(request: Request, desk: AtDesk) -> Response:
+    """Show the days that stand out: a piece of the page, fetched behind it, since it counts every loss."""
+    now, archive = desk.archive.clock.now(), desk.archive
     days = await Curves(archive.db).daily("gone", now - DAYS * DAY_S)
     told = [(iso_time(each.at), each) for each in spikes(days.points, now - DAYS * DAY_S, now)]
-    asked = {"since": since, "source": source, "author": author, "tag": tag}
-    return draw(request, "gone.html", "gone", rows=rows, found=found, spikes=told, more=more, asked=asked, days=DAYS)
+    return draw(request, "_spikes.html", "gone", spikes=told)

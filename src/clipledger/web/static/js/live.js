@@ -1,14 +1,30 @@
 // Figures that move while the archive works: each element says by data-live which figure it shows.
 const plain = new Intl.NumberFormat("en-US");
 
+let source = null;
+
 export function listen() {
   const where = document.body.dataset.live;
   if (!where || !document.querySelector("[data-live-at]")) return;
-  const source = new EventSource(where);
+  // A page that nobody looks at gives its line back: a browser has six for one place, and videos need some.
+  const look = () => (document.hidden ? close() : open(where));
+  document.addEventListener("visibilitychange", look);
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", look);
+  look();
+}
+
+function open(where) {
+  if (source) return;
+  source = new EventSource(where);
   source.addEventListener("figures", (event) => show(JSON.parse(event.data)));
   source.addEventListener("open", () => mark(true));
   source.addEventListener("error", () => mark(false));
-  addEventListener("pagehide", () => source.close());
+}
+
+function close() {
+  source?.close();
+  source = null;
 }
 
 function show(told) {
