@@ -25,6 +25,7 @@ from timing import Cost, Spread, spread, timed
 
 KIB, MIB = 2**10, 2**20
 MEMORY = Path("/dev/shm")
+MEMORY_MUST_MB = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,20 @@ def _report(race: Race, told: Mapping[str, _Told]) -> dict[str, list[dict[str, o
             ratios.append(_ratio(bound, told))
             print("{verdict} {figure}: {measured:.2f} (must {must}, aim {aim})".format(
                 verdict="ok  " if ratios[-1]["reached"] else "MISS", **ratios[-1]))  # fmt: skip
+    if "ours" in told:
+        ratios.append(_memory(race, told["ours"]))
     return {"racers": rows, "ratios": ratios}
+
+
+def _memory(race: Race, ours: _Told) -> dict[str, object]:
+    most = max(ours.memory)
+    size = f"{race.size_bytes // MIB} MiB" if race.size_bytes >= MIB else f"{race.size_bytes // KIB} KiB"
+    where = " over TLS" if race.tls else " on disk" if race.on_disk else ""
+    line = {"figure": f"{size}{where}, peak memory of the processes, MB", "must": MEMORY_MUST_MB, "aim": 48.0,
+            "measured": most, "reached": most <= MEMORY_MUST_MB}  # fmt: skip
+    print("{verdict} {figure}: {measured:.0f} (must {must}, aim {aim})".format(
+        verdict="ok  " if line["reached"] else "MISS", **line))  # fmt: skip
+    return line
 
 
 def _ratio(bound: Bound, told: Mapping[str, _Told]) -> dict[str, object]:
