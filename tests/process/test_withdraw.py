@@ -21,7 +21,7 @@ import pytest
 from clipledger.sim.kept import KeptInBucket
 from contract.archives import new_database
 from postgres import execute
-from process.harness import URL, Archive, archive_for, copy_of, simulator
+from process.harness import URL, Archive, archive_for, copy_of, simulator, wait_until
 from s3_servers import BUCKET, S3Server, boto, credentials
 
 pytestmark = pytest.mark.slow
@@ -318,6 +318,8 @@ def test_a_rule_moves_large_files_to_a_colder_class(tmp_path: Path, s3_servers: 
     archive, server = place.archive, place.server
     assert server is not None
     archive.change("UPDATE files SET bytes = bytes + 200000 WHERE kind = 'video'")  # so that the small ones count
+    begun = time.monotonic()
+    wait_until(lambda: time.monotonic() - begun > 1.5)  # older than a second: all
     planned = archive.json("retention", "--dry-run")
     assert planned["posts"] > 3 and {row["action"] for row in planned["would"]} == {"cold"}
     done = archive.json("retention")

@@ -175,6 +175,15 @@ def test_mp3_is_walked_to_its_end() -> None:
                 check(FileKind.AUDIO, body[:length])
 
 
+@pytest.mark.parametrize(("kind", "body"), [(FileKind.IMAGE, png()), (FileKind.AUDIO, mp3(tag=b"T" * 300))])
+def test_the_same_file_again_and_again_is_not_whole(kind: FileKind, body: bytes) -> None:
+    """A body that serves a picture or a song over and over is neither."""
+    check(kind, body)
+    for times in (2, 40):
+        with pytest.raises(NotMedia):
+            check(kind, body * times)
+
+
 def test_mp3_that_says_its_length_is_believed() -> None:
     """A song cut between two frames is found out where its first frame counts the bytes."""
     assert check(FileKind.AUDIO, mp3(xing=True)) == Whole(MediaType.MP3)

@@ -41,6 +41,15 @@ def test_posts_and_authors_have_names_of_their_own() -> None:
         {"files": [{"sha256": "ab"}]},
         {"files": 7},
         {"reason": "with \0"},
+        {"reason": "\ud800"},
+        {"aweme_id": "x y"},
+        {"author_id": "66"},
+        {"asked_at": "9999-12-31T23:59:59-23:59"},
+        {"asked_at": "2099-01-01T00:00:00Z", "purge_at": "2099-01-02T00:00:00Z"},
+        {"purge_at": "2020-01-01T00:00:00Z"},
+        {"files": [{"sha256": "ab", "kind": "video", "bytes": 10**30}]},
+        {"files": [{"sha256": "ab", "kind": "video", "bytes": -1}]},
+        {"files": [{"sha256": "ab", "kind": "video", "bytes": float("inf")}]},
     ],
 )
 def test_what_is_no_tombstone_is_refused(change: dict[str, object]) -> None:
@@ -48,6 +57,14 @@ def test_what_is_no_tombstone_is_refused(change: dict[str, object]) -> None:
     body = json.dumps(json.loads(encode(STONE)) | change).encode()
     with pytest.raises(BadTombstone):
         decode(key_of(STONE), body)
+
+
+def test_a_tombstone_without_a_format_is_refused() -> None:
+    """What does not say what it is, is not taken for one, and not for one that went away."""
+    told = json.loads(encode(STONE))
+    del told["format"]
+    with pytest.raises(BadTombstone):
+        decode(key_of(STONE), json.dumps(told).encode())
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"\xff\xfe", b"{" * 100_000, b'{"format": "clipledger-removal/1"}'])

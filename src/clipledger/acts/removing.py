@@ -15,7 +15,7 @@ from clipledger.core.times import iso_time, parse_duration
 from clipledger.db import authors
 from clipledger.db.holds import author_is_held
 from clipledger.db.removals import Grounds, Taken
-from clipledger.db.withheld import PURGED, Receipts
+from clipledger.db.withheld import PURGED, PURGING, Receipts
 from clipledger.events import Events
 from clipledger.stages.removal import Purged
 from clipledger.wiring import removal
@@ -102,6 +102,8 @@ async def restore(archive: Archive, asked: Asked) -> list[str]:
         receipt = await Receipts(archive.db).of(aweme_id)
         if receipt is None:
             raise UsageError(f"{aweme_id}: is not withdrawn")
+        if receipt.state == PURGING:
+            raise UsageError(f"{aweme_id}: is being erased")
         if receipt.state == PURGED:
             raise UsageError(f"{aweme_id}: was erased on {iso_time(receipt.purged_at or 0.0)}: nothing is left of it")
     return await removal(archive, Events(archive.clock)).restore(ids, clean(asked.reason))

@@ -29,8 +29,9 @@ _ALLOWED = {
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _SOUND_BRANDS = frozenset({b"M4A ", b"M4B "})
 _PNG_HEAD, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB\x60\x82"
-_TRAILING_MAX = 64 * 2**10  # some cameras and CDNs append notes after a JPEG
+_TRAILING_MAX = 64 * 2**10  # some cameras and CDNs append notes after a JPEG, players tags after an MP3
 _SEGMENTS_MAX = 1_000
+_CHUNKS_MAX = 100_000  # of a PNG: 8 KiB each in what cameras and editors write
 _STEP = 64 * 2**10
 _JPEG_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
 
@@ -189,6 +190,16 @@ def _png(read_at: ReadAt, size: int) -> Whole:
         raise TruncatedBody("a PNG without its end")
     if read_at(12, 4) != b"IHDR":
         raise NotMedia("not the inside of a PNG")
+    at = len(_PNG_HEAD)
+    for _ in range(_CHUNKS_MAX):
+        head = read_at(at, 8)
+        at += int.from_bytes(head[:4], "big") + 12  # length, type, what it holds, checksum
+        if at > size or len(head) < 8:
+            raise TruncatedBody("a PNG that ends inside a chunk")
+        if head[4:] == b"IEND":
+            break
+    if at != size:
+        raise NotMedia(f"{size - at} bytes after the end of a PNG")
     return Whole(MediaType.PNG)
 
 
@@ -209,6 +220,11 @@ def _mp3(read_at: ReadAt, size: int) -> Whole:
         raise TruncatedBody("an MP3 that ends inside a frame")
     if frames < 2 and at != size:
         raise NotMedia("no MP3 frames where they should begin")
+    behind = at + _id3_bytes(sound.take(at, 10))
+    if behind > at and _frame_bytes(sound.take(behind, 4)):
+        raise NotMedia("more than one MP3 in a row")
+    if size - at > _TRAILING_MAX:
+        raise NotMedia(f"{size - at} bytes after the end of an MP3")
     return Whole(MediaType.MP3)
 
 

@@ -7,6 +7,7 @@ became of the removal since; the files that stand, or do not, tell that.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,6 +21,10 @@ _FORMAT = "clipledger-removal/1"
 _AUTHOR = "author="
 _TEXTS = ("aweme_id", "author_id", "reason", "request", "rule", "who")
 _TIMES = ("asked_at", "purge_at")
+_ID = re.compile(r"[0-9]{1,20}")
+_LATEST = 4e9  # in 2096
+_BYTES_MAX = 2**63
+_FILES_MAX = 1000
 
 
 class BadTombstone(ValueError):
@@ -67,13 +72,16 @@ def encode(stone: Tombstone) -> bytes:
 
 
 def decode(key: ObjectKey, body: bytes) -> Tombstone:
-    """Read a tombstone that stands under `key`; BadTombstone when it is none, or another's."""
+    """Read a tombstone that stands under `key`; BadTombstone when it is none, or another's.
+
+    Whoever may write to the store may write one: nothing in it may harm more than a withdrawal can.
+    """
     try:
         told = json.loads(body)
-        stone = _stone(told)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BadTombstone(f"cannot be read: {error}") from error
-    if told["format"] != _FORMAT or not (stone.aweme_id or stone.author_id) or key_of(stone) != key:
+        stone, written = _stone(told), told["format"]
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise BadTombstone(f"cannot be read: {type(error).__name__}") from error
+    if written != _FORMAT or bool(stone.aweme_id) is bool(stone.author_id) or key_of(stone) != key:
         raise BadTombstone("is of another format, or another's")
     return stone
 
@@ -81,14 +89,27 @@ def decode(key: ObjectKey, body: bytes) -> Tombstone:
 def _stone(told: dict[str, Any]) -> Tombstone:
     aweme_id, author_id, reason, request, rule, who = (_text(told[name]) for name in _TEXTS)
     asked_at, purge_at = (read_iso_time(_text(told[name])) for name in _TIMES)
+    if not (0 < asked_at <= purge_at < _LATEST) or not all(
+        _ID.fullmatch(each) for each in (aweme_id, author_id) if each
+    ):
+        raise ValueError("an id or a moment that cannot be")
     return Tombstone(aweme_id, author_id, reason, request, rule, who, asked_at, purge_at, _files(told["files"]))
 
 
 def _files(told: Sequence[dict[str, Any]]) -> tuple[RemovedFile, ...]:
-    return tuple(RemovedFile(_text(each["sha256"]), _text(each["kind"]), int(each["bytes"])) for each in told)
+    if not isinstance(told, list) or len(told) > _FILES_MAX:
+        raise TypeError("not a list of files")
+    return tuple(RemovedFile(_text(each["sha256"]), _text(each["kind"]), _count(each["bytes"])) for each in told)
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value < _BYTES_MAX:
+        raise ValueError("not a number of bytes")
+    return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise TypeError("not text")
+    value.encode()  # a lone surrogate is none
     return value

@@ -136,9 +136,13 @@ class Removals:
         await self._db.write(lambda connection: _withhold_author(connection, self._who, author_id, grounds, now))
         return Tombstone("", author_id, grounds.reason, grounds.request, "", _name(self._who), now, now)
 
-    async def recall(self, stones: Sequence[Tombstone], now: float) -> int:
-        """Take out again what the store remembers and this database does not; give how many posts that were."""
-        return await self._db.write(lambda connection: _recall(connection, self._who, stones, now))
+    async def recall(self, stones: Sequence[Tombstone], now: float, delay_min_s: float) -> int:
+        """Take out again what the store remembers and this database does not; give how many posts that were.
+
+        The store's word alone erases nothing: quarantine begins anew, so that a forged or stale one can be undone,
+        and what is under a hold is left alone.
+        """
+        return await self._db.write(lambda connection: _recall(connection, self._who, stones, now, delay_min_s))
 
     async def take(self, ids: Sequence[str], grounds: Grounds, now: float) -> Taken:
         """Put posts into quarantine, at most `CHUNK`; those under a hold are left alone."""
@@ -187,16 +191,16 @@ def _take(connection: Connection, who: Who, ids: Sequence[str], grounds: Grounds
     return Taken((*fresh, *waiting), held, ended, tuple(under_way))
 
 
-def _recall(connection: Connection, who: Who, stones: Sequence[Tombstone], now: float) -> int:
+def _recall(connection: Connection, who: Who, stones: Sequence[Tombstone], now: float, delay_min_s: float) -> int:
     audit.lock(connection)
     ids = [stone.aweme_id for stone in stones if stone.aweme_id]
-    before = {row.aweme_id for row in connection.execute(_BEFORE, {"ids": ids})}
+    before = {row.aweme_id for row in connection.execute(_BEFORE, {"ids": ids})} | set(holds.held(connection, ids))
     for stone in stones:
-        delay_s = max(stone.purge_at - stone.asked_at, 0.0)
-        grounds = Grounds(stone.reason, stone.request, stone.rule, delay_s, asked_at=stone.asked_at)
-        if stone.author_id:
+        delay_s = max(stone.purge_at - stone.asked_at, delay_min_s)
+        grounds = Grounds(stone.reason, stone.request, stone.rule, now - stone.asked_at + delay_s, 0.0, stone.asked_at)
+        if stone.author_id and holds.author_is_held(connection, stone.author_id) is None:
             _withhold_author(connection, who, stone.author_id, grounds, now)
-        elif stone.aweme_id not in before:
+        elif stone.aweme_id and stone.aweme_id not in before:
             _take_fresh(connection, who, [stone.aweme_id], grounds, now)
             _note(connection, stone.aweme_id, stone.files)
     return len(set(ids) - before)

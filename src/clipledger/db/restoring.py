@@ -26,6 +26,9 @@ from clipledger.db.tables import UtcTime, archive_queue, dead_letters, posts, si
 UNKNOWN_SOURCE = "restored"
 """The source of an id whose sidecar does not tell which source showed it."""
 
+RECALLED_S = 7 * 86_400.0
+"""What only the store remembers as withdrawn can be brought back for so long before it is erased, or longer."""
+
 _CURSOR, _REBUILT = "rebuild_cursor", "rebuilt_at"
 
 
@@ -101,7 +104,7 @@ class Restorer:
 
     async def recall(self, stones: Sequence[Tombstone], now: float) -> int:
         """Take out again what the store remembers as taken out; give how many posts were not out here."""
-        return await self._removals.recall(stones, now)
+        return await self._removals.recall(stones, now, RECALLED_S)
 
     async def locate(self, places: Mapping[AwemeId, tuple[str, str]]) -> None:
         """Note where (day, author part) files of posts lie that are withheld and were never seen by this database."""

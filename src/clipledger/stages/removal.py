@@ -81,7 +81,9 @@ class Removal:
     async def restore(self, ids: Sequence[str], why: str) -> list[str]:
         """Take posts out of quarantine again; give those that were in it."""
         await self._tombstones.lift(ids)
-        return await self._removals.restore(ids, why, self._clock.now())
+        back = await self._removals.restore(ids, why, self._clock.now())
+        await self._remember([each for each in ids if each not in back])  # a purge was quicker
+        return back
 
     async def tidy(self) -> None:
         """Do what is due; a store that fails is told, and asked again with the next pass."""
