@@ -189,6 +189,10 @@ def test_a_withdrawn_post_leaves_no_byte(tmp_path: Path, s3_servers: Servers, gr
     (archive.folder / ".clipledger" / "spool").mkdir(exist_ok=True)
     (archive.folder / ".clipledger" / "spool" / f"{ids[0]}.1.1.part").write_bytes(needles[0])
 
+    for table, column in (("events", "name"), ("reply_samples", "endpoint")):
+        told = "at, aweme_id, detail" + (", body" if table == "reply_samples" else "")
+        values = f"'2026-01-01T00:00:00.000Z', '{ids[0]}', '{{}}'" + (", 'x'" if table == "reply_samples" else "")
+        archive.change(f"INSERT INTO {table} ({column}, {told}) VALUES ('seen', {values})")
     archive.cli("withdraw", ids[0], code=2).says("--reason")
     planned = archive.json("withdraw", "--author", author_id, "--dry-run")["would_withdraw"]
     assert {row["aweme_id"] for row in planned} == set(ids) and all(row["files"] for row in planned)
@@ -198,6 +202,8 @@ def test_a_withdrawn_post_leaves_no_byte(tmp_path: Path, s3_servers: Servers, gr
     assert not {post["aweme_id"] for post in found} & set(ids) and found
     shown = archive.json("show", ids[0])
     assert shown["state"] == "withheld" and shown["withheld"]["request"] == "letter 7" and shown["post"] is None
+    assert shown["past"] == [] and not shown["queue"]["author_part"] and not shown["queue"]["storage_key"]
+    assert archive.one("SELECT count(*) FROM reply_samples WHERE aweme_id = ?", ids[0]) == 0
     archive.cli("cite", ids[0], code=2).says("withheld")
     assert place.objects(ids[0]), "in quarantine the files stay"
     archive.cli("janitor")

@@ -11,10 +11,13 @@ from clipledger.archive import Archive
 from clipledger.core.citing import Citable
 from clipledger.core.errors import UsageError
 from clipledger.core.links import created_second, post_url
-from clipledger.core.model import AwemeId
+from clipledger.core.model import AwemeId, State
 from clipledger.core.times import iso_time
 from clipledger.db.catalog import PostRow
 from clipledger.db.withheld import Receipt, Receipts
+
+_TELLING = ("author_part", "storage_key", "asked_url", "last_detail", "hint")
+"""Of a row in the queue: what names the author of a withheld post."""
 
 _STEPS = (("added_at", "seen"), ("resolved_at", "resolved"), ("stored_at", "stored"))
 
@@ -25,13 +28,14 @@ async def known(archive: Archive, aweme_id: AwemeId) -> dict[str, Any] | None:
     if row is None:
         return None
     post = await archive.catalog.post(aweme_id)
+    withheld = row.state == State.WITHHELD
     return {
         "aweme_id": aweme_id,
         "state": row.state,
         "url": post_url(aweme_id, post.author_handle, is_photo=post.is_photo)
         if post is not None
-        else row.asked_url or post_url(aweme_id),
-        "queue": timed(asdict(row)),
+        else (None if withheld else row.asked_url) or post_url(aweme_id),
+        "queue": timed(asdict(row) | (dict.fromkeys(_TELLING) if withheld else {})),
         "post": timed(asdict(post)) if post is not None else None,
         "files": [timed(asdict(file)) for file in await archive.catalog.files_of(aweme_id)],
         "custody": await custody_told(archive, aweme_id),

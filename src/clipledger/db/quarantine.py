@@ -139,10 +139,8 @@ def _with_content() -> tuple[Table, ...]:
 
 @cache
 def _movable() -> tuple[Table, ...]:
-    """Give the tables that are by post: those whose key holds its id."""
-    return tuple(
-        table for table in _with_content() if table is not quarantine and "aweme_id" in table.primary_key.columns
-    )
+    """Give the tables whose rows are of one post, also what was noted of it: events, samples of replies."""
+    return tuple(table for table in _with_content() if table is not quarantine)
 
 
 def _of_posts(bare: set[str]) -> Iterator[Table]:
