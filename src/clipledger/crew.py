@@ -168,7 +168,7 @@ class Crew:
         """Have those who rest look for work when there may be some: this one look is all that waiting costs."""
         with suppress(StorageUnavailable, StorageFull):
             if self._plan.follow and await self._queue.calls_for_work(self._clock.now()):
-                for event in (self.worker.stop.wake, self.worker.stop.due, self.worker.stored):
+                for event in (self.worker.stop.wake, self.worker.stop.due, self.worker.stop.stored):
                     event.set()
 
     async def _hear(self) -> None:
@@ -326,7 +326,7 @@ class Crew:
         finally:
             self._capturing = False
             self._note_left()
-            self.worker.stored.set()
+            self.worker.stop.stored.set()
 
     async def _more(self) -> bool:
         """Say whether anything may still become claimable, having waited for it."""
@@ -346,9 +346,9 @@ class Crew:
             self.worker.tally.archived = self._metadata.archived
             if not done and ended:
                 return
-            if not ended and (done or await wait_for(self.worker.stored, self._rest_s)):
+            if not ended and (done or await wait_for(self.worker.stop.stored, self._rest_s)):
                 await self._clock.sleep(_GATHER_S)  # more join the same transaction, whose statements cost the same
-            self.worker.stored.clear()
+            self.worker.stop.stored.clear()
 
     async def _refresh(self) -> None:
         """Ask archived posts again, behind whatever else is due; what the budget forbids waits for another day."""

@@ -68,13 +68,15 @@ class Tally:
 class Stop:
     """The two steps. `asked`: claim nothing more. `cut`: drop what is under way.
 
-    `wake`: there may be something to claim. `due`: there may be something for whoever rests. A stop sets both.
+    `wake`: there may be something to claim. `due`: there may be something for whoever rests. `stored`: there may be
+    something to index. A stop sets all three, so that nobody sleeps through it.
     """
 
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     cut: asyncio.Event = field(default_factory=asyncio.Event)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     due: asyncio.Event = field(default_factory=asyncio.Event)
+    stored: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __bool__(self) -> bool:
         return self.asked.is_set()
@@ -89,8 +91,8 @@ class Stop:
         if self.asked.is_set():
             self.cut.set()
         self.asked.set()
-        self.wake.set()
-        self.due.set()
+        for event in (self.wake, self.due, self.stored):
+            event.set()
 
 
 class Cut(Exception):
@@ -125,7 +127,6 @@ class Worker:
         check_room: Callable[[], Awaitable[None]],
     ) -> None:
         self.name, self.tally, self.stop = name, Tally(), Stop()
-        self.stored = asyncio.Event()  # something waits for the index
         self.held = False  # claim nothing for now; what is under way goes on
         self.waits = False  # a full disk is raised by `work`, for the caller to wait out, instead of ending the run
         self._queue, self._guard, self._download = queue, guard, download
@@ -277,7 +278,7 @@ class Worker:
         self.tally.adopted += captured.adopted
         self.tally.bytes += captured.bytes
         self._largest_bytes = max(self._largest_bytes, captured.bytes)
-        self.stored.set()
+        self.stop.stored.set()
         self._company.succeeded()
         self._easing.succeeded()
         self._guard.delivered(job.aweme_id, whole=True)
