@@ -140,14 +140,13 @@ class Queue(Section):
     recheck_gone: list[Duration] = Field(
         [], description='ask for a gone post again so long after it died, such as ["24h", "7d", "30d"]; empty: never'
     )
-    gone_twice: bool = Field(
-        False, description="ask a second time before a post is believed to be gone: for an API that is wrong at random"
-    )
-    recheck_private: list[Duration] = Field(
-        [], description="the same for a post that is private, of its own; empty: as recheck_gone"
-    )
+    gone_twice: bool = Field(False, description="ask twice before a post is gone: for an API that is wrong at random")
+    recheck_private: list[Duration] = Field([], description="the same for a private post; empty: as recheck_gone")
     recheck_region: list[Duration] = Field(
         [], description="the same for a post not available in the API's region, of its own; empty: as recheck_gone"
+    )
+    recheck_failed: list[Duration] = Field(
+        ["24h"], description="the same for a post whose attempts a sick API or CDN, or dying processes, used up"
     )
     same_bytes_max: Cap = Field(
         5,

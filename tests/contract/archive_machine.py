@@ -400,8 +400,9 @@ class ArchiveMachine(RuleBasedStateMachine):
                     chosen.append((video, died))
         assert self.run(self.queue.recheck_gone(reason, nth, before, self.model.now)) == len(chosen)
         for video, died in chosen:
+            crashes = video.crashes
             video.anew(self.model.now)
-            video.rechecks, video.first_died = nth + 1, died
+            video.crashes, video.rechecks, video.first_died = crashes, nth + 1, died
 
     @rule(numbers=st.none() | st.lists(st.integers(0, 12), max_size=4))
     def retry(self, numbers: list[int] | None) -> None:

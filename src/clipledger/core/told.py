@@ -172,7 +172,7 @@ EVENTS: Mapping[str, Told] = {
         rare=True,
     ),
     "held_back": Told("suspects of a partial block are asked again in an hour", ("suspects",), rare=True),
-    "asked_again_after_death": Told("gone posts are asked again, as queue.recheck_gone says", ("ids",)),
+    "asked_again_after_death": Told("dead posts are asked again, as the settings queue.recheck_* say", ("ids",)),
     "same_bytes": Told(
         "more posts than is usual were served the very same video; later ones wait",
         ("aweme_id", "sha256", "evidence"),

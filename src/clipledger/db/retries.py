@@ -103,7 +103,7 @@ _RECHECK = (
     update(_q)
     .where(_q.c.aweme_id == bindparam("id"), _q.c.state == State.DEAD)
     .values(
-        **_ANEW,
+        **_ANEW | {"crashes": _q.c.crashes},  # one that killed three is tried alone, and once
         rechecks=_q.c.rechecks + 1,
         first_died_at=bindparam("first", type_=UtcTime),
         call_reason=CallReason.RECHECK,

@@ -118,9 +118,10 @@ def _size_lies(body: Body, post: Post, _is_detail: bool) -> None:
 
 
 def _relative_link(body: Body, post: Post, _is_detail: bool) -> None:
+    alike = body.get("wmplay") == body.get("play")  # then they stay so: two names of one file would be no news
     for key in _PLAYS:
         if body.get(key) and not post.is_photo:
-            body[key] = f"/video/media/{key}/{post.id}.mp4"
+            body[key] = f"/video/media/{'play' if alike and key == 'wmplay' else key}/{post.id}.mp4"
 
 
 def _signed_caption(body: Body, post: Post, _is_detail: bool) -> None:

@@ -30,6 +30,22 @@ from clipledger.storage.spool import Spool
 
 BATCH = 1000
 
+MAY_PASS = (
+    Reason.API_UNAVAILABLE,
+    Reason.API_MESSAGE,
+    Reason.CDN_UNAVAILABLE,
+    Reason.TRUNCATED,
+    Reason.NOT_MEDIA,
+    Reason.STORAGE_UNAVAILABLE,
+    Reason.STORAGE_THROTTLED,
+    Reason.URL_EXPIRED,
+    Reason.THROTTLED,
+    Reason.MALFORMED,
+    Reason.WRONG_ID,
+    Reason.WORKER_KILLED,
+)
+"""What says nothing of the post itself: a trouble of an hour that used up its attempts, or deaths of processes."""
+
 HUNG_S = 600.0
 """A process that lives has so long to renew its leases after a look of ours: it beats every few seconds."""
 
@@ -136,9 +152,9 @@ class Janitor:
         return back + released.given_back, dead + released.dead
 
     async def revive(self) -> int:
-        """Have gone posts asked again at the times that the settings name, and one post of each alarm on bytes.
+        """Have dead posts asked again at the times that the settings name, and one post of each alarm on bytes.
 
-        Gives how many gone ones.
+        Gives how many dead ones.
         """
         now, revived = self._clock.now(), 0
         for reason, delays_s in self._recheck.items():
@@ -177,9 +193,9 @@ class Janitor:
 
 
 def _schedules(settings: Settings) -> dict[Reason, list[float]]:
-    """Say how long after its death a post is asked again, for each way of being gone."""
+    """Say how long after its death a post is asked again, for each reason it may be dead for but in passing."""
     queue = settings.queue
-    named = {
+    named = dict.fromkeys(MAY_PASS, queue.recheck_failed) | {
         Reason.NOT_FOUND: queue.recheck_gone,
         Reason.PRIVATE: queue.recheck_private or queue.recheck_gone,
         Reason.REGION: queue.recheck_region or queue.recheck_gone,
