@@ -327,3 +327,26 @@ def test_a_token_opens_its_scope_and_ends(folder: Path) -> None:
     visit(folder, scenario)
     who = rows(folder, "SELECT operator FROM audit_log WHERE act = 'pause' AND why = 'by a program'")
     assert who == [("token-operator",)]
+
+
+def test_a_token_does_not_log_in(folder: Path) -> None:
+    """A feed reader's token, or a program's, typed into the login page opens nothing: only a password does."""
+
+    async def scenario(here: Visit) -> None:
+        for scope in Scope:
+            program = await here.token(Role.ADMIN, scope)
+            token = program.headers["authorization"].removeprefix("Bearer ")
+            assert await here.desk.doorman.log_in("token-admin", token, "10.0.0.1") is None, scope
+
+    visit(folder, scenario)
+    assert not rows(folder, "SELECT 1 FROM access_sessions")
+
+
+def test_logging_in_often_locks_nobody_out() -> None:
+    """However often a program logs in with the right password, from however many addresses, its name stays open."""
+    turnstile = Turnstile()
+    for nth in range(TRIES_OF_NAME - 1):
+        turnstile.failed(f"10.0.0.{nth}", "ada", 100.0)
+    turnstile.failed("10.1.0.0", "ada", 100.0)
+    turnstile.succeeded("10.1.0.0", "ada")
+    assert turnstile.wait_s("10.9.9.9", "ada", 100.0) == 0.0
