@@ -129,6 +129,11 @@ REFUSED = [
     ("credits?after=-1", 400),
     ("gone?since=tomorrow", 400),
     ("authors/@nobody.at.all", 404),
+    ("gone?after=2020-01-01T00:00:00_1", 400),
+    ("gone?after=0001-01-01T00:00:00%2B23:59_1", 400),
+    ("gone?after=9999-12-31T23:59:59.9999999-23:59_1", 400),
+    ("gone?after=9999-12-31T23:59:59.9999Z_1", 400),
+    ("failures?after=2020-01-01T00:00:00_1", 400),
     ("nothing", 404),
     ("budget?since=x", 400),
 ]
