@@ -81,6 +81,7 @@ def test_every_answer_carries_the_policy(folder: Path) -> None:
 ATTACKS = [
     {"origin": "https://evil.example"},
     {"origin": "null"},
+    {"origin": "http://["},
     {"origin": "http://127.0.0.1:9999"},
     {"sec-fetch-site": "cross-site"},
     {"sec-fetch-site": "same-site"},
