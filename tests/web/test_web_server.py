@@ -14,6 +14,7 @@ from clipledger.core.access import Role
 from clipledger.web import server
 from clipledger.web.access import csrf_of, password_grant
 from clipledger.web.guard import House
+from clipledger.web.pulse import LISTENERS_MAX
 from clipledger.web.server import listen, server_of
 from clipledger.web.turnstile import TRIES
 from web.visiting import HOUSE, Visit, visit
@@ -83,14 +84,17 @@ def test_an_answer_takes_as_long_as_it_takes(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr(server, "SILENCE_S", 0.01)
 
     async def scenario(here: Visit) -> None:
-        async with served(here) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            async with client.stream("GET", "/live") as live:
-                lines = live.aiter_lines()
-                assert "retry" in await anext(lines)
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.1):
-                        async for _ in lines:
-                            pass
+        async with (
+            served(here) as port,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+            client.stream("GET", "/live") as live,
+        ):
+            lines = live.aiter_lines()
+            assert "retry" in await anext(lines)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    async for _ in lines:
+                        pass
 
     visit(folder, scenario)
 
@@ -107,5 +111,29 @@ def test_a_proxy_that_says_nothing_of_itself_is_refused(folder: Path) -> None:
                 writer.close()
                 assert told.split()[1] == status
                 assert (b"web.hosts" in told) == (status == b"403")
+
+    visit(folder, scenario)
+
+
+async def asked_for_live(port: int) -> tuple[asyncio.StreamWriter, bytes]:
+    """Ask for live figures; give the line, which stays open, and what came first."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    return writer, await reader.readuntil(b"\r\n\r\n")
+
+
+def test_too_many_who_listen_at_once_are_told_so(folder: Path) -> None:
+    """Eighty pages at the same moment: fifty get figures, thirty a whole answer that says why; places come back."""
+
+    async def scenario(here: Visit) -> None:
+        async with served(here) as port, asyncio.timeout(20.0):
+            async with asyncio.TaskGroup() as tasks:
+                lines = [tasks.create_task(asked_for_live(port)) for _ in range(LISTENERS_MAX + 30)]
+            told = [line.result()[1].split()[1] for line in lines]
+            assert (told.count(b"200"), told.count(b"503")) == (LISTENERS_MAX, 30)
+            assert here.desk.pulse.listeners == LISTENERS_MAX
+            for line in lines:
+                line.result()[0].close()
+        assert here.desk.pulse.listeners == 0
 
     visit(folder, scenario)
