@@ -148,3 +148,15 @@ def test_a_long_curve_is_drawn_with_points_enough(folder: Path) -> None:
         assert points == sorted(set(points))
 
     visit(folder, scenario)
+
+
+def test_the_log_and_the_settings_are_for_operators(folder: Path) -> None:
+    """Whoever may only look sees neither what happened nor how the archive is set up."""
+
+    async def scenario(here: Visit) -> None:
+        for role in Role:
+            page = (await (await here.member(role)).get("/system", headers={"accept": HTML})).text
+            for title in ("Settings in force", ">Log<"):
+                assert (title in page) == role.covers(Role.OPERATOR), (role, title)
+
+    visit(folder, scenario)
