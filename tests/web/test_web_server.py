@@ -17,7 +17,7 @@ from clipledger.web.guard import House
 from clipledger.web.pulse import LISTENERS_MAX
 from clipledger.web.server import listen, server_of
 from clipledger.web.turnstile import TRIES
-from web.visiting import HOUSE, Visit, visit
+from web.visiting import HOUSE, Visit, rows, visit
 
 PROXIED = House("127.0.0.1", HOUSE.port, ["archive.example.org"])
 
@@ -137,3 +137,22 @@ def test_too_many_who_listen_at_once_are_told_so(folder: Path) -> None:
         assert here.desk.pulse.listeners == 0
 
     visit(folder, scenario)
+
+
+def test_half_a_request_does_nothing(folder: Path) -> None:
+    """When the line breaks in the middle of a body, what came of it is not acted on."""
+    told = ("POST /api/v1/pause HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json", "Content-Length: 9")
+    half = "\r\n".join((*told, "", "{}")).encode()
+
+    async def scenario(here: Visit) -> None:
+        async with served(here) as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(half)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+                assert (await client.get("/healthz")).status_code == 200
+
+    visit(folder, scenario)
+    assert not rows(folder, "SELECT 1 FROM switches WHERE name = 'pause' AND state = 'paused'")
