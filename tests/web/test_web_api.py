@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
+from clipledger.acts.adding import LINES_MAX, LISTS_MAX
 from clipledger.answers.posts import attributed
+from clipledger.core.access import Role
 from clipledger.core.model import AwemeId
 from clipledger.db.search import Sort
 from web.visiting import Visit, rows, visit
@@ -129,6 +131,11 @@ REFUSED = [
     ("credits?after=-1", 400),
     ("gone?since=tomorrow", 400),
     ("authors/@nobody.at.all", 404),
+    ("gone?after=2020-01-01T00:00:00_1", 400),
+    ("gone?after=0001-01-01T00:00:00%2B23:59_1", 400),
+    ("gone?after=9999-12-31T23:59:59.9999999-23:59_1", 400),
+    ("gone?after=9999-12-31T23:59:59.9999Z_1", 400),
+    ("failures?after=2020-01-01T00:00:00_1", 400),
     ("nothing", 404),
     ("budget?since=x", 400),
 ]
@@ -178,6 +185,24 @@ def test_writes_are_those_of_the_commands(folder: Path) -> None:
     visit(folder, scenario)
     acts = [act for (act,) in rows(folder, "SELECT act FROM audit_log ORDER BY seq")]
     assert acts[-8:] == ["add", "pause", "retry", "rest", "hold", "release", "withdraw", "restore"]
+
+
+def test_more_sources_than_a_request_may_bring(folder: Path) -> None:
+    """Hundreds of sources in one request are refused as a whole, in one line; so many posts are taken."""
+    sources = [f"@somebody{nth}" for nth in range(LISTS_MAX + 1)]
+    posts = [str(7_000_000_000_000_000_000 + nth) for nth in range(LISTS_MAX + 1)]
+
+    async def scenario(here: Visit) -> None:
+        member = await here.member(Role.OPERATOR)
+        for many in (sources, ["!"] * (LINES_MAX + 1)):
+            form = await member.post("/sources/add", data={"what": "\n".join(many)})
+            assert form.status_code == 400 and "at most" in form.json()["detail"]
+        refused = await member.post(f"{API}/sources", json={"sources": sources})
+        assert refused.status_code == 400 and "at most" in refused.json()["detail"]
+        assert (await member.post(f"{API}/sources", json={"sources": posts})).json()["posts_new"] == len(posts)
+
+    visit(folder, scenario)
+    assert not rows(folder, "SELECT 1 FROM sources WHERE source LIKE '@somebody%'")
 
 
 def test_verifying_now_finds_damage(folder: Path) -> None:

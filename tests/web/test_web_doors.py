@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from clipledger.core.access import Role, Scope
+from clipledger.core.errors import UsageError
 from clipledger.web import guard
 from clipledger.web.access import csrf_of, password_grant
 from clipledger.web.guard import BODY_MAX, House
@@ -81,6 +82,7 @@ def test_every_answer_carries_the_policy(folder: Path) -> None:
 ATTACKS = [
     {"origin": "https://evil.example"},
     {"origin": "null"},
+    {"origin": "http://["},
     {"origin": "http://127.0.0.1:9999"},
     {"sec-fetch-site": "cross-site"},
     {"sec-fetch-site": "same-site"},
@@ -302,7 +304,7 @@ def test_a_new_password_ends_every_session(folder: Path) -> None:
         await here.desk.doorman.access.grant(password_grant("admin", Role.ADMIN, "another horse", 1.0))
         assert (await client.get("/api/v1/posts")).status_code == 401
         viewer = await here.member(Role.VIEWER)
-        assert await here.desk.doorman.access.revoke("viewer", 2.0)
+        assert await here.desk.doorman.access.revoke("viewer", 2.0, may_open=False)
         assert (await viewer.get("/api/v1/posts")).status_code == 401
 
     visit(folder, scenario)
@@ -327,3 +329,41 @@ def test_a_token_opens_its_scope_and_ends(folder: Path) -> None:
     visit(folder, scenario)
     who = rows(folder, "SELECT operator FROM audit_log WHERE act = 'pause' AND why = 'by a program'")
     assert who == [("token-operator",)]
+
+
+def test_a_token_does_not_log_in(folder: Path) -> None:
+    """A feed reader's token, or a program's, typed into the login page opens nothing: only a password does."""
+
+    async def scenario(here: Visit) -> None:
+        for scope in Scope:
+            program = await here.token(Role.ADMIN, scope)
+            token = program.headers["authorization"].removeprefix("Bearer ")
+            assert await here.desk.doorman.log_in("token-admin", token, "10.0.0.1") is None, scope
+
+    visit(folder, scenario)
+    assert not rows(folder, "SELECT 1 FROM access_sessions")
+
+
+def test_logging_in_often_locks_nobody_out() -> None:
+    """However often a program logs in with the right password, from however many addresses, its name stays open."""
+    turnstile = Turnstile()
+    for nth in range(TRIES_OF_NAME - 1):
+        turnstile.failed(f"10.0.0.{nth}", "ada", 100.0)
+    turnstile.failed("10.1.0.0", "ada", 100.0)
+    turnstile.succeeded("10.1.0.0", "ada")
+    assert turnstile.wait_s("10.9.9.9", "ada", 100.0) == 0.0
+
+
+def test_revoking_the_last_grant_does_not_open_the_archive(folder: Path) -> None:
+    """Taking the last password or token away is refused, unless I say that the archive is to be open again."""
+
+    async def scenario(here: Visit) -> None:
+        access = here.desk.doorman.access
+        await here.member(Role.ADMIN)
+        with pytest.raises(UsageError, match="--open-again"):
+            await access.revoke("admin", 2.0, may_open=False)
+        assert (await here.client().get("/api/v1/posts")).status_code == 401
+        assert await access.revoke("admin", 3.0, may_open=True)
+        assert (await here.client().get("/api/v1/posts")).status_code == 200
+
+    visit(folder, scenario)

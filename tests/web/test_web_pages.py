@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from clipledger.core.access import Role
+from clipledger.core.times import iso_time
+from clipledger.db.series import POINTS_MAX, Curves
 from web.visiting import Visit, rows, visit
 
 SCREENS = (
@@ -56,6 +60,8 @@ def test_people_get_pages_and_programs_problems(folder: Path) -> None:
 def test_a_chart_and_its_csv_tell_the_same(folder: Path) -> None:
     """The numbers that are drawn are those of the CSV, row for row; an unknown chart is refused."""
     aweme_id = rows(folder, "SELECT aweme_id FROM posts WHERE play_count > 0 LIMIT 1")[0][0]
+    with closing(sqlite3.connect(folder / "clipledger.db")) as connection, connection:
+        connection.execute("UPDATE post_metrics_history SET play_count = 1234567891 WHERE aweme_id = ?", (aweme_id,))
 
     async def scenario(here: Visit) -> None:
         client = here.client()
@@ -64,7 +70,9 @@ def test_a_chart_and_its_csv_tell_the_same(folder: Path) -> None:
             drawn = (await client.get(f"/charts/{chart}.json", params={"of": of})).json()
             table = list(csv.reader(io.StringIO((await client.get(f"/charts/{chart}.csv", params={"of": of})).text)))
             assert len(table) == len(drawn["points"]) + 1 and len(table[0]) == len(drawn["lines"]) + 1
-            assert [row[0] for row in table[1:]] == [point["when"] for point in drawn["points"]]
+            for row, point in zip(table[1:], drawn["points"], strict=True):
+                assert row[0] == point["when"]
+                assert [float(cell) if cell else None for cell in row[1:]] == point["values"]
         assert drawn["points"], "the post's own curve has its capture"
         assert (await client.get("/charts/none.json")).status_code == 400
 
@@ -124,5 +132,33 @@ def test_tags_that_people_chose_are_blurred(folder: Path) -> None:
             text = (await here.client(accept=HTML).get(path)).text
             assert ("Sensitive: show it" in text) == ("q=" + aweme_id not in path), path
         assert "Sensitive: show it" not in (await here.client(accept=HTML).get("/gallery?q=-tag:cats")).text
+
+    visit(folder, scenario)
+
+
+def test_a_long_curve_is_drawn_with_points_enough(folder: Path) -> None:
+    """A post that was observed ten thousand times has a curve that a browser can draw, from its first to its last."""
+    aweme_id, feed = rows(folder, "SELECT aweme_id, feed FROM post_metrics_history WHERE play_count > 0 LIMIT 1")[0]
+    insert = "INSERT INTO post_metrics_history (aweme_id, feed, observed_at, play_count) VALUES (?, ?, ?, ?)"
+    with closing(sqlite3.connect(folder / "clipledger.db")) as connection, connection:
+        connection.execute("DELETE FROM post_metrics_history WHERE aweme_id = ?", (aweme_id,))
+        connection.executemany(insert, [(aweme_id, feed, iso_time(1.8e9 + nth), nth) for nth in range(10_000)])
+
+    async def scenario(here: Visit) -> None:
+        points = (await Curves(here.archive.db).growth_of(aweme_id)).points
+        assert len(points) == POINTS_MAX and (points[0][1], points[-1][1]) == (0.0, 9999.0)
+        assert points == sorted(set(points))
+
+    visit(folder, scenario)
+
+
+def test_the_log_and_the_settings_are_for_operators(folder: Path) -> None:
+    """Whoever may only look sees neither what happened nor how the archive is set up."""
+
+    async def scenario(here: Visit) -> None:
+        for role in Role:
+            page = (await (await here.member(role)).get("/system", headers={"accept": HTML})).text
+            for title in ("Settings in force", ">Log<"):
+                assert (title in page) == role.covers(Role.OPERATOR), (role, title)
 
     visit(folder, scenario)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from clipledger import sources
@@ -26,7 +26,10 @@ from clipledger.stages.listing import known_regions
 BY_HAND = "by-hand"
 """The source of every post that was added by id or URL."""
 
+LINES_MAX, LISTS_MAX = 10_000, 500
+"""Lines, and sources among them, that one request over the web may bring."""
 
+_IN_PARTS = "add them in parts, or with `clipledger add --batch-file FILE`"
 _CHUNK = 20_000
 
 
@@ -75,11 +78,27 @@ async def add(archive: Archive, lines: Iterable[tuple[str, str]], options: Optio
     return added, problems
 
 
+def check_many(lines: Sequence[str], now: float) -> None:
+    """Refuse more than a request may bring, lists above all: each is registered by itself. Raises UsageError."""
+    if len(lines) > LINES_MAX:
+        raise UsageError(f"{len(lines)} lines at once, {LINES_MAX} at most: {_IN_PARTS}")
+    lists = sum(_is_list(line, now) for line in lines)
+    if lists > LISTS_MAX:
+        raise UsageError(f"{lists} sources at once, {LISTS_MAX} at most (and {LINES_MAX} posts): {_IN_PARTS}")
+
+
 def check(options: Options) -> None:
     """Refuse options that no source could have; raises UsageError."""
     list_options(region=options.region, sort=options.sort, within=options.published_within)
     if options.every is not None:
         parse_duration(options.every)
+
+
+def _is_list(line: str, now: float) -> bool:
+    try:
+        return not isinstance(understand(line, now=now), WantedPost)
+    except UsageError:
+        return False
 
 
 async def _tell_log(archive: Archive, added: Added) -> None:

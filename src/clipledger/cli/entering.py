@@ -62,10 +62,10 @@ def list_access(context: Context) -> None:
     context.tell(table(cells, head) if cells else "nobody: on this machine alone everybody may look and act")
 
 
-def revoke(context: Context, name: str) -> None:
+def revoke(context: Context, name: str, may_open: bool) -> None:
     """Take a password or token away, and the sessions under it."""
     named = read_name(name)
-    if not _with(context, lambda archive: _access(archive).revoke(named, archive.clock.now())):
+    if not _with(context, lambda archive: _access(archive).revoke(named, archive.clock.now(), may_open)):
         raise UsageError(f"{named}: nobody of that name may enter; `clipledger access list` tells who may")
     _say(context, {"revoked": named, "exit": Exit.OK.word}, f"{named} may not enter any more")
 

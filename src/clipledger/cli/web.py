@@ -52,7 +52,7 @@ async def _serve(context: Context, wanted: Wanted) -> None:
                 desk.workers.start()
             link = _link(wanted.host, port)
             _tell(context, link)
-            await _run(server_of(app), desk, [door], link if wanted.open else None)
+            await _run(server_of(app, house), desk, [door], link if wanted.open else None)
 
 
 async def _run(server: Server, desk: Desk, doors: list[socket], shown: str | None) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from clipledger.core.access import IDLE_S, SESSION_S, Role, Scope
 from clipledger.core.chain import Act, Entry, Who
+from clipledger.core.errors import UsageError
 from clipledger.db import audit
 from clipledger.db.access_tables import access_grants, access_sessions
 from clipledger.db.database import Database
@@ -105,9 +106,12 @@ class Access:
         """Write a grant in the place of one of that name, whose sessions end; say whether it is a new one."""
         return await self._db.write(lambda connection: self._grant(connection, grant))
 
-    async def revoke(self, name: str, now: float) -> bool:
-        """Take a grant and its sessions away; False where there is none of that name."""
-        return await self._db.write(lambda connection: self._revoke(connection, name, now))
+    async def revoke(self, name: str, now: float, may_open: bool) -> bool:
+        """Take a grant and its sessions away; False where there is none of that name.
+
+        Without `may_open` the last one stays, for nobody is asked for anything without it: raises UsageError.
+        """
+        return await self._db.write(lambda connection: self._revoke(connection, name, now, may_open))
 
     async def enter(self, digest: str, name: str, now: float, came_from: str) -> None:
         """Begin a session of a grant; what has ended goes."""
@@ -126,9 +130,12 @@ class Access:
         audit.append(connection, self._who, grant.made_at, Entry(Act.GRANT, f"access:{grant.name}", detail=told))
         return is_new
 
-    def _revoke(self, connection: Connection, name: str, now: float) -> bool:
+    def _revoke(self, connection: Connection, name: str, now: float, may_open: bool) -> bool:
         if not connection.execute(_DROP_GRANT, {"named": name}).rowcount:
             return False
+        if not may_open and connection.execute(_ANY).scalar() is None:
+            why = "is the last that may enter: without it everybody on this machine may look and act"
+            raise UsageError(f"{name}: {why}; set another password first, or say --open-again")
         connection.execute(_DROP_SESSIONS, {"named": name})
         audit.append(connection, self._who, now, Entry(Act.REVOKE, f"access:{name}"))
         return True

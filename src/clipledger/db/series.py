@@ -25,6 +25,9 @@ Points = list[tuple[float, float]]
 POSTS_MAX = 2000
 """Posts whose curves are added up, at most: the most played ones."""
 
+POINTS_MAX = 5000
+"""Points of a curve, at most: more than a screen has columns."""
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -141,8 +144,17 @@ def _growth(connection: Connection, condition: ColumnElement[bool]) -> Series:
     for aweme_id, at, count_ in connection.execute(_CURVES, {"ids": ids}) if ids else ():
         total += count_ - plays.get(aweme_id, 0)
         plays[aweme_id] = count_
-        points = [*points[:-1], (at, float(total))] if points and points[-1][0] == at else [*points, (at, float(total))]
-    return Series(points, len(ids), count)
+        if points and points[-1][0] == at:
+            points.pop()
+        points.append((at, float(total)))
+    return Series(_thinned(points), len(ids), count)
+
+
+def _thinned(points: Points) -> Points:
+    """Leave out points between the first and the last, evenly, until there are at most `POINTS_MAX`."""
+    if len(points) <= POINTS_MAX:
+        return points
+    return [points[(len(points) - 1) * nth // (POINTS_MAX - 1)] for nth in range(POINTS_MAX)]
 
 
 def _latency(connection: Connection, limit: int) -> Series:

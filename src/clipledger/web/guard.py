@@ -67,6 +67,7 @@ _SCOPES = (("/api/", Scope.API), ("/live", Scope.API), ("/feeds/", Scope.FEEDS),
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 """What proxies add: whoever sends one of these came from elsewhere, whatever the address says."""
 
+_OLD = "this came by HTTP/1.0, which proxies speak and no browser does, and nobody has a password yet"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -138,7 +139,7 @@ class Guard:
         visitor = await self._who(request, cookie)
         is_writing = request.method not in _SAFE
         if visitor is None:
-            if request.path not in _OPEN and not request.path.startswith(_STATIC):
+            if not request.is_for_all:
                 raise Problem(401, "not logged in", "this archive asks who you are", "log in, or send a token")
             visitor = Visitor("", Role.VIEWER)
         if not request.is_token and request.path != HEALTH:
@@ -157,7 +158,11 @@ class Guard:
         if cookie and (visitor := await self._doorman.of_session(cookie)) is not None:
             return visitor
         is_here = self._house.is_private and not any(name in request.headers for name in _FORWARDED)
-        return OPEN if is_here and await self._doorman.is_open() else None
+        if not is_here or request.is_for_all or not await self._doorman.is_open():
+            return None
+        if request.scope.get("http_version") == "1.0":
+            raise Problem(403, "a proxy in front?", _OLD, "name it in web.hosts and set a password, or ask by HTTP/1.1")
+        return OPEN
 
     def _known_by_cookie(self, request: _Request, visitor: Visitor, cookie: str) -> Visitor:
         """See to it that whoever has no cookie gets one: the forms of their pages are bound to it."""
@@ -195,6 +200,11 @@ class _Request:
         return self.path.startswith(API) and not cookie and not any(told) and plain == "application/json"
 
     @property
+    def is_for_all(self) -> bool:
+        """Say whether it is answered whoever asks."""
+        return self.path in _OPEN or self.path.startswith(_STATIC)
+
+    @property
     def is_secure(self) -> bool:
         """Say whether the visitor came by https."""
         return self.scope.get("scheme") == "https"
@@ -205,15 +215,15 @@ class _Request:
         return self.method == "GET" and not self.path.startswith(API) and "text/html" in self.headers.get("accept", "")
 
     async def read_body(self) -> None:
-        """Read the whole body; Problem 413 when it is larger than `BODY_MAX`."""
+        """Read the whole body; Problem 413 when it is larger than `BODY_MAX`, 400 when the line broke."""
         declared = self.headers.get("content-length", "0")
         if not declared.isascii() or not declared.isdigit() or int(declared[:12]) > BODY_MAX:
             raise _too_large()
         chunks, size, more = [], 0, True
         while more:
             message = await self._receive()
-            if message["type"] != "http.request":
-                break
+            if message["type"] != "http.request":  # whoever sent it is gone: half of it means something else
+                raise Problem(400, "cut off", "the body ended before its end", "send it again")
             chunks.append(message.get("body", b""))
             size, more = size + len(chunks[-1]), message.get("more_body", False)
             if size > BODY_MAX:
@@ -231,7 +241,7 @@ class _Request:
 def _check_origin(request: _Request) -> None:
     """Refuse what another site's page sends: it names its own origin, or says that it is cross-site."""
     origin, host = request.headers.get("origin"), request.headers.get("host", "")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and _site_of(origin) != host.lower():
         raise Problem(
             403, "another site's request", "the Origin header names another site", "use this site's own pages"
         )
@@ -306,6 +316,14 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _site_of(origin: str) -> str | None:
+    """Take the scheme off an Origin header; None for what is no origin."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _name_of(host: str) -> str | None:

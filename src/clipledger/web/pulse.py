@@ -7,8 +7,8 @@ and for no more than a fifth of the time, and only while somebody looks. Must no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -98,21 +98,26 @@ class Pulse:
             await self._look()
         return await self.latest()
 
-    async def listen(self) -> AsyncGenerator[Figures | None, None]:
-        """Give figures as they change, None when nothing did for `BEAT_S`; ends with `end`. `TooMany` when full."""
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Have one of the places of those who listen for as long as the context lasts; `TooMany` when there is none."""
         if self.listeners >= LISTENERS_MAX:
             raise TooMany
         self.listeners += 1
         try:
-            told = await self.latest()
-            yield told
-            while not self._ended.is_set():
-                self._wanted.set()
-                heard = await self._heard(told)
-                yield heard
-                told = heard or told
+            yield
         finally:
             self.listeners -= 1
+
+    async def listen(self) -> AsyncGenerator[Figures | None, None]:
+        """Give figures as they change, None when nothing did for `BEAT_S`; ends with `end`. Wants a `place`."""
+        told = await self.latest()
+        yield told
+        while not self._ended.is_set():
+            self._wanted.set()
+            heard = await self._heard(told)
+            yield heard
+            told = heard or told
 
     async def _heard(self, told: Figures) -> Figures | None:
         with suppress(TimeoutError):

@@ -35,9 +35,10 @@ class Turnstile:
                 self._failures.pop(next(iter(self._failures)))
             self._failures.setdefault(key, deque(maxlen=TRIES_OF_NAME)).append(now)
 
-    def succeeded(self, address: str) -> None:
-        """Forget the failures of an address that got in."""
-        self._failures.pop(f"from {address}", None)
+    def succeeded(self, address: str, name: str) -> None:
+        """Forget the failures of an address that got in, and those against the name that it got in by."""
+        for key in (f"from {address}", f"as {name}"):
+            self._failures.pop(key, None)
 
     def _wait_s(self, key: str, tries: int, now: float) -> float:
         failures = self._failures.get(key)

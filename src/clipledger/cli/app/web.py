@@ -65,12 +65,15 @@ def access_list() -> None:
 
 
 @access.command("revoke")
-def access_revoke(name: Name) -> None:
+def access_revoke(
+    name: Name,
+    open_again: Annotated[bool, typer.Option("--open-again", help="Also the last: then nobody is asked.")] = False,
+) -> None:
     """Take a password or token away; whoever is inside under it is out. Needs the extra `web`."""
     require_web("`clipledger access`")
     from clipledger.cli.entering import revoke
 
-    revoke(context, name)
+    revoke(context, name, open_again)
 
 
 def require_web(what: str) -> None:

@@ -16,6 +16,9 @@ from clipledger.core.times import iso_time, read_iso_time
 LIMIT_MAX = 200
 IDS_MAX = 10_000
 
+_FIRST, _LAST = read_iso_time("1000-01-01T00:00:00Z"), read_iso_time("9999-12-31T00:00:00Z")
+"""What `iso_time` writes with four digits, and rounding cannot carry beyond them."""
+
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="At most so many rows.")]
 After = Annotated[
     str | None, Query(max_length=300, description="Go on behind the page whose `next` this was; leave it out at first.")
@@ -38,9 +41,12 @@ def read_moment_key(after: str | None) -> tuple[float, str] | None:
     if not (aweme_id.isascii() and aweme_id.isdigit() and len(aweme_id) <= 20):
         raise _no_key(after)
     try:
-        return read_iso_time(at), aweme_id
-    except ValueError:
+        moment = read_iso_time(at)
+    except (ValueError, TypeError, OverflowError):  # no moment; none without an offset; none that there is
         raise _no_key(after) from None
+    if not _FIRST <= moment <= _LAST:
+        raise _no_key(after)
+    return moment, aweme_id
 
 
 def read_number_key(after: str | None, first: int) -> int:

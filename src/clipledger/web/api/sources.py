@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from clipledger.acts import pausing
-from clipledger.acts.adding import Options, add, check
+from clipledger.acts.adding import Options, add, check, check_many
 from clipledger.core.errors import UsageError
 from clipledger.web.api.paging import After, Limit
 from clipledger.web.desk import AsVisitor, AtDesk
@@ -91,7 +91,8 @@ async def sources(desk: AtDesk, limit: Limit = 100, after: After = None) -> Sour
 
 @router.post("/sources")
 async def add_sources(archive: AsVisitor, body: AddIn) -> AddedOut:
-    """Add sources and single posts. Costs nothing; known ids are not queued twice; good lines are taken."""
+    """Add up to 500 sources, and single posts. Costs nothing; known ids are not queued twice; good lines are taken."""
+    check_many(body.sources, archive.clock.now())
     options = Options(body.region, body.sort, body.published_within, body.every, body.max_pages, body.priority)
     check(options)
     added, problems = await add(archive, [("", line) for line in body.sources], options)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
 
 from clipledger.acts import pausing
-from clipledger.acts.adding import Options, add, check
+from clipledger.acts.adding import Options, add, check, check_many
 from clipledger.core.errors import UsageError
 from clipledger.db.spending import Spending
 from clipledger.web.desk import AsVisitor, AtDesk
@@ -41,6 +41,7 @@ async def add_sources(
     lines = [line.strip() for line in what.splitlines() if line.strip()]
     if not lines:
         raise UsageError("nothing to add: name a source, a link or an id, one a line")
+    check_many(lines, archive.clock.now())
     options = Options(every=every.strip() or None)
     check(options)
     added, problems = await add(archive, [("", line) for line in lines], options)

@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from clipledger.acts import pausing
 from clipledger.archive import settings_in_force
-from clipledger.web.desk import AsVisitor, AtDesk
+from clipledger.core.access import Role
+from clipledger.web.desk import Asking, AsVisitor, AtDesk
 from clipledger.web.pages.drawing import Typed, back, draw, status_for
 
 LATELY = 60
@@ -16,17 +17,17 @@ router = APIRouter()
 
 
 @router.get("/system")
-async def system(request: Request, desk: AtDesk) -> Response:
-    """Show how the program itself does."""
-    status = await status_for(request)
+async def system(request: Request, desk: AtDesk, visitor: Asking) -> Response:
+    """Show how the program itself does; its log and its settings to operators alone."""
+    status, may_run = await status_for(request), visitor.role.covers(Role.OPERATOR)
     return draw(
         request,
         "system.html",
         "system",
         status=status,
         here_works=desk.workers.standing,
-        settings=settings_in_force(desk.archive.settings),
-        events=await desk.archive.samples.events(LATELY),
+        settings=settings_in_force(desk.archive.settings) if may_run else (),
+        events=await desk.archive.samples.events(LATELY) if may_run else (),
         uuid=desk.archive.uuid,
     )
 

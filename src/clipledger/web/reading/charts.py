@@ -58,12 +58,13 @@ def as_csv(drawn: Chart) -> str:
     writer = csv.writer(out)
     writer.writerow(("at", *(line.replace(" ", "_") for line in drawn.lines)))
     for point in drawn.points:
-        writer.writerow((point.when, *("" if value is None else f"{value:g}" for value in map(_whole, point.values))))
+        writer.writerow((point.when, *map(_written, point.values)))
     return out.getvalue()
 
 
-def _whole(value: float | None) -> float | int | None:
-    return int(value) if value is not None and value == int(value) else value
+def _written(value: float | None) -> str:
+    """Write a number with all its digits, a whole one without a point."""
+    return "" if value is None else str(int(value) if value == int(value) else value)
 
 
 def _daily(what: str, title: str, line: str, tone: str) -> Callable[[Archive, str], Awaitable[Chart]]:
