@@ -36,7 +36,9 @@ def test_the_races_run(tmp_path: Path) -> None:
     """Ours brings every post, and so do the peers; the ratios are written down."""
     told = measured(tmp_path, "race", "small", "--posts", "40", "--rounds", "1", "--only", "ours,curl -Z,aria2c")
     assert [line["racer"] for line in told["racers"]] == ["ours", "curl -Z", "aria2c"]
-    assert len(told["ratios"]) == 2 and all(float(str(line["measured"])) > 0 for line in told["ratios"])
+    figures = [line["figure"] for line in told["ratios"]]
+    assert [figure.rpartition(" ")[2] for figure in figures] == ["aria2c", "-Z", "MB"]
+    assert all(float(str(line["measured"])) > 0 for line in told["ratios"])
 
 
 @needs_nginx
