@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from process.harness import simulator
-from process.killing import ForkedArchive, judged, placed
-from process.zygote import Forked
+from process.harness import Archive, simulator
+from process.killing import judged, placed
+from process.zygote import Forked, zygote
 
 POSTS = 3
 SEED = 7
@@ -146,13 +146,13 @@ def _hit(trace: str, point: Point, code: int) -> str:
     return next((line for line in reversed(lines) if f" {point.call}(" in line), "killed")
 
 
-def _traced(archive: ForkedArchive, options: list[str]) -> tuple[str, int, str]:
+def _traced(archive: Archive, options: list[str]) -> tuple[str, int, str]:
     """Run under strace, attached before the first instruction; give its record, the exit code and stderr."""
     with tempfile.TemporaryDirectory(prefix="clipledger-trace-") as place, tempfile.TemporaryFile() as err:
         record = Path(place) / "record"
         words = ["--archive", str(archive.folder), "run", "--json"]
         with (Path(place) / "out").open("wb") as out:
-            process = archive.zygote.start(words, archive.env, out=out.fileno(), err=err.fileno())
+            process = zygote().start(words, archive.env, out=out.fileno(), err=err.fileno())
         with _attached(process, record, options):
             code = process.wait()
         err.seek(0)

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from process.harness import (
     URL,
     Archive,
     Evidence,
-    Ran,
     Sim,
     archive_for,
     audit,
@@ -37,7 +36,7 @@ from process.harness import (
     plain_environment,
     simulator,
 )
-from process.zygote import Zygote, forked, ran, zygote
+from process.zygote import forked, zygote
 from s3_servers import BUCKET, S3Server, s3_server
 
 POSTS = 80
@@ -79,24 +78,6 @@ class Outcome:
     findings: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class ForkedArchive(Archive):
-    """An archive whose commands are forked."""
-
-    zygote: Zygote = field(default_factory=zygote)
-
-    def cli(self, *words: str, code: int | None = 0, **env: Any) -> Ran:
-        """Run a command; `code` is what it must end with, None for anything."""
-        ended = ran(self.zygote, ["--archive", str(self.folder), *words], self.env | env)
-        assert code is None or ended.code == code, f"{words} ended with {ended.code}: {ended.out}\n{ended.err}"
-        return Ran(words, ended.code, ended.out, ended.err)
-
-    @classmethod
-    def of(cls, archive: Archive, own: Zygote | None = None) -> ForkedArchive:
-        """Have the commands of an archive forked."""
-        return cls(archive.folder, archive.env, own or zygote())
-
-
 def trial(
     folder: Path, dice: random.Random, *, database: str = "sqlite", store: str = "local", posts: int = POSTS
 ) -> Outcome:
@@ -110,7 +91,7 @@ def trial(
 @contextmanager
 def placed(
     folder: Path, sim: Sim, database: str = "sqlite", store: str = "local", *, lists: int | None = None
-) -> Iterator[ForkedArchive]:
+) -> Iterator[Archive]:
     """Give an archive with all (or the first so many) lists of a world in it, on these kinds of database and store."""
     env: dict[str, str] = {}
     if store == "s3":
@@ -121,7 +102,7 @@ def placed(
         }
     archive = copy_of(_with_sources(sim.seed, sim.posts, database, lists), folder / "archive", sim, **env)
     try:
-        yield ForkedArchive.of(archive)
+        yield archive
     finally:
         if archive.database:
             drop_database(archive.database)
@@ -145,18 +126,18 @@ def _with_sources(seed: int, posts: int, database: str, lists: int | None) -> Ar
     env = {URL: new_database()} if database == "postgres" else {}
     with simulator(posts, seed=seed) as sim:
         if env:
-            archive = ForkedArchive.of(Archive(place / "archive", plain_environment() | {"TIKLIVEAPI_KEY": KEY} | env))
+            archive = Archive(place / "archive", plain_environment() | {"TIKLIVEAPI_KEY": KEY} | env)
             archive.cli("init", "-q")
         else:
-            archive = ForkedArchive.of(archive_for(place / "archive", sim))
+            archive = archive_for(place / "archive", sim)
         archive.cli("add", "-q", *sim.names()[:lists])
     return archive
 
 
-def kill_at(archive: ForkedArchive, moment: Moment) -> tuple[str, int]:
+def kill_at(archive: Archive, moment: Moment) -> tuple[str, int]:
     """Run and kill; say in which phase and after how many events it happened."""
     seen: list[str] = []
-    with forked(archive.zygote, ["--archive", str(archive.folder), "run", "--json"], archive.env) as process:
+    with forked(zygote(), ["--archive", str(archive.folder), "run", "--json"], archive.env) as process:
 
         def strike() -> None:
             time.sleep(moment.delay_s)

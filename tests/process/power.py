@@ -26,9 +26,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from process.harness import simulator
-from process.killing import ForkedArchive, Moment, judged, placed
-from process.zygote import Zygote, forked
+from process.harness import Archive, simulator
+from process.killing import Moment, judged, placed
+from process.zygote import Zygote, forked, zygote
 
 POSTS = 16
 KINDS = ("ext4", "xfs")
@@ -128,7 +128,7 @@ def cycle(disk: Disk, dice: random.Random, *, safe: bool = True) -> Outcome:
     folder.mkdir()
     with simulator(POSTS, seed=seed) as sim, placed(folder, sim) as archive:
         disk.settle()
-        told = _run_and_cut(archive, disk, moment, flush_log=flush_log and safe, zygote=None if safe else _careless())
+        told = _run_and_cut(archive, disk, moment, flush_log=flush_log and safe, own=None if safe else _careless())
         disk.off()
         disk.on()
         findings: list[str] = []
@@ -150,14 +150,12 @@ def _careless() -> Zygote:
     return Zygote(LD_PRELOAD=str(library))
 
 
-def _run_and_cut(
-    archive: ForkedArchive, disk: Disk, moment: Moment, *, flush_log: bool, zygote: Zygote | None
-) -> list[Any]:
+def _run_and_cut(archive: Archive, disk: Disk, moment: Moment, *, flush_log: bool, own: Zygote | None) -> list[Any]:
     """Run, cut, kill; give what the run had told before the cut."""
     told: list[bytes] = []
     come, over = Event(), Event()
     words = ["--archive", str(archive.folder), "run", "--json"]
-    with forked(zygote or archive.zygote, words, archive.env) as process:
+    with forked(own or zygote(), words, archive.env) as process:
 
         def observe() -> None:
             assert process.stdout is not None
@@ -183,7 +181,7 @@ def _run_and_cut(
     return [json.loads(line) for line in before]
 
 
-def promised_and_not_there(archive: ForkedArchive, told: list[Any]) -> list[str]:
+def promised_and_not_there(archive: Archive, told: list[Any]) -> list[str]:
     """Hold the tables and files, as they are after the cut, against the events before it."""
     state = dict(archive.rows("SELECT aweme_id, state FROM archive_queue"))
     settled = archive.one("SELECT COUNT(*) FROM credits WHERE outcome <> 'sent'")

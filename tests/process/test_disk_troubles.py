@@ -18,9 +18,9 @@ import pytest
 
 from process.faulting import why_not
 from process.harness import Archive, Sim, events_of, simulator, wait_until
-from process.killing import ForkedArchive, judged, placed
+from process.killing import judged, placed
 from process.small_disk import remount, small_disk
-from process.zygote import Forked, forked
+from process.zygote import Forked, forked, zygote
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ RESERVE = "CLIPLEDGER_STORAGE__RESERVE"
 
 
 @contextmanager
-def world(folder: Path, posts: int = 40, **env: str) -> Iterator[tuple[ForkedArchive, Sim]]:
+def world(folder: Path, posts: int = 40, **env: str) -> Iterator[tuple[Archive, Sim]]:
     """Serve a small world and queue all that its lists show."""
     folder.mkdir(exist_ok=True)
     with simulator(posts, seed=7) as sim, placed(folder, sim) as archive:
@@ -37,10 +37,10 @@ def world(folder: Path, posts: int = 40, **env: str) -> Iterator[tuple[ForkedArc
 
 
 @contextmanager
-def following(archive: ForkedArchive, **limits: int) -> Iterator[tuple[Forked, Iterator[Any]]]:
+def following(archive: Archive, **limits: int) -> Iterator[tuple[Forked, Iterator[Any]]]:
     """Run with --follow; give its events as they come. All are read: a full pipe would hold it up."""
     words = ["--archive", str(archive.folder), "run", "--follow", "--json"]
-    with forked(archive.zygote, words, archive.env, **limits) as process:
+    with forked(zygote(), words, archive.env, **limits) as process:
         told: Queue[Any] = Queue()
         reader = Thread(target=lambda: [told.put(event) for event in chain(events_of(process.stdout), [None])])
         reader.start()
@@ -75,7 +75,7 @@ def nothing_is_burnt(archive: Archive) -> None:
     assert archive.one("SELECT COUNT(*) FROM credits WHERE outcome = 'sent'") == 0
 
 
-def all_is_saved_in_the_end(archive: ForkedArchive, sim: Sim) -> None:
+def all_is_saved_in_the_end(archive: Archive, sim: Sim) -> None:
     summary = archive.finish()
     assert summary["exit"] == "ok" and summary["states"]["dead"] == 0
     assert archive.one("SELECT MAX(crashes) FROM archive_queue") == 0
@@ -175,9 +175,9 @@ def test_too_few_descriptors_slow_a_run_down_and_burn_nothing(tmp_path: Path) ->
         all_is_saved_in_the_end(archive, sim)
 
 
-def ended_within(archive: ForkedArchive, **limits: int) -> list[Any]:
+def ended_within(archive: Archive, **limits: int) -> list[Any]:
     """Run under limits; give its events."""
-    with forked(archive.zygote, ["--archive", str(archive.folder), "run", "--json"], archive.env, **limits) as process:
+    with forked(zygote(), ["--archive", str(archive.folder), "run", "--json"], archive.env, **limits) as process:
         told = list(events_of(process.stdout))
         assert process.wait() in (0, 3, 6)
     return told

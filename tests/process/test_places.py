@@ -11,8 +11,7 @@ import pytest
 
 from process.faulting import why_not
 from process.harness import Archive, Sim, simulator
-from process.killing import ForkedArchive, judged, placed
-from process.zygote import zygote
+from process.killing import judged, placed
 from s3_servers import S3Server
 
 pytestmark = pytest.mark.slow
@@ -22,7 +21,7 @@ MARK = ".clipledger/uuid"
 
 
 @contextmanager
-def world(folder: Path, database: str = "sqlite", **env: str) -> Iterator[tuple[ForkedArchive, Sim]]:
+def world(folder: Path, database: str = "sqlite", **env: str) -> Iterator[tuple[Archive, Sim]]:
     """Serve eight posts and queue all that its lists show."""
     folder.mkdir(exist_ok=True)
     with simulator(8, seed=7) as sim, placed(folder, sim, database) as archive:
@@ -30,13 +29,13 @@ def world(folder: Path, database: str = "sqlite", **env: str) -> Iterator[tuple[
         yield archive, sim
 
 
-def twin(archive: Archive, folder: Path, **env: str) -> ForkedArchive:
+def twin(archive: Archive, folder: Path, **env: str) -> Archive:
     """Copy an archive as `cp -r` does."""
     shutil.copytree(archive.folder, folder)
-    return ForkedArchive(folder, archive.env | env, zygote())
+    return Archive(folder, archive.env | env)
 
 
-def nothing_happens(archive: ForkedArchive, sim: Sim, code: int, *words: str, **env: str) -> None:
+def nothing_happens(archive: Archive, sim: Sim, code: int, *words: str, **env: str) -> None:
     """Demand that every command that works ends with `code` in one clear line, pays nothing and changes no row."""
     calls, before = sim.ledger()["calls"], archive.rows("SELECT aweme_id, state, token FROM archive_queue ORDER BY 1")
     for command in ("run", "run --only metadata", "janitor", "run --follow --only capture"):
@@ -45,7 +44,7 @@ def nothing_happens(archive: ForkedArchive, sim: Sim, code: int, *words: str, **
     assert archive.rows("SELECT aweme_id, state, token FROM archive_queue ORDER BY 1") == before
 
 
-def all_is_well(archive: ForkedArchive, sim: Sim) -> None:
+def all_is_well(archive: Archive, sim: Sim) -> None:
     archive.finish()
     store = archive.env.get(STORE)
     if store and not store.startswith("s3:"):  # the judge looks below the archive folder

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from process.harness import plain_environment
-from process.killing import ForkedArchive
+from process.harness import Archive, plain_environment
 from process.power import KINDS, NotPermitted, cycle, eatmydata, powered
-from process.zygote import zygote
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 
@@ -37,7 +35,7 @@ def test_what_a_run_told_survives_a_power_cut(tmp_path: Path, kind: str) -> None
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_archive_that_was_just_made_survives_a_power_cut(tmp_path: Path, kind: str) -> None:
     """The power goes the instant `init` has returned: settings, UUID and database are there, and agree."""
-    archive = ForkedArchive(tmp_path / kind / "archive", plain_environment(), zygote())
+    archive = Archive(tmp_path / kind / "archive", plain_environment())
     try:
         with powered(tmp_path, kind) as disk:
             archive.cli("init")
