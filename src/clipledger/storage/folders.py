@@ -17,7 +17,7 @@ from clipledger.storage.publish import clear_private
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _BENEATH = _FOLDER | os.O_NOFOLLOW
-_KNOWN_MAX = 4096  # a forgotten folder costs one more fsync, nothing else
+_KNOWN_MAX = 1024  # half a megabyte; a forgotten folder costs one more fsync, nothing else
 
 FolderPath = tuple[str, ...]
 """The names from the root down to a folder; () is the root."""
