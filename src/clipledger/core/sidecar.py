@@ -193,8 +193,8 @@ def _sidecar(told: Mapping[str, Any]) -> Sidecar:
     if told["format"] != FORMAT:
         raise BadSidecar("made by another format")
     _check(told, _SHAPE)
-    _check(told["author"], _AUTHOR_SHAPE)
-    _check(told["counters"], _COUNTERS_SHAPE)
+    _check(told["author"], _AUTHOR_SHAPE, whole=True)
+    _check(told["counters"], _COUNTERS_SHAPE, whole=True)
     post = Post(
         aweme_id=AwemeId(told["aweme_id"]),
         author=Author(**{name: plain(text) for name, text in told["author"].items()}),
@@ -210,7 +210,7 @@ def _sidecar(told: Mapping[str, Any]) -> Sidecar:
     )
     files = tuple(_file_in(entry, post.aweme_id) for entry in told["files"])
     is_photo = {"photo": True, "video": False}[told["type"]]
-    captured_at, missing = _moment(told, "captured_at"), tuple(told["missing"])
+    captured_at, missing = _moment(told, "captured_at"), _texts(told, "missing")
     history = tuple(_replaced_in(entry, post.aweme_id) for entry in told.get("replaced", ()))
     return Sidecar(post, files, captured_at, is_photo, missing, _origin_in(told), history)
 
@@ -301,7 +301,16 @@ def _number(told: Mapping[str, Any], name: str, most: int = NUMBER_MAX) -> Any:
     return told[name]
 
 
-def _check(told: Mapping[str, Any], shape: Mapping[str, tuple[type, ...]]) -> None:
+def _texts(told: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    if not all(type(text) is str for text in told[name]):
+        raise BadSidecar(f"`{name}` is not what it should be")
+    return tuple(told[name])
+
+
+def _check(told: Mapping[str, Any], shape: Mapping[str, tuple[type, ...]], *, whole: bool = False) -> None:
+    """Raise BadSidecar when a field is of another type than its shape says; when `whole`, also for another field."""
+    if whole and told.keys() != shape.keys():
+        raise BadSidecar(f"fields {', '.join(shape)} are wanted, and no others")
     for name, kinds in shape.items():
         if type(told[name]) not in kinds:
             raise BadSidecar(f"`{name}` is not what it should be")
