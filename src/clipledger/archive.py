@@ -303,8 +303,8 @@ async def reach_store(archive: Archive) -> None:
         raise StorageUnreachable(f"the store {store.url} did not answer within {REACH_S:.0f} s") from None
     except StorageUnreachable:
         raise
-    except StorageUnavailable:
-        return  # a trouble of this one file, as far as is known, or asked to slow down: whoever reads it tells
+    except (StorageUnavailable, ValueError):
+        return  # a trouble of this one file, a key that is none, or asked to slow down: whoever reads it tells
 
 
 async def note_settings(archive: Archive) -> None:

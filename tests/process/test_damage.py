@@ -153,6 +153,14 @@ def test_verify_names_the_ids_and_no_others(archive: Archive, damages: list[Call
     assert not missed
 
 
+def test_a_key_that_is_none_is_named_wherever_it_stands(archive: Archive) -> None:
+    """Keys that hold no name, also of the post that `verify` tries the store with, are damage and no traceback."""
+    archive.change("UPDATE files SET storage_key = '../' || storage_key")
+    said = found(archive)
+    assert set(said) == set(archive.ids())
+    assert all("is not a key of the archive" in told[0] for told in said.values())
+
+
 @pytest.mark.parametrize("kind", ["video", "sidecar"])
 def test_two_files_that_were_swapped_are_both_named(archive: Archive, kind: str) -> None:
     """Two files that changed places, whole as they are, are found at both ends."""
