@@ -34,6 +34,10 @@ OPENING_S = 5.0
 BATCH_MAX = 256
 """Writes in one commit, at most: bounds how long one transaction holds the lock."""
 
+COMMIT_EVERY_S = 0.005
+"""Commits begin at least so long after one another. Under load more writes share one, whose statements cost the same
+for one row and for twenty; a lone write does not wait."""
+
 LOOKS_MAX = 16
 """Reads of one snapshot, at most: bounds how long one waits for those before it."""
 
@@ -42,6 +46,7 @@ READERS = CONNECTIONS - 1
 Row = TypeVar("Row")
 Result = TypeVar("Result")
 _Work = Callable[[Connection, Sequence[object]], Sequence[object]]
+_Write = Callable[[Connection, Sequence["_Ask"], Transaction], "list[_Done]"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +106,7 @@ class Database:
         self._asks: deque[_Ask] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._began_at = float("-inf")
         self._closed = False
 
     @classmethod
@@ -236,10 +242,21 @@ class Database:
         self._asks.append(ask)
         if self._idle.is_set():
             self._idle.clear()
-            loop.call_soon(self._commit_next, loop)
+            self._commit_soon(loop)
         return await ask.answer
 
+    def _commit_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._asks:
+            self._idle.set()
+            return
+        wait_s = self._began_at + COMMIT_EVERY_S - loop.time()
+        if wait_s > 0:
+            loop.call_later(wait_s, self._commit_next, loop)
+        else:
+            loop.call_soon(self._commit_next, loop)
+
     def _commit_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._began_at = loop.time()
         batch: list[_Ask] = []
         while self._asks and len(batch) < BATCH_MAX:
             ask = self._asks.popleft()
@@ -262,7 +279,7 @@ class Database:
             return
         _tell(effort.batch, lost, committed)
         # The tasks just woken run before this does: what they write next shares the next commit.
-        loop.call_soon(self._commit_next, loop)
+        loop.call_soon(self._commit_soon, loop)
 
     def _read(self, fn: Callable[[Connection], Result]) -> Result:
         with storage_errors(), self._engines.reading.connect() as connection, connection.begin():
@@ -281,20 +298,20 @@ class Database:
         return _Done(error=caught.error)
 
     def _commit(self, effort: _Effort) -> list[_Done]:
-        batch = effort.batch
         with storage_errors(), self._engines.writing.connect() as connection:
             if effort.done is not None and self._stands(connection):
                 return effort.done
-            effort.done = None
-            with connection.begin() as whole:
-                if self._notes is not None:
-                    self._notes.note(connection)
-                if len(batch) == 1:
-                    done = _attempt(connection, batch[0].work, batch, lambda: whole)
-                else:
-                    done = _share(connection, batch)
-                effort.done = done if whole.is_active else None  # kept, should only the answer to COMMIT be lost
-            return done
+            # What raises is rare: it has all of them run again, each kind and then each row undone by itself.
+            return self._transact(connection, effort, _together) or self._transact(connection, effort, _apart)
+
+    def _transact(self, connection: Connection, effort: _Effort, write: _Write) -> list[_Done]:
+        effort.done = None
+        with connection.begin() as whole:
+            if self._notes is not None:
+                self._notes.note(connection)
+            done = write(connection, effort.batch, whole)
+            effort.done = done if whole.is_active else None  # kept, should only the answer to COMMIT be lost
+        return done
 
     def _stands(self, connection: Connection) -> bool:
         assert self._notes is not None
@@ -318,27 +335,41 @@ class Database:
             self._engines.dispose()
 
 
-def _share(connection: Connection, batch: Sequence[_Ask]) -> list[_Done]:
-    """Do the writes of many tasks in the open transaction, those of one kind together."""
-    together: dict[_Work, list[_Ask]] = {}
-    for ask in batch:
-        together.setdefault(ask.work, []).append(ask)
+def _together(connection: Connection, batch: Sequence[_Ask], whole: Transaction) -> list[_Done]:
+    """Do the writes of many tasks in the open transaction, those of one kind together.
+
+    What raises undoes them all: [] then, but the error where there is only one to tell it to.
+    """
     done: dict[_Ask, _Done] = {}
-    for work, asks in together.items():
-        done.update(zip(asks, _attempt(connection, work, asks, connection.begin_nested), strict=True))
+    with (isolated := _Isolated(lambda: whole)):
+        for work, asks in _kinds(batch).items():
+            done.update(zip(asks, map(_Done, work(connection, [ask.row for ask in asks])), strict=True))
+        return [done[ask] for ask in batch]
+    return [_Done(error=isolated.error)] if len(batch) == 1 else []
+
+
+def _apart(connection: Connection, batch: Sequence[_Ask], _whole: Transaction) -> list[_Done]:
+    """Do the same where something raises: in savepoints, so that only the write at fault is undone."""
+    done: dict[_Ask, _Done] = {}
+    for work, asks in _kinds(batch).items():
+        done.update(zip(asks, _attempt(connection, work, asks), strict=True))
     return [done[ask] for ask in batch]
 
 
-def _attempt(
-    connection: Connection, work: _Work, asks: Sequence[_Ask], begin: Callable[[], Transaction]
-) -> list[_Done]:
-    isolated = _Isolated(begin)
-    with isolated:
+def _kinds(batch: Sequence[_Ask]) -> dict[_Work, list[_Ask]]:
+    kinds: dict[_Work, list[_Ask]] = {}
+    for ask in batch:
+        kinds.setdefault(ask.work, []).append(ask)
+    return kinds
+
+
+def _attempt(connection: Connection, work: _Work, asks: Sequence[_Ask]) -> list[_Done]:
+    with (isolated := _Isolated(connection.begin_nested)):
         results = work(connection, [ask.row for ask in asks])
         return [_Done(result) for _, result in zip(asks, results, strict=True)]
     if len(asks) == 1:
         return [_Done(error=isolated.error)]
-    return [done for ask in asks for done in _attempt(connection, work, (ask,), begin)]
+    return [done for ask in asks for done in _attempt(connection, work, (ask,))]
 
 
 def _tell(asks: Sequence[_Ask | _Look], lost: BaseException | None, done: asyncio.Future[list[_Done]]) -> None:
