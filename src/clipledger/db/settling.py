@@ -29,6 +29,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from clipledger.core.lifecycle import Settlement
 from clipledger.core.model import AwemeId, ObjectKey, State
+from clipledger.db import withheld
 from clipledger.db.engine import InsertInto, per_dialect
 from clipledger.db.tables import UtcTime, archive_queue, dead_letters
 from clipledger.db.told import Sent, ToldRows
@@ -56,6 +57,7 @@ class Resolved:
     rendition: str | None
     anew: bool = False
     video_sha256: str | None = None
+    author_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,11 @@ _ACKNOWLEDGE = (
 
 
 def mark_resolved(connection: Connection, rows: Sequence[Resolved]) -> list[bool]:
-    """Note the first resolve; key and author part stay as an earlier attempt fixed them, the key unless `anew`."""
+    """Note the first resolve; key and author part stay as an earlier attempt fixed them, the key unless `anew`.
+
+    What is a withheld author's is withheld first, which takes the lease away.
+    """
+    withheld.refuse_running(connection, {row.aweme_id: row.author_id for row in rows}, max(row.now for row in rows))
     return _change(connection, _resolved, [_resolved_values(row) for row in rows])[0]
 
 
