@@ -174,9 +174,11 @@ def test_a_withheld_author_is_never_asked_for_again(tmp_path: Path) -> None:
         claimed = await claim(queue, 5, now=NOW + 100)
         assert {job.aweme_id for job in claimed} == {vid(3), vid(4)}
         job = next(job for job in claimed if job.aweme_id == vid(4))
-        assert await queue.is_refused(job, ALICE.id, NOW + 101), "a list that tells no author: met at the resolve"
+        told = (job, NOW + 101, "a", ObjectKey("videos/k"))
+        assert not await queue.mark_resolved(*told, author_id=ALICE.id), "a list that tells no author"
         assert not await queue.mark_stored(job, NOW + 102)
-        assert not await queue.is_refused(job, BOB.id, NOW + 101)
+        others = next(job for job in claimed if job.aweme_id == vid(3))
+        assert await queue.mark_resolved(others, *told[1:], author_id=BOB.id)
         assert not [finding async for finding in Books(db).check() if "lease" not in finding.what]
 
     on(tmp_path, act)

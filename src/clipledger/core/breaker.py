@@ -94,6 +94,8 @@ class Window:
 
     def mood(self) -> Mood:
         """Judge the window as it stands."""
+        if all(outcome.answer is Answer.ALIVE for outcome in self.outcomes):
+            return Mood.CALM
         if len(_ids(self.outcomes, Answer.MALFORMED)) >= MALFORMED_MAX:
             return Mood.CHANGED
         if _tail(self.outcomes, Answer.FAILED) >= FAILED_RUN:

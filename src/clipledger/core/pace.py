@@ -17,6 +17,9 @@ LATE_S = 0.4
 PAUSE_BASE_S, PAUSE_CAP_S = 5.0, 300.0
 """After a 429: first pause and longest one (API bursts are forgiven within seconds; contract unknown)."""
 
+AT_ONCE_S = 0.01
+"""Moments so close are reserved in one go: a row read and written for each call costs more than the calls."""
+
 _WINDOW_S = 60.0
 
 AHEAD_S = 86_400.0
@@ -77,9 +80,11 @@ def pause(throttles: int, now: float, retry_after_s: float | None, jitter: float
 def permits_per_reservation(per_minute: int, waiting: int) -> int:
     """Say how many permits one process takes at once: what waits, at most a second's worth, at least 1.
 
-    More would starve the other processes, and a permit that is not used in time is lost.
+    More would starve the other processes, and a permit that is not used in time is lost. But what falls within
+    `AT_ONCE_S` is taken together, wanted or not: nobody else waits longer than that for it.
     """
-    return max(1, min(waiting, int(1 / interval_s(per_minute))))
+    a_second = 1 / interval_s(per_minute)
+    return max(1, min(waiting, int(a_second)), int(a_second * AT_ONCE_S))
 
 
 def backlog_limit(per_minute: int, window_s: float = _WINDOW_S, share: float = 0.5) -> int:

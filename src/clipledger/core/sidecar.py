@@ -37,6 +37,8 @@ MAX_BYTES = 4 * 2**20
 NUMBER_MAX = 2**63 - 1
 """The largest number of a sidecar: what every database holds."""
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+_LINED_DEPTH = 2
 _POSITION_MAX = 9_999  # as `layout` writes it
 _SECONDS_MAX = 253_402_300_799  # the last second that `iso_time` can write
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -178,7 +180,21 @@ def _bounded(body: Mapping[str, Any]) -> bytes:
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
-    return (json.dumps(body, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "replace")
+    return (_lined(body) + "\n").encode("utf-8", "replace")
+
+
+def _lined(value: Any, depth: int = 1) -> str:
+    """Encode with a line for each field of the body and of what it holds, and what lies deeper within those lines.
+
+    For people, but by hand: the standard library indents in Python alone, ten times as slowly as it encodes.
+    """
+    margin = "\n" + " " * depth
+    if isinstance(value, Mapping) and value and depth <= _LINED_DEPTH:
+        fields = (f"{_ENCODE(str(name))}: {_lined(inner, depth + 1)}" for name, inner in value.items())
+        return "{" + margin + f",{margin}".join(fields) + margin[:-1] + "}"
+    if isinstance(value, list) and value and depth <= _LINED_DEPTH:
+        return "[" + margin + f",{margin}".join(map(_ENCODE, value)) + margin[:-1] + "]"
+    return _ENCODE(value)
 
 
 def read_of(body: bytes, aweme_id: AwemeId) -> Sidecar:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, literal_column, select, union, update
+from sqlalchemy import BindParameter, Connection, bindparam, func, literal_column, select, union, update
 
 from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import PARKED_S, same_bytes_probe_at
@@ -47,7 +48,13 @@ _HOLDERS = select(func.count()).select_from(
     .limit(bindparam("most"))
     .subquery()
 )
-_STATE = select(switches.c.state).where(switches.c.name == bindparam("switch"))
+_SOME_STATES = select(switches.c.name, switches.c.state).where(switches.c.name.in_(bindparam("names", expanding=True)))
+_shas: BindParameter[Any] = bindparam("shas", expanding=True)
+_held = union(
+    select(_q.c.video_sha256.label("sha256"), _q.c.aweme_id).where(_q.c.video_sha256.in_(_shas)),
+    select(files.c.sha256, files.c.aweme_id).where(files.c.sha256.in_(_shas), files.c.kind == FileKind.VIDEO),
+).subquery()
+_HELD = select(_held.c.sha256, func.count()).group_by(_held.c.sha256)
 _ALL = select(switches).where(switches.c.name.startswith(_NAME)).order_by(switches.c.since, switches.c.name)
 _STATES = select(_q.c.state, func.count()).where(_WHOSE).group_by(_q.c.state)
 _WAITING = select(func.count(), func.min(_q.c.due_at), func.max(_q.c.due_at)).where(*_WAITS)
@@ -77,6 +84,7 @@ class Alarms:
 
     def __init__(self, db: Database) -> None:
         self._db, self._switches = db, Switches(db)
+        self._standing = db.gathered(_standing)
 
     async def state(self, sha256: str) -> str | None:
         """Say how the alarm about some bytes stands; None when there is none."""
@@ -94,7 +102,7 @@ class Alarms:
 
     async def standing(self, sha256: str, most: int) -> tuple[str | None, int]:
         """Give `state` and `holders` at once: what every download asks."""
-        return await self._db.read(lambda connection: _standing(connection, sha256, most))
+        return await self._standing((sha256, most))
 
     async def all(self) -> list[Alarm]:
         """List the alarms, the oldest first."""
@@ -126,9 +134,14 @@ def standing(connection: Connection) -> int:
     return connection.execute(_RAISED).scalar_one()
 
 
-def _standing(connection: Connection, sha256: str, most: int) -> tuple[str | None, int]:
-    state = connection.execute(_STATE, {"switch": _NAME + sha256}).scalar()
-    return state, connection.execute(_HOLDERS, {"sha256": sha256, "most": most}).scalar_one()
+def _standing(connection: Connection, asked: Sequence[tuple[str, int]]) -> list[tuple[str | None, int]]:
+    names = {"names": [_NAME + sha256 for sha256, _ in asked]}
+    states = {name: state for name, state in connection.execute(_SOME_STATES, names)}
+    quiet = [sha256 for sha256, _ in asked if _NAME + sha256 not in states]
+    # Whose alarm was raised is not counted again: it may have as many holders as there are posts.
+    rows = connection.execute(_HELD, {"shas": quiet}).all() if quiet else ()
+    held: dict[str, int] = {sha256: count for sha256, count in rows}
+    return [(states.get(_NAME + sha256), min(held.get(sha256, 0), most)) for sha256, most in asked]
 
 
 def _all(connection: Connection) -> list[Alarm]:

@@ -6,11 +6,27 @@ operator's cap. A day is a UTC day, that of the call. Must not: know what an ans
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, literal_column, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    FromClause,
+    Integer,
+    Text,
+    bindparam,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from clipledger.core.breaker import Answer, Outcome
 from clipledger.core.errors import CapReached
@@ -18,9 +34,10 @@ from clipledger.core.lifecycle import CallReason
 from clipledger.core.model import AwemeId
 from clipledger.core.times import utc_day
 from clipledger.db.database import Database
-from clipledger.db.engine import per_dialect
+from clipledger.db.engine import InsertInto, per_dialect
 from clipledger.db.tables import UtcTime, credit_days
 from clipledger.db.tables import credits as calls
+from clipledger.db.told import ToldRows
 
 _ABANDONED_MAX = 1000
 
@@ -107,30 +124,41 @@ class _Settled:
     at: float
 
 
-_OPEN_DAY = per_dialect(lambda insert: insert(credit_days).on_conflict_do_nothing())
-_DAYS = (
-    select(credit_days.c.day, credit_days.c.credits)
-    .where(credit_days.c.day.in_(bindparam("days", expanding=True)))
-    .order_by(credit_days.c.day)
-    .with_for_update()
+@per_dialect
+def _add_to_day(insert: InsertInto) -> ReturningInsert[int]:
+    # The row must be there to be locked: else two processes could both find a day unspent.
+    statement = insert(credit_days)
+    more = credit_days.c.credits + statement.excluded.credits
+    return statement.on_conflict_do_update(index_elements=["day"], set_={"credits": more}).returning(
+        credit_days.c.credits
+    )
+
+
+_MADE = ("endpoint", "aweme_id", "source", "reason", "token")
+_intents = ToldRows(
+    at=UtcTime(), endpoint=Text(), aweme_id=Text(), source=Text(), reason=Text(), worker=Text(), token=BigInteger()
 )
-_ADD_TO_DAY = (
-    update(credit_days)
-    .where(credit_days.c.day == bindparam("of"))
-    .values(credits=credit_days.c.credits + bindparam("more"))
-)
-_INTEND = insert(calls).returning(calls.c.seq, sort_by_parameter_order=True)
-_OPEN_CALLS = (
-    select(calls.c.seq, calls.c.at, calls.c.credits)
-    .where(calls.c.seq.in_(bindparam("seqs", expanding=True)), calls.c.outcome == CallOutcome.SENT)
-    .order_by(calls.c.seq)
-    .with_for_update()
-)
-_SETTLE = (
-    update(calls)
-    .where(calls.c.seq == bindparam("id"))
-    .values(outcome=bindparam("to"), credits=bindparam("cost"), settled_at=bindparam("now", type_=UtcTime))
-)
+_settlements = ToldRows(seq=BigInteger(), to=Text(), cost=Integer(), now=UtcTime())
+
+
+@_intents.sent
+def _make(told: FromClause) -> ReturningInsert[Any]:
+    values = [*told.c, literal(CallOutcome.SENT.value), literal(1)]
+    made = insert(calls).from_select([*told.c.keys(), "outcome", "credits"], select(*values))
+    return made.returning(calls.c.seq, *(calls.c[name] for name in _MADE))
+
+
+@_settlements.sent
+def _close(told: FromClause) -> ReturningUpdate[Any]:
+    return (
+        update(calls)
+        .where(calls.c.seq == told.c.seq, calls.c.outcome == CallOutcome.SENT.value)
+        .values(outcome=told.c.to, credits=told.c.cost, settled_at=told.c.now)
+        .returning(calls.c.seq)
+    )
+
+
+_MADE_AT = select(calls.c.seq, calls.c.at).where(calls.c.seq.in_(bindparam("seqs", expanding=True)))
 _old = calls.alias("old")
 _ABANDON = (
     update(calls)
@@ -275,28 +303,38 @@ def _answer(outcome: str) -> Answer:
 
 
 def _intend(connection: Connection, rows: Sequence[_Intent]) -> list[int | None]:
-    spent = _lock_days(connection, {row.day for row in rows})
-    before = dict(spent)
-    allowed = [row for row in rows if _take(spent, row)]
-    if not allowed:
-        return [None] * len(rows)
-    values = [_values(row) for row in allowed]
-    seqs = dict(zip(map(id, allowed), connection.execute(_INTEND, values).scalars(), strict=True))
-    _add_to_days(connection, {day: spent[day] - before[day] for day in spent})
+    wanted = Counter(row.day for row in rows)
+    spent = {day: _added(connection, day, more) - more for day, more in sorted(wanted.items())}
+    allowed = [row for row in rows if _take(spent, wanted, row)]
+    for day, refused in sorted(wanted.items()):
+        if refused:
+            _added(connection, day, -refused)
+    seqs = _written(connection, allowed) if allowed else {}
     return [seqs.get(id(row)) for row in rows]
 
 
-def _lock_days(connection: Connection, days: set[str]) -> dict[str, int]:
-    # The row must be there to be locked: else two processes could both find a day unspent.
-    connection.execute(_OPEN_DAY(connection), [{"day": day, "credits": 0} for day in sorted(days)])
-    return {day: spent for day, spent in connection.execute(_DAYS, {"days": list(days)})}
-
-
-def _take(spent: dict[str, int], row: _Intent) -> bool:
+def _take(spent: dict[str, int], wanted: Counter[str], row: _Intent) -> bool:
     if row.cap is not None and spent[row.day] + 1 > row.cap:
         return False
     spent[row.day] += 1
+    wanted[row.day] -= 1
     return True
+
+
+def _added(connection: Connection, day: str, more: int) -> int:
+    """Add to a day's sum, which stays locked until the transaction ends; give it."""
+    return connection.execute(_add_to_day(connection), {"day": day, "credits": more}).scalar_one()
+
+
+def _written(connection: Connection, rows: Sequence[_Intent]) -> dict[int, int]:
+    """Write the calls down; give the number of each, by its identity. Two calls alike in all have either's."""
+    told = [_values(row) for row in rows]
+    numbers: dict[tuple[object, ...], list[int]] = {}
+    for seq, *made in _make(connection, told):
+        numbers.setdefault(tuple(made), []).append(seq)
+    return {
+        id(row): numbers[tuple(values[name] for name in _MADE)].pop() for row, values in zip(rows, told, strict=True)
+    }
 
 
 def _values(row: _Intent) -> dict[str, object]:
@@ -306,32 +344,26 @@ def _values(row: _Intent) -> dict[str, object]:
         "endpoint": call.endpoint,
         "aweme_id": call.aweme_id,
         "source": call.source,
-        "reason": call.reason,
+        "reason": call.reason.value,
         "worker": call.worker,
         "token": call.token,
-        "outcome": CallOutcome.SENT,
-        "credits": 1,
     }
 
 
 def _settle(connection: Connection, rows: Sequence[_Settled]) -> list[bool]:
-    found = connection.execute(_OPEN_CALLS, {"seqs": [row.seq for row in rows]})
-    held = {seq: (utc_day(at), credits) for seq, at, credits in found}
-    days: dict[str, int] = {}
-    changes, verdicts = [], []
-    for row in rows:
-        day, credits = held.pop(row.seq, ("", 0))
-        verdicts.append(bool(day))
-        if day:
-            changes.append({"id": row.seq, "to": row.outcome, "cost": row.credits, "now": row.at})
-            days[day] = days.get(day, 0) + row.credits - credits
-    if changes:
-        connection.execute(_SETTLE, changes)
-    _add_to_days(connection, days)
-    return verdicts
+    first = {row.seq: row for row in reversed(rows)}
+    told = [
+        {"seq": seq, "to": row.outcome.value, "cost": row.credits, "now": row.at} for seq, row in sorted(first.items())
+    ]
+    closed = {seq for (seq,) in _close(connection, told)}
+    _correct(connection, {seq: first[seq].credits - 1 for seq in closed if first[seq].credits != 1})
+    return [first[row.seq] is row and row.seq in closed for row in rows]
 
 
-def _add_to_days(connection: Connection, days: dict[str, int]) -> None:
-    changes = [{"of": day, "more": more} for day, more in sorted(days.items()) if more]
-    if changes:
-        connection.execute(_ADD_TO_DAY, changes)
+def _correct(connection: Connection, changes: Mapping[int, int]) -> None:
+    """Correct the days' sums by what calls cost other than the one credit that an open call counts as."""
+    days: Counter[str] = Counter()
+    for seq, at in connection.execute(_MADE_AT, {"seqs": list(changes)}) if changes else ():
+        days[utc_day(at)] += changes[seq]
+    for day, more in sorted(days.items()):
+        _added(connection, day, more)

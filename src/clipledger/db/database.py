@@ -16,23 +16,27 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar, cast
 
-from sqlalchemy import Connection, NestedTransaction, Transaction
+from sqlalchemy import Connection, Transaction
 
 from clipledger.core.errors import StorageFull
 from clipledger.db import schema
 from clipledger.db.backend import CONNECTIONS, Passing
 from clipledger.db.commits import CommitNotes
-from clipledger.db.engine import backend_of, storage_error, storage_errors
+from clipledger.db.engine import backend_of, storage_errors
 from clipledger.db.patience import PATIENCE_S, Patience, Tries
+from clipledger.db.sharing import Ask, Caught, Done, Work, all_of, apart, tell, together
 
 OPENING_S = 5.0
 """How long an unreachable database is waited for at the start: long enough for a restart, short for a typing error."""
 
 BATCH_MAX = 256
 """Writes in one commit, at most: bounds how long one transaction holds the lock."""
+
+COMMIT_EVERY_S = 0.005
+"""Commits begin at least so long after one another. Under load more writes share one, whose statements cost the same
+for one row and for twenty; a lone write does not wait."""
 
 LOOKS_MAX = 16
 """Reads of one snapshot, at most: bounds how long one waits for those before it."""
@@ -41,40 +45,15 @@ READERS = CONNECTIONS - 1
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
-_Work = Callable[[Connection, Sequence[object]], Sequence[object]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Ask:
-    """One submitted write and the future its task waits on."""
-
-    work: _Work
-    row: object
-    answer: asyncio.Future[object]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Look:
-    """One submitted read and the future its task waits on."""
-
-    fn: Callable[[Connection], object]
-    answer: asyncio.Future[object]
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """What one write came to."""
-
-    result: object = None
-    error: Exception | None = None
+_Write = Callable[[Connection, Sequence[Ask], Transaction], list[Done]]
 
 
 @dataclass(slots=True, eq=False)
 class _Effort:
     """The writes of one transaction, however often it is run. `done`: what they come to, if the commit stands."""
 
-    batch: Sequence[_Ask]
-    done: list[_Done] | None = None
+    batch: Sequence[Ask]
+    done: list[Done] | None = None
     tries: Tries = field(default_factory=Tries)
 
 
@@ -96,11 +75,12 @@ class Database:
         self._patience = Patience(patience_s, jitter)
         self._writer = ThreadPoolExecutor(1, "clipledger-writer")
         self._readers = ThreadPoolExecutor(READERS, "clipledger-reader")
-        self._looks: deque[_Look] = deque()
+        self._looks: deque[Ask] = deque()
         self._looking = 0
-        self._asks: deque[_Ask] = deque()
+        self._asks: deque[Ask] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._began_at = float("-inf")
         self._closed = False
 
     @classmethod
@@ -123,15 +103,18 @@ class Database:
 
     async def read(self, fn: Callable[[Connection], Result]) -> Result:
         """Run `fn` on one snapshot of the database, shared with those who asked while the readers were busy."""
-        if self._closed:
-            raise RuntimeError("the database is closed")
-        loop = asyncio.get_running_loop()
-        look = _Look(fn, loop.create_future())
-        self._looks.append(look)
-        if self._looking < READERS:
-            self._looking += 1
-            loop.call_soon(self._look_next, loop)
-        return cast(Result, await look.answer)
+        return cast(Result, await self._ask(lambda connection, _rows: (fn(connection),), None))
+
+    def gathered(
+        self, fn: Callable[[Connection, Sequence[Row]], Sequence[Result]]
+    ) -> Callable[[Row], Awaitable[Result]]:
+        """Make a read of one row out of `fn`, which gets the rows of all tasks that share the snapshot in one call."""
+        work = cast(Work, fn)
+
+        async def ask(row: Row) -> Result:
+            return cast(Result, await self._ask(work, row))
+
+        return ask
 
     async def write(self, fn: Callable[[Connection], Result]) -> Result:
         """Run `fn` in a transaction shared with others; return once it is durable.
@@ -161,15 +144,26 @@ class Database:
         `fn` returns one result per row, in order. When it raises, each row is tried again by
         itself, so that only the row at fault fails.
         """
-        work = cast(_Work, fn)
+        work = cast(Work, fn)
 
         async def submit(row: Row) -> Result:
             return cast(Result, await self._submit(work, row))
 
         return submit
 
+    async def _ask(self, work: Work, row: object) -> object:
+        if self._closed:
+            raise RuntimeError("the database is closed")
+        loop = asyncio.get_running_loop()
+        look = Ask(work, row, loop.create_future())
+        self._looks.append(look)
+        if self._looking < READERS:
+            self._looking += 1
+            loop.call_soon(self._look_next, loop)
+        return await look.answer
+
     def _look_next(self, loop: asyncio.AbstractEventLoop) -> None:
-        looks: list[_Look] = []
+        looks: list[Ask] = []
         while self._looks and len(looks) < LOOKS_MAX:
             look = self._looks.popleft()
             if not look.answer.done():  # cancelled while it waited
@@ -179,7 +173,7 @@ class Database:
         else:
             self._looking -= 1
 
-    def _look(self, loop: asyncio.AbstractEventLoop, looks: Sequence[_Look], tries: Tries) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop, looks: Sequence[Ask], tries: Tries) -> None:
         if self._closed:
             for look in looks:
                 look.answer.cancel()
@@ -188,14 +182,14 @@ class Database:
         seen.add_done_callback(lambda future: self._saw(loop, looks, tries, future))
 
     def _saw(
-        self, loop: asyncio.AbstractEventLoop, looks: Sequence[_Look], tries: Tries, seen: asyncio.Future[list[_Done]]
+        self, loop: asyncio.AbstractEventLoop, looks: Sequence[Ask], tries: Tries, seen: asyncio.Future[list[Done]]
     ) -> None:
         lost = seen.exception()
         pause_s = self._pause_s(lost, tries, loop)
         if pause_s is not None and not all(look.answer.done() for look in looks):
             loop.call_later(pause_s, self._look, loop, looks, tries)
             return
-        _tell(looks, lost, seen)
+        tell(looks, lost, seen)
         # The tasks just woken run before this does: what they ask next shares the next snapshot.
         loop.call_soon(self._look_next, loop)
 
@@ -228,19 +222,30 @@ class Database:
                 return result
             await asyncio.sleep(pause_s)
 
-    async def _submit(self, work: _Work, row: object) -> object:
+    async def _submit(self, work: Work, row: object) -> object:
         if self._closed:
             raise RuntimeError("the database is closed")
         loop = asyncio.get_running_loop()
-        ask = _Ask(work, row, loop.create_future())
+        ask = Ask(work, row, loop.create_future())
         self._asks.append(ask)
         if self._idle.is_set():
             self._idle.clear()
-            loop.call_soon(self._commit_next, loop)
+            self._commit_soon(loop)
         return await ask.answer
 
+    def _commit_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._asks:
+            self._idle.set()
+            return
+        wait_s = self._began_at + COMMIT_EVERY_S - loop.time()
+        if wait_s > 0:
+            loop.call_later(wait_s, self._commit_next, loop)
+        else:
+            loop.call_soon(self._commit_next, loop)
+
     def _commit_next(self, loop: asyncio.AbstractEventLoop) -> None:
-        batch: list[_Ask] = []
+        self._began_at = loop.time()
+        batch: list[Ask] = []
         while self._asks and len(batch) < BATCH_MAX:
             ask = self._asks.popleft()
             if not ask.answer.done():  # cancelled while it waited
@@ -254,47 +259,47 @@ class Database:
         committed = loop.run_in_executor(self._writer, self._commit, effort)
         committed.add_done_callback(lambda future: self._settle(loop, effort, future))
 
-    def _settle(self, loop: asyncio.AbstractEventLoop, effort: _Effort, committed: asyncio.Future[list[_Done]]) -> None:
+    def _settle(self, loop: asyncio.AbstractEventLoop, effort: _Effort, committed: asyncio.Future[list[Done]]) -> None:
         lost = committed.exception()
         pause_s = self._pause_s(lost, effort.tries, loop)
         if pause_s is not None and not all(ask.answer.done() for ask in effort.batch):
             loop.call_later(pause_s, self._try, loop, effort)
             return
-        _tell(effort.batch, lost, committed)
+        tell(effort.batch, lost, committed)
         # The tasks just woken run before this does: what they write next shares the next commit.
-        loop.call_soon(self._commit_next, loop)
+        loop.call_soon(self._commit_soon, loop)
 
     def _read(self, fn: Callable[[Connection], Result]) -> Result:
         with storage_errors(), self._engines.reading.connect() as connection, connection.begin():
             return fn(connection)
 
-    def _read_all(self, looks: Sequence[_Look]) -> list[_Done]:
+    def _read_all(self, looks: Sequence[Ask]) -> list[Done]:
         """Answer reads from one snapshot; when one of them raises, each from its own, so that only that one fails."""
         if len(looks) > 1:
-            with _Caught():
-                return self._read(lambda connection: [_Done(look.fn(connection)) for look in looks])
+            with Caught():
+                return self._read(lambda connection: all_of(connection, looks))
         return [self._read_alone(look) for look in looks]
 
-    def _read_alone(self, look: _Look) -> _Done:
-        with (caught := _Caught()):
-            return _Done(self._read(look.fn))
-        return _Done(error=caught.error)
+    def _read_alone(self, look: Ask) -> Done:
+        with (caught := Caught()):
+            return self._read(lambda connection: all_of(connection, (look,))[0])
+        return Done(error=caught.error)
 
-    def _commit(self, effort: _Effort) -> list[_Done]:
-        batch = effort.batch
+    def _commit(self, effort: _Effort) -> list[Done]:
         with storage_errors(), self._engines.writing.connect() as connection:
             if effort.done is not None and self._stands(connection):
                 return effort.done
-            effort.done = None
-            with connection.begin() as whole:
-                if self._notes is not None:
-                    self._notes.note(connection)
-                if len(batch) == 1:
-                    done = _attempt(connection, batch[0].work, batch, lambda: whole)
-                else:
-                    done = _share(connection, batch)
-                effort.done = done if whole.is_active else None  # kept, should only the answer to COMMIT be lost
-            return done
+            # What raises is rare: it has all of them run again, each kind and then each row undone by itself.
+            return self._transact(connection, effort, together) or self._transact(connection, effort, apart)
+
+    def _transact(self, connection: Connection, effort: _Effort, write: _Write) -> list[Done]:
+        effort.done = None
+        with connection.begin() as whole:
+            if self._notes is not None:
+                self._notes.note(connection)
+            done = write(connection, effort.batch, whole)
+            effort.done = done if whole.is_active else None  # kept, should only the answer to COMMIT be lost
+        return done
 
     def _stands(self, connection: Connection) -> bool:
         assert self._notes is not None
@@ -316,81 +321,3 @@ class Database:
             self._writer.shutdown()
             self._readers.shutdown()
             self._engines.dispose()
-
-
-def _share(connection: Connection, batch: Sequence[_Ask]) -> list[_Done]:
-    """Do the writes of many tasks in the open transaction, those of one kind together."""
-    together: dict[_Work, list[_Ask]] = {}
-    for ask in batch:
-        together.setdefault(ask.work, []).append(ask)
-    done: dict[_Ask, _Done] = {}
-    for work, asks in together.items():
-        done.update(zip(asks, _attempt(connection, work, asks, connection.begin_nested), strict=True))
-    return [done[ask] for ask in batch]
-
-
-def _attempt(
-    connection: Connection, work: _Work, asks: Sequence[_Ask], begin: Callable[[], Transaction]
-) -> list[_Done]:
-    isolated = _Isolated(begin)
-    with isolated:
-        results = work(connection, [ask.row for ask in asks])
-        return [_Done(result) for _, result in zip(asks, results, strict=True)]
-    if len(asks) == 1:
-        return [_Done(error=isolated.error)]
-    return [done for ask in asks for done in _attempt(connection, work, (ask,), begin)]
-
-
-def _tell(asks: Sequence[_Ask | _Look], lost: BaseException | None, done: asyncio.Future[list[_Done]]) -> None:
-    """Answer who still waits: with what their part came to, or with what the whole was lost to."""
-    outcomes = [_Done(error=cast(Exception, lost))] * len(asks) if lost else done.result()
-    for ask, outcome in zip(asks, outcomes, strict=True):
-        if ask.answer.done():
-            continue
-        if outcome.error is not None:
-            ask.answer.set_exception(outcome.error)
-        else:
-            ask.answer.set_result(outcome.result)
-
-
-class _Caught:
-    """Keeps what a read raised, unless it is the database's own trouble, which is everybody's."""
-
-    error: Exception | None = None
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
-    ) -> bool:
-        if not isinstance(error, Exception) or isinstance(error, Passing | StorageFull):
-            return False
-        self.error = error
-        return True
-
-
-class _Isolated:
-    """A savepoint, or the transaction of one write alone, that undoes what raised and keeps the error for who asked.
-
-    A failure of the database itself is not one caller's: it passes, and ends the transaction.
-    """
-
-    def __init__(self, begin: Callable[[], Transaction]) -> None:
-        self._begin = begin
-        self.error: Exception | None = None
-
-    def __enter__(self) -> None:
-        self._scope = self._begin()
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
-    ) -> bool:
-        if error is None:
-            if isinstance(self._scope, NestedTransaction):
-                self._scope.commit()
-            return False
-        if not isinstance(error, Exception) or storage_error(error) is not None:
-            return False
-        self._scope.rollback()
-        self.error = error
-        return True

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar
 from typing import cast as as_type
 
@@ -56,16 +56,19 @@ def file_of(url: str) -> str | None:
     return file
 
 
-@contextmanager
-def storage_errors() -> Iterator[None]:
+class storage_errors:
     """Turn what the driver says of disk, lock, file or server into our errors; let all else pass."""
-    try:
-        yield
-    except (DBAPIError, sqlite3.Error, DamagedValue, UnicodeDecodeError) as error:
-        named = storage_error(error)
-        if named is None:
-            raise
-        raise named from error
+
+    __slots__ = ()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        named = storage_error(error) if error is not None else None
+        if named is not None:
+            raise named from error
 
 
 def storage_error(error: BaseException) -> ClipledgerError | None:

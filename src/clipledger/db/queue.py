@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import Settlement
 from clipledger.core.model import AwemeId, Job, ObjectKey, Quality, State
-from clipledger.db import intake, leases, retries, settling, standing, suspects, withheld
+from clipledger.db import intake, leases, retries, settling, standing, suspects
 from clipledger.db.database import Database
 from clipledger.db.intake import AddedOut, PageIn, PageOut
 from clipledger.db.leases import CHUNK, Released
@@ -107,23 +107,17 @@ class Queue:
         *,
         anew: bool = False,
         video_sha256: str | None = None,
+        author_id: str = "",
     ) -> bool:
         """Note that a paid resolve answered; author part and key stay as first fixed, the key unless `anew`.
 
-        `rendition` and `video_sha256` are those of the video about to be published; None leaves what was noted.
+        `rendition` and `video_sha256` are those of the video about to be published; None leaves what was noted. A
+        post that turns out to be a withheld author's is withheld: its lease is lost.
         """
         told = settling.Resolved(
-            job.aweme_id, job.token, now, author_part, storage_key, thin, rendition, anew, video_sha256
+            job.aweme_id, job.token, now, author_part, storage_key, thin, rendition, anew, video_sha256, author_id
         )
         return await self._resolved(told)
-
-    async def is_refused(self, job: Job, author_id: str, now: float) -> bool:
-        """Withhold a video that turned out to be a withheld author's; False when its author is not."""
-        if not await self._db.read(lambda connection: withheld.withheld_of(connection, [author_id])):
-            return False
-        return await self._db.write(
-            lambda connection: withheld.refuse_running(connection, job.aweme_id, author_id, now)
-        )
 
     async def mark_stored(self, job: Job, now: float) -> bool:
         """Note that the sidecar stands."""

@@ -16,7 +16,6 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Integer,
-    Row,
     Text,
     bindparam,
     case,
@@ -30,15 +29,15 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from clipledger.core.lifecycle import Settlement
 from clipledger.core.model import AwemeId, ObjectKey, State
+from clipledger.db import withheld
 from clipledger.db.engine import InsertInto, per_dialect
 from clipledger.db.tables import UtcTime, archive_queue, dead_letters
-from clipledger.db.told import ToldRows
+from clipledger.db.told import Sent, ToldRows
 
 DETAIL_MAX = 500
 """Characters of a failure's detail that are kept."""
 
 _Change = ReturningUpdate[Any]
-_Found = Row[Any]
 _q = archive_queue
 
 
@@ -58,6 +57,7 @@ class Resolved:
     rendition: str | None
     anew: bool = False
     video_sha256: str | None = None
+    author_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,14 @@ class Burial:
     detail: str
     attempts: int
     died_at: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What an attempt's row holds once it was changed."""
+
+    attempts: int
     source: str
 
 
@@ -127,7 +135,7 @@ def _fenced(told: FromClause, **values: object) -> _Change:
     )
 
 
-@_answers.statement
+@_answers.sent
 def _resolved(told: FromClause) -> _Change:
     return _fenced(
         told,
@@ -140,12 +148,12 @@ def _resolved(told: FromClause) -> _Change:
     )
 
 
-@_marks.statement
+@_marks.sent
 def _stored(told: FromClause) -> _Change:
     return _fenced(told, state=State.STORED, stored_at=told.c.now, lease_until=null(), worker=null())
 
 
-@_verdicts.statement
+@_verdicts.sent
 def _settled(told: FromClause) -> _Change:
     return _fenced(
         told,
@@ -204,19 +212,23 @@ _ACKNOWLEDGE = (
 
 
 def mark_resolved(connection: Connection, rows: Sequence[Resolved]) -> list[bool]:
-    """Note the first resolve; key and author part stay as an earlier attempt fixed them, the key unless `anew`."""
-    return _change(connection, _resolved(connection), _answers, [_resolved_values(row) for row in rows])[0]
+    """Note the first resolve; key and author part stay as an earlier attempt fixed them, the key unless `anew`.
+
+    What is a withheld author's is withheld first, which takes the lease away.
+    """
+    withheld.refuse_running(connection, {row.aweme_id: row.author_id for row in rows}, max(row.now for row in rows))
+    return _change(connection, _resolved, [_resolved_values(row) for row in rows])[0]
 
 
 def mark_stored(connection: Connection, rows: Sequence[Stood]) -> list[bool]:
     """Move running to stored."""
     asked = [{"id": row.aweme_id, "t": row.token, "now": row.now} for row in rows]
-    return _change(connection, _stored(connection), _marks, asked)[0]
+    return _change(connection, _stored, asked)[0]
 
 
 def settle(connection: Connection, rows: Sequence[Ended]) -> list[bool]:
     """Move running to pending or dead as the verdict says; the dead get their letter."""
-    verdicts, found = _change(connection, _settled(connection), _verdicts, [_settle_values(row) for row in rows])
+    verdicts, found = _change(connection, _settled, [_settle_values(row) for row in rows])
     held = [row for row, is_held in zip(rows, verdicts, strict=True) if is_held]
     dead = [row for row in held if row.settlement.state is State.DEAD]
     bury(connection, [_burial(row, found[row.settlement.aweme_id, row.settlement.token]) for row in dead])
@@ -245,7 +257,7 @@ def acknowledge(connection: Connection, which: Sequence[AwemeId] | str | None, n
 
 
 def _change(
-    connection: Connection, statement: _Change, columns: ToldRows, asked: Sequence[Mapping[str, object]]
+    connection: Connection, change: Sent, asked: Sequence[Mapping[str, object]]
 ) -> tuple[list[bool], Mapping[tuple[object, object], _Found]]:
     """Make the change for each attempt that still holds its lease; say which did, and what is there now."""
     # Of two rows on one attempt the second finds the lease taken: it is not even told.
@@ -253,7 +265,7 @@ def _change(
     first = {attempt: nth for nth, attempt in reversed(list(enumerate(attempts)))}
     # In order of id, so that no two processes wait for each other's.
     told = [asked[nth] for _, nth in sorted(first.items())]
-    found = {(row.aweme_id, row.token): row for row in connection.execute(statement, columns.bind(told))}
+    found = {(aweme_id, token): _Found(*rest) for aweme_id, token, *rest in change(connection, told)}
     return [first[attempt] == nth and attempt in found for nth, attempt in enumerate(attempts)], found
 
 

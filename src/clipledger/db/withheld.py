@@ -5,7 +5,7 @@ Statements on a connection, and `Receipts`. Must not: take anything out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -112,13 +112,12 @@ def refuse(connection: Connection, ids: Iterable[str], now: float) -> None:
     write_receipts(connection, [{"aweme_id": aweme_id} | plain | times for aweme_id in ids])
 
 
-def refuse_running(connection: Connection, aweme_id: str, author_id: str, now: float) -> bool:
-    """Withhold a post that is under way and turns out to be a withheld author's; False when the author is not."""
-    if not withheld_of(connection, [author_id]):
-        return False
-    withhold(connection, [aweme_id], now)
-    refuse(connection, [aweme_id], now)
-    return True
+def refuse_running(connection: Connection, authors: Mapping[str, str], now: float) -> None:
+    """Withhold those posts under way that turn out to be a withheld author's; `authors` by the post's id."""
+    if kept_out := withheld_of(connection, authors.values()):
+        ids = [aweme_id for aweme_id, author in authors.items() if author in kept_out]
+        withhold(connection, ids, now)
+        refuse(connection, ids, now)
 
 
 class Receipts:

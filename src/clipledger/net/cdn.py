@@ -60,6 +60,7 @@ _BROKEN: dict[str, type[ClipledgerError]] = {
 """What a broken exchange means, by the kind of WireError; any other kind is CdnUnavailable."""
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+_AMBIGUOUS = re.compile(r"[\\\x00-\x1f\x7f]")
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
 
 
@@ -258,9 +259,10 @@ class _Gatekeeper:
 def _sendable(text: str) -> str:
     """Return a URL in printable ASCII; raise ValueError for one that could be read in two ways."""
     text = text.strip()
-    if not text or "\\" in text or any(sign < " " or sign == "\x7f" for sign in text):
+    if not text or _AMBIGUOUS.search(text):
         raise ValueError
-    text = quote(text, safe=string.punctuation, errors="replace")
+    if not text.isascii() or " " in text:
+        text = quote(text, safe=string.punctuation, errors="replace")
     if len(text) > URL_MAX_CHARS:
         raise ValueError
     return text

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -230,18 +230,16 @@ def _bounded_int(digits: str) -> int:
 
 
 def _is_shallow(value: object) -> bool:
-    level = [value]
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(DEPTH_MAX):
-        level = [inner for node in level for inner in _inside(node)]
+        level = [inner for node in level for inner in _inside(node) if isinstance(inner, dict | list)]
         if not level:
             return True
     return False
 
 
-def _inside(node: object) -> list[Any]:
-    if isinstance(node, dict):
-        return list(node.values())
-    return node if isinstance(node, list) else []
+def _inside(node: dict[Any, Any] | list[Any]) -> Iterable[Any]:
+    return node.values() if isinstance(node, dict) else node
 
 
 def _sample(body: bytes) -> str:

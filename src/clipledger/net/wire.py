@@ -208,7 +208,7 @@ class _Exchange:
             raise WireError("too_large", f"headers over {self.request.limits.max_header_bytes} bytes")
         if self._opened:
             return  # trailers: the headers are already told
-        if status := _STATUS.match(line):
+        if line.startswith(b"HTTP/") and (status := _STATUS.match(line)):
             # What came before was interim (1xx), or a proxy's.
             self._status, self._headers, self._headers_ended = int(status[1]), {}, False
             return

@@ -108,8 +108,6 @@ class Download:
             return adopted
         standing = await standing_files(self._store, attempt.job)
         post = await self._detail.resolve(attempt, CallReason(attempt.job.call_reason))
-        if await self._queue.is_refused(attempt.job, post.author.id, self._clock.now()):
-            raise LeaseLost(f"{attempt.job.aweme_id} is withheld: its author is")
         capture = await self._fix_place(attempt, post, standing)
         for resolves_left in reversed(range(EXPIRED_RESOLVES + 1)):
             try:
@@ -189,8 +187,9 @@ class Download:
             rendition,
             anew=anew,
             video_sha256=sha256,
+            author_id=post.author.id,
         ):
-            raise LeaseLost(f"{capture.job.aweme_id} was taken over")
+            raise LeaseLost(f"{capture.job.aweme_id} was taken over, or its author is withheld")
         capture.rendition = rendition
 
     async def _fetch_missing(self, capture: _Capture, post: Post) -> None:
@@ -229,7 +228,8 @@ class Download:
 
     async def _fetch_and_put(self, capture: _Capture, want: Want, candidate: Candidate, post: Post) -> StoredFile:
         capture.parts += 1
-        async with self._spool.open(post.aweme_id, capture.job.token, capture.parts) as part:
+        opened = self._spool.open(post.aweme_id, capture.job.token, capture.parts, candidate.size_hint)
+        async with opened as part:
             async with self._slots:
                 seconds = await self._fetch(capture, candidate, part)
             received_at = self._clock.now()

@@ -44,6 +44,24 @@ async def in_thread(work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
+class Gathered:
+    """Run the small works of many tasks in as few hops to a thread as they need: those that wait together share one.
+
+    For work that neither fails nor waits for a disk: it is done one after another.
+    """
+
+    def __init__(self, run: Runner) -> None:
+        self._run, self._waiting, self._turn = run, list[Callable[[], None]](), asyncio.Lock()
+
+    async def __call__(self, work: Callable[[], None]) -> None:
+        """Return once `work` was done, by this task's hop or by one before it."""
+        self._waiting.append(work)
+        async with self._turn:
+            if work in self._waiting:
+                together, self._waiting = self._waiting, []
+                await self._run(lambda: [each() for each in together])
+
+
 def failure(error: OSError, doing: str) -> ClipledgerError:
     """Translate a disk's refusal: the one table."""
     where = f" ({error.filename})" if isinstance(error.filename, str) else ""

@@ -24,6 +24,7 @@ from clipledger.core.errors import StorageUnavailable
 from clipledger.core.model import AwemeId
 from clipledger.storage.disk import (
     FILE_MODE,
+    Gathered,
     Runner,
     in_thread,
     make_folders,
@@ -36,6 +37,9 @@ from clipledger.storage.disk import (
 _NAME = re.compile(r"([0-9A-Za-z_-]{1,64})\.([0-9]{1,19})\.([0-9]{1,9})\.part")
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+HELD_MAX = 256 * 2**10
+"""Bytes of a part that are held in memory, at most: for all downloads at once as much as one of them has in buffers."""
+
 _CREATE_TRIES = 4  # the janitor can be in the way once; more often is no accident
 
 
@@ -56,22 +60,36 @@ class Spool:
     def __init__(self, folder: Path, *, run: Runner = in_thread) -> None:
         self.folder = folder.absolute()
         self._run = run
+        self._ending = Gathered(run)
 
     @asynccontextmanager
-    async def open(self, aweme_id: AwemeId, token: int, n: int) -> AsyncIterator[SpoolPart]:
-        """Create the `n`-th part of an attempt; its file is gone afterwards, linked elsewhere or not.
+    async def open(
+        self, aweme_id: AwemeId, token: int, n: int, expected_bytes: int | None = None
+    ) -> AsyncIterator[SpoolPart]:
+        """Begin the `n`-th part of an attempt; its file is gone afterwards, linked elsewhere or not.
 
-        A dead part of that name is replaced; a live one raises `StorageUnavailable`.
+        A part that is expected to have `HELD_MAX` bytes or fewer is held in memory until it is sealed, or larger after
+        all. A dead part of that name is replaced; a live one raises `StorageUnavailable`, at the latest by `seal`.
         """
         name = f"{aweme_id}.{token}.{n}.part"
         if not _NAME.fullmatch(name):
             raise ValueError(f"not a part's name: {name!r}")
         part = SpoolPart(self.folder / name, self._run)
         try:
-            await self._run(part.create)
+            if expected_bytes is None or expected_bytes > HELD_MAX:
+                await self._run(part.create)
+            else:
+                part.hold()
             yield part
         finally:
-            await _discard(part, self._run)
+            await self._discard(part)
+
+    async def _discard(self, part: SpoolPart) -> None:
+        try:
+            await self._ending(part.discard)
+        except asyncio.CancelledError:
+            part.discard()
+            raise
 
     async def leftovers(self, now: float, older_than_s: float, limit: int = 1000) -> list[Leftover]:
         """List up to `limit` parts without an owner that were last written more than `older_than_s` before `now`."""
@@ -124,6 +142,7 @@ class SpoolPart:
         self._lock = threading.Lock()
         self._state = _State.NEW
         self._fd = -1
+        self._held = bytearray()  # what no file was made for yet
         self._hash = hashlib.sha256()
         self._size_bytes = 0
         self._sha256: str | None = None
@@ -143,10 +162,14 @@ class SpoolPart:
     def write(self, chunk: bytes) -> None:
         """Append and hash. After `StorageFull` or `StorageUnavailable` the part is of no more use."""
         self._expect_open()
-        self._state = _State.FAILED  # unless every byte goes through
-        with translated(f"write {self.path.name}"):
-            write_all(self._fd, chunk)
-        self._state = _State.OPEN
+        if self._fd < 0 and len(self._held) + len(chunk) <= HELD_MAX:
+            self._held += chunk
+        else:
+            self._state = _State.FAILED  # unless every byte goes through
+            with translated(f"write {self.path.name}"):
+                self._spill()
+                write_all(self._fd, chunk)
+            self._state = _State.OPEN
         self._hash.update(chunk)
         self._size_bytes += len(chunk)
 
@@ -156,12 +179,18 @@ class SpoolPart:
 
     def read_at(self, offset: int, n: int) -> bytes:
         """Read up to `n` bytes from `offset`; b"" at or past the end."""
+        if self._fd < 0 and self._state is not _State.CLOSED:
+            return bytes(memoryview(self._held)[offset : offset + n])
         with translated(f"read {self.path.name}"):
             return os.pread(self._fd, n, offset)
 
     async def seal(self) -> None:
         """Bring the bytes to stable storage and end writing; once sealed, again does nothing."""
         await self._run(self._seal)
+
+    def hold(self) -> None:
+        """Take bytes without a file; `seal` makes it."""
+        self._state = _State.OPEN
 
     def create(self) -> None:
         """Create and lock the file, unless the part was discarded before a thread came to it."""
@@ -187,23 +216,22 @@ class SpoolPart:
             self._expect_open()
             self._state = _State.FAILED  # unless the disk says otherwise; a second fsync would lie
             with translated(f"sync {self.path.name}"):
+                self._spill()
                 sync_file(self._fd)
             self._sha256 = self._hash.hexdigest()
             self._state = _State.SEALED
+
+    def _spill(self) -> None:
+        if self._fd < 0:
+            self._fd = _create_locked(self.path)
+            write_all(self._fd, bytes(self._held))
+            self._held = bytearray()
 
     def _expect_open(self) -> None:
         if self._state is _State.FAILED:
             raise StorageUnavailable(f"{self.path.name} could not be written before")
         if self._state is not _State.OPEN:
             raise ValueError(f"{self.path.name} is {self._state.value}")
-
-
-async def _discard(part: SpoolPart, run: Runner) -> None:
-    try:
-        await run(part.discard)
-    except asyncio.CancelledError:
-        part.discard()
-        raise
 
 
 def _create_locked(path: Path) -> int:
