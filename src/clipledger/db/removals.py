@@ -131,10 +131,13 @@ class Removals:
         found = await self._db.read(lambda connection: connection.execute(_BY_AUTHOR, asked).scalars().all())
         return [AwemeId(each) for each in found]
 
-    async def withhold_author(self, author_id: str, grounds: Grounds, now: float) -> Tombstone:
-        """Keep out what an author posts from now on; give what the store is to remember of it."""
-        await self._db.write(lambda connection: _withhold_author(connection, self._who, author_id, grounds, now))
+    def stone_of_author(self, author_id: str, grounds: Grounds, now: float) -> Tombstone:
+        """Give what the store is to remember of an author who is kept out."""
         return Tombstone("", author_id, grounds.reason, grounds.request, "", _name(self._who), now, now)
+
+    async def withhold_author(self, author_id: str, grounds: Grounds, now: float) -> None:
+        """Keep out what an author posts from now on."""
+        await self._db.write(lambda connection: _withhold_author(connection, self._who, author_id, grounds, now))
 
     async def recall(self, stones: Sequence[Tombstone], now: float, delay_min_s: float) -> int:
         """Take out again what the store remembers and this database does not; give how many posts that were.
