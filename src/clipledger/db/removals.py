@@ -17,6 +17,7 @@ from clipledger.core.chain import Act, Entry, Who
 from clipledger.core.model import AwemeId, State
 from clipledger.core.tombstone import RemovedFile, Tombstone
 from clipledger.db import audit, holds, meta, quarantine, search_index, withheld
+from clipledger.db.backend import in_order
 from clipledger.db.custody_tables import removals, removed_files, withheld_authors
 from clipledger.db.database import Database
 from clipledger.db.engine import per_dialect
@@ -158,7 +159,8 @@ class Removals:
     async def due(self, now: float, after: str, limit: int) -> list[str]:
         """List what is to be purged, by id behind `after`; what was begun and what is held are among it."""
         asked = {"now": now, "after": after, "n": limit}
-        return await self._db.read(lambda connection: list(connection.execute(_DUE, asked).scalars()))
+        found = await self._db.read(lambda connection: in_order(after, connection.execute(_DUE, asked).scalars().all()))
+        return list(found)
 
     async def begin(self, ids: Sequence[str], now: float) -> list[Purge]:
         """Begin to purge what is due; what a hold covers is left out. From here on a hold comes too late."""
