@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,9 @@ def _joined(connection: Connection, ids: Sequence[object]) -> str:
 
 
 def _bulk(connection: Connection, table: Table, rows: Iterator[dict[str, Any]]) -> None:
+    if connection.dialect.name == "postgresql":
+        _copy(connection, table, rows)
+        return
     batch: list[dict[str, Any]] = []
     for row in rows:
         batch.append(row)
@@ -128,6 +131,17 @@ def _bulk(connection: Connection, table: Table, rows: Iterator[dict[str, Any]]) 
             batch = []
     if batch:
         connection.execute(insert(table), batch)
+
+
+def _copy(connection: Connection, table: Table, rows: Iterator[dict[str, Any]]) -> None:
+    """Load with COPY: row by row ten million would take an hour."""
+    first = next(rows)
+    dialect = connection.dialect
+    shaped = [(name, table.c[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in first]
+    cursor = connection.connection.cursor()
+    with cursor.copy(f"COPY {table.name} ({', '.join(first)}) FROM STDIN") as copy:  # type: ignore[attr-defined]
+        for row in chain((first,), rows):
+            copy.write_row([shape(row[name]) if shape else row[name] for name, shape in shaped])
 
 
 def _id(index: int, count: int = 0) -> str:

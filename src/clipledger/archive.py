@@ -60,7 +60,6 @@ from clipledger.storage.paced import PacedStore
 from clipledger.storage.probe import StoreProbe
 from clipledger.storage.publish import publish_chunks
 from clipledger.storage.room import Room
-from clipledger.storage.s3 import S3Store
 from clipledger.storage.spool import Spool
 
 _UUID_KEY = "archive_uuid"
@@ -350,7 +349,11 @@ def acting() -> Who:
 
 def bucket_of(archive: Archive) -> Bucket | None:
     """Give the store's further abilities; None where it is no S3 bucket."""
-    store = archive.store.inner if isinstance(archive.store, PacedStore) else archive.store
+    if not is_remote(archive.settings.storage.url):
+        return None
+    from clipledger.storage.s3 import S3Store  # here: an archive in a folder need not read how buckets are spoken to
+
+    store = _bare(archive)
     return store if isinstance(store, S3Store) else None
 
 

@@ -31,7 +31,7 @@ Duration = Annotated[str, AfterValidator(duration)]
 class Section(BaseModel):
     """One section: an unknown key is an error, and nothing changes once it is read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class Lifecycle(Section):

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.core.history import read_steps
@@ -204,63 +203,48 @@ class Janitor(Section):
     repair: bool = Field(False, description="fetch again what janitor.fixity finds damaged: a credit a post")
 
 
-class _Toml(PydanticBaseSettingsSource):
-    """The archive's file, already read and known to be TOML."""
-
-    def __init__(self, settings_cls: type[BaseSettings], content: Mapping[str, Any]) -> None:
-        super().__init__(settings_cls)
-        self._content = content
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        """Give one section."""
-        return self._content.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return dict(self._content)
+_UNSAID: Any = {}
+"""A section of which nothing is said: read like one of the file, so that one validator is built and not thirteen."""
 
 
-class Settings(BaseSettings):
+class Settings(Section):
     """Every setting of an archive."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=_ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, case_sensitive=False
-    )
-
-    api: Api = Api()  # type: ignore[call-arg]
-    cdn: Cdn = Cdn()  # type: ignore[call-arg]
-    database: Database = Database()  # type: ignore[call-arg]
-    storage: Storage = Storage()  # type: ignore[call-arg]
-    capture: Capture = Capture()  # type: ignore[call-arg]
-    queue: Queue = Queue()  # type: ignore[call-arg]
-    listing: Listing = Listing()  # type: ignore[call-arg]
-    budget: Budget = Budget()  # type: ignore[call-arg]
-    history: History = History()  # type: ignore[call-arg]
-    janitor: Janitor = Janitor()  # type: ignore[call-arg]
-    lifecycle: Lifecycle = Lifecycle()  # type: ignore[call-arg]
-    web: Web = Web()  # type: ignore[call-arg]
+    api: Api = Field(default=_UNSAID, validate_default=True)
+    cdn: Cdn = Field(default=_UNSAID, validate_default=True)
+    database: Database = Field(default=_UNSAID, validate_default=True)
+    storage: Storage = Field(default=_UNSAID, validate_default=True)
+    capture: Capture = Field(default=_UNSAID, validate_default=True)
+    queue: Queue = Field(default=_UNSAID, validate_default=True)
+    listing: Listing = Field(default=_UNSAID, validate_default=True)
+    budget: Budget = Field(default=_UNSAID, validate_default=True)
+    history: History = Field(default=_UNSAID, validate_default=True)
+    janitor: Janitor = Field(default=_UNSAID, validate_default=True)
+    lifecycle: Lifecycle = Field(default=_UNSAID, validate_default=True)
+    web: Web = Field(default=_UNSAID, validate_default=True)
 
 
 def load(archive: Path) -> Settings:
     """Read the settings of the archive in `archive`; Misconfigured names the first wrong one and what is right."""
     content = _read_file(archive / FILE_NAME)
     _check_env(os.environ)
-
-    class Sourced(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return env_settings, _Toml(settings_cls, content)
-
+    given = _from_env(os.environ)
+    merged = content | {section: {**content.get(section, {}), **named} for section, named in given.items()}
     try:
-        return Sourced()
+        return Settings.model_validate(merged)
     except ValidationError as error:
         raise Misconfigured(_first_problem(error, os.environ)) from None
+
+
+def _from_env(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Give what the environment sets, section by section; lists are read as the JSON that `_check_env` found."""
+    by_name = {name.upper(): value for name, value in environ.items()}
+    told: dict[str, dict[str, Any]] = {}
+    for dotted, default, _ in keys():
+        section, name = dotted.split(".")
+        if (value := by_name.get(env_name(dotted))) is not None:
+            told.setdefault(section, {})[name] = json.loads(value) if isinstance(default, list) else value
+    return told
 
 
 def origins(archive: Path) -> dict[str, str]:

@@ -17,6 +17,7 @@ from clipledger.archive import Archive, bucket_of, prove_room, room_of
 from clipledger.core.lifecycle import CaptureChoice
 from clipledger.core.model import ApiKey
 from clipledger.core.ports import Clock, Wire
+from clipledger.core.rotation import read_period
 from clipledger.crew import Crew, Plan
 from clipledger.db.alarms import Alarms
 from clipledger.db.clock import WARN_S, SharedClock
@@ -31,7 +32,7 @@ from clipledger.net.tiklive import TikLive
 from clipledger.settings import Settings
 from clipledger.stages.detail import Detail
 from clipledger.stages.download import Download
-from clipledger.stages.fixity import DEFAULT_PERIOD_S, Fixity, period_s
+from clipledger.stages.fixity import DEFAULT_PERIOD_S, Fixity
 from clipledger.stages.fresh import Fresh
 from clipledger.stages.guard import Guard
 from clipledger.stages.history import History
@@ -184,7 +185,7 @@ def _repair(
         events,
         CaptureChoice(capture.quality, capture.covers, capture.audio),
         worker=worker,
-        period_s=period_s(archive.settings) or DEFAULT_PERIOD_S,
+        period_s=read_period(archive.settings.janitor.fixity) or DEFAULT_PERIOD_S,
         is_outage=is_outage,
     )
 

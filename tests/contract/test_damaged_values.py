@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from clipledger.cli.output import Context
 from clipledger.core.errors import Misconfigured
+from clipledger.core.times import iso_time
+from clipledger.db.catalog import Catalog
 from clipledger.db.database import Database
 from clipledger.db.queue import Queue
+from clipledger.db.search_index import SearchIndex
 from contract.archives import NOW, new_archive, raw, vid
 from contract.queues import add, with_queue
 
@@ -31,6 +37,41 @@ def test_a_moment_that_is_none_is_damage(tmp_path: Path, value: object, writing:
                 await queue.row(vid(1))
 
     with_queue(tmp_path, act)
+
+
+_QUEUED = "INSERT INTO archive_queue (aweme_id, source, state, added_at, due_at) VALUES (?, 'hand', ?, ?, ?)"
+_POSTED = (
+    "INSERT INTO posts (aweme_id, author_id, author_handle, title, region, storage_key, sidecar_key, bytes,"
+    " archived_at, counters_at) VALUES (?, '1', 'a', '', 'US', 'k', 's', 1, ?, ?)"
+)
+_BACKWARDS = "UPDATE sqlite_schema SET sql = replace(sql, 'PRIMARY KEY (aweme_id)', 'PRIMARY KEY (aweme_id DESC)')"
+
+
+def test_an_index_out_of_order_is_damage(tmp_path: Path) -> None:
+    """Where an index is damaged, a walk over all posts stops and says so: it would leave some out, or never end."""
+
+    async def main() -> None:
+        async with Database.open(file) as db:
+            walks = {
+                "retry": partial(Queue(db).retry, None, NOW),
+                "verify, verify --media": partial(Catalog(db).next_archived, "", 1000),
+                "reindex": SearchIndex(db).prove,
+            }
+            for name, walk in walks.items():
+                with pytest.raises(Misconfigured, match=r"damaged.*out of order"):
+                    pytest.fail(f"{name}: {await walk()}")
+
+    file = Path(new_archive(tmp_path))
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        at = iso_time(NOW)
+        rows = [(vid(n), "archived" if n % 2 else "dead", at, at) for n in range(2000)]
+        other.execute("BEGIN")
+        other.executemany(_QUEUED, rows)
+        other.executemany(_POSTED, [(aweme_id, at, at) for aweme_id, *_ in rows])
+        other.execute("COMMIT")
+        other.execute("PRAGMA writable_schema = ON")
+        assert other.execute(_BACKWARDS).rowcount
+    asyncio.run(main())
 
 
 def test_text_that_is_none_is_damage(tmp_path: Path) -> None:

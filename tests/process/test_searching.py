@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clipledger.sim.play import Play
-from process.harness import PATIENCE_S, PROGRAM, plain_environment
+from process.harness import PATIENCE_S, PROGRAM, archive_for, plain_environment
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +29,23 @@ def document(folder: Path, *words: str) -> Any:
     told = tell(folder, "--json", *words)
     assert told.returncode == 0, told.stderr
     return json.loads(told.stdout)
+
+
+_LOOKING = """
+import sys
+from clipledger.cli.main import run
+codes = [run(["--archive", sys.argv[1], "--json", command]).value for command in ("status", "failures", "search")]
+slow = ("alembic", "pycurl", "msgspec", "rich", "http.client", "sqlalchemy.dialects.postgresql")
+sys.exit(f"{codes} {[each for each in (*slow, 'clipledger.stages.download') if each in sys.modules]}")
+"""
+
+
+def test_looking_loads_only_what_looking_needs(tmp_path: Path) -> None:
+    """A look at an archive in a folder waits neither for the libraries of servers and networks nor for the stages."""
+    archive = archive_for(tmp_path / "archive")
+    words = (sys.executable, "-c", _LOOKING, str(archive.folder))
+    told = subprocess.run(words, env=plain_environment(), capture_output=True, text=True, check=False)
+    assert told.stderr == "[0, 0, 0] []\n"
 
 
 def test_an_archive_can_be_searched_and_looked_over(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -252,6 +254,25 @@ def test_a_purge_that_was_killed_is_finished_by_the_next_process(
     assert place.traces(needles) == []
     assert archive.one("SELECT count(*) FROM audit_log WHERE act = 'purge'") == len(ids)
     archive.cli("verify")
+
+
+def test_the_store_knows_of_an_author_before_the_database_does(tmp_path: Path) -> None:
+    """Kill -9 in the middle of withdrawing an author: a database made anew keeps them out, asked again or not."""
+    archive = copy_of(_on_laptop(), tmp_path / "archive")
+    author_id, theirs = author_with_posts(archive)
+    stone = archive.folder / "removals" / f"author={author_id}.json"
+    with closing(sqlite3.connect(archive.folder / "clipledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # nobody else's commit comes through
+        with archive.started("withdraw", "--author", author_id, *WHY, stderr=subprocess.DEVNULL) as withdrawing:
+            wait_until(stone.exists)
+            withdrawing.kill()
+        other.execute("ROLLBACK")
+    assert archive.one("SELECT count(*) FROM withheld_authors") == 0, "it was not killed in the middle"
+    (archive.folder / "clipledger.db").unlink()
+    archive.json("rebuild")
+    assert archive.rows("SELECT author_id FROM withheld_authors") == [(author_id,)]
+    archive.cli("withdraw", "--author", author_id, *WHY)
+    assert sorted(archive.ids("withheld")) == sorted(theirs)
 
 
 @pytest.mark.parametrize("ground", ["laptop", "servers"])

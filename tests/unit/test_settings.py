@@ -35,7 +35,7 @@ DOCUMENTED = {
     "listing.every": "6h",
     "listing.backlog": True,
 }
-DEFAULTS = Settings.model_construct().model_dump()
+DEFAULTS = Settings.model_validate({}).model_dump()
 
 
 @pytest.fixture(autouse=True)

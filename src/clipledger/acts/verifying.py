@@ -11,10 +11,10 @@ from clipledger.archive import Archive, recognise_store
 from clipledger.core.chain import Act
 from clipledger.core.errors import UsageError
 from clipledger.core.model import AwemeId
-from clipledger.core.rotation import following
+from clipledger.core.rotation import following, read_period
 from clipledger.core.times import iso_time
 from clipledger.stages.damage import look
-from clipledger.stages.fixity import DEFAULT_PERIOD_S, READ_LEASE_S, damage_told, period_s
+from clipledger.stages.fixity import DEFAULT_PERIOD_S, READ_LEASE_S, damage_told
 from clipledger.wiring import new_worker_name
 
 
@@ -29,7 +29,7 @@ async def verify(archive: Archive, aweme_id: AwemeId) -> dict[str, Any]:
         raise UsageError(f"{aweme_id}: somebody reads or repairs it at this moment; ask again in a minute")
     try:
         found = await look(archive.store, aweme_id, rows)
-        now, period = archive.clock.now(), period_s(archive.settings) or DEFAULT_PERIOD_S
+        now, period = archive.clock.now(), read_period(archive.settings.janitor.fixity) or DEFAULT_PERIOD_S
         due_at = following(held.due_at if held.due_at is not None else now, now, period)
         await archive.care.checked(held, due_at, now, found.findings, damage_told(aweme_id, found, now, worker))
     finally:

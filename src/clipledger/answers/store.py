@@ -7,8 +7,8 @@ from typing import Any
 
 from clipledger.archive import Archive, known_probe
 from clipledger.core.model import AwemeId
+from clipledger.core.rotation import read_period
 from clipledger.core.times import iso_time
-from clipledger.stages.fixity import period_s
 
 DAMAGED_SHOWN = 20
 
@@ -24,7 +24,7 @@ async def store_status(archive: Archive) -> dict[str, Any]:
 
 async def care_status(archive: Archive) -> dict[str, Any]:
     """Tell how the rotation stands: `coverage` is the share of posts whose files were read within the period."""
-    now, period = archive.clock.now(), period_s(archive.settings)
+    now, period = archive.clock.now(), read_period(archive.settings.janitor.fixity)
     found = await archive.care.standing(now, period)
     due_at = await archive.care.next_at()
     return {

@@ -10,8 +10,15 @@ from hashlib import blake2b
 from math import floor
 
 from clipledger.core.model import AwemeId
+from clipledger.core.times import parse_duration
 
+OFF = "none"
 _SPAN = 1 << 64
+
+
+def read_period(text: str) -> float | None:
+    """Read the length of the rotation (`janitor.fixity`), seconds; None when it is off."""
+    return None if text == OFF else parse_duration(text)
 
 
 def share(aweme_id: AwemeId) -> float:

@@ -15,6 +15,9 @@ from typing import Any
 from clipledger.core.model import ObjectKey
 from clipledger.core.times import iso_time, read_iso_time
 
+RECALLED_S = 7 * 86_400.0
+"""What only the store remembers as withdrawn can be brought back for so long before it is erased, or longer."""
+
 FOLDER = "removals/"
 MAX_BYTES = 64 * 1024
 _FORMAT = "clipledger-removal/1"

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine
@@ -24,6 +26,16 @@ BUSY_TIMEOUT_S = 10.0
 
 class DamagedValue(Exception):
     """A column holds what this program never writes there: a damaged file, or a hand that edited it."""
+
+
+def in_order(after: str, keys: Sequence[str]) -> Sequence[str]:
+    """Give the next keys of a walk, each behind the one before; DamagedValue where an index has them otherwise.
+
+    Such a walk would leave rows out, or go round for ever.
+    """
+    if (keys and keys[0] <= after) or any(one > other for one, other in pairwise(keys)):
+        raise DamagedValue("an index is out of order")
+    return keys
 
 
 class Passing(StorageUnavailable):

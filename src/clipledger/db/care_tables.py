@@ -25,10 +25,10 @@ fixity = Table(
     Column("lease_until", UtcTime),
     Column("worker", Text),
     Column("token", BigInteger, nullable=False, server_default="0"),
-    Index("fixity_unplanned", "aweme_id", sqlite_where=_UNPLANNED, postgresql_where=_UNPLANNED),
+    Index("fixity_unplanned", "aweme_id", sqlite_where=_UNPLANNED),
     Index("fixity_due", "due_at"),
     Index("fixity_checked", "checked_at"),
-    Index("fixity_damaged", "damaged_at", sqlite_where=_DAMAGED, postgresql_where=_DAMAGED),
+    Index("fixity_damaged", "damaged_at", sqlite_where=_DAMAGED),
 )
 
 custody = Table(

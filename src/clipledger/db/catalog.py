@@ -27,6 +27,7 @@ from clipledger.core.model import AwemeId, Counters, MediaType, ObjectKey, Post,
 from clipledger.core.sidecar import Replaced
 from clipledger.db import custody, search_index
 from clipledger.db.availability import AvailabilityRow, had_been_gone, runs
+from clipledger.db.backend import in_order
 from clipledger.db.care_tables import fixity
 from clipledger.db.database import Database
 from clipledger.db.engine import InsertInto, per_dialect, summed
@@ -259,7 +260,9 @@ class Catalog:
     async def next_archived(self, after_id: str, limit: int) -> list[AwemeId]:
         """Page through archived ids in order; begin with ''."""
         asked = {"after": after_id, "n": limit}
-        rows = await self._db.read(lambda connection: connection.execute(_NEXT, asked).scalars().all())
+        rows = await self._db.read(
+            lambda connection: in_order(after_id, connection.execute(_NEXT, asked).scalars().all())
+        )
         return [AwemeId(row) for row in rows]
 
 

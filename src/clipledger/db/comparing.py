@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, Select, bindparam, select
 
 from clipledger.core.model import State
+from clipledger.db.backend import in_order
 from clipledger.db.database import Database
 from clipledger.db.index_tables import author_handles, hashtags
 from clipledger.db.restoring import UNKNOWN_SOURCE
@@ -107,7 +108,7 @@ _Rows = Mapping[str, Mapping[str, frozenset[tuple[object, ...]]]]
 
 
 def _page(connection: Connection, after: str) -> list[str]:
-    return list(connection.execute(_ARCHIVED, {"after": after}).scalars())
+    return list(in_order(after, connection.execute(_ARCHIVED, {"after": after}).scalars().all()))
 
 
 def _range(connection: Connection, after: str, last: str) -> list[str]:

@@ -29,7 +29,6 @@ removals = Table(
         "removals_due",
         "purge_at",
         sqlite_where=text("state <> 'purged'"),
-        postgresql_where=text("state <> 'purged'"),
     ),
 )
 

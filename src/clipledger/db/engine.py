@@ -15,7 +15,6 @@ from typing import TypeVar
 from typing import cast as as_type
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Table, cast, func
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import DBAPIError
 
@@ -25,7 +24,6 @@ from clipledger.db.backend import Backend, DamagedValue
 
 Statement = TypeVar("Statement")
 InsertInto = Callable[[Table], sqlite_dialect.Insert]
-_INSERTS = {"sqlite": sqlite_dialect.insert, "postgresql": as_type(InsertInto, postgresql.insert)}
 
 _FILE = "sqlite:///"
 _NO_FILE = re.compile(r"\A:memory:\Z|://|[\x00-\x1f]")
@@ -91,10 +89,18 @@ def per_dialect(build: Callable[[InsertInto], Statement]) -> Callable[[Connectio
     def statement(connection: Connection) -> Statement:
         name = connection.dialect.name
         if name not in built:
-            built[name] = build(_INSERTS[name])
+            built[name] = build(_insert_into(name))
         return built[name]
 
     return statement
+
+
+def _insert_into(dialect: str) -> InsertInto:
+    if dialect == "sqlite":
+        return sqlite_dialect.insert
+    from sqlalchemy.dialects import postgresql  # here: with all its drivers, which no look at a file waits for
+
+    return as_type(InsertInto, postgresql.insert)
 
 
 def summed(column: ColumnElement[int]) -> ColumnElement[int]:

@@ -67,7 +67,6 @@ Index(
     "archive_queue_withheld",
     archive_queue.c.aweme_id,
     sqlite_where=text("state = 'withheld'"),
-    postgresql_where=text("state = 'withheld'"),
 )
 
 Index("authors_first_seen", authors.c.first_seen_at)

@@ -53,7 +53,6 @@ availability = Table(
         "availability_gone",
         "first_at",
         sqlite_where=text("state = 'gone'"),
-        postgresql_where=text("state = 'gone'"),
     ),
 )
 
@@ -74,19 +73,16 @@ refreshes = Table(
         "refreshes_unplanned",
         "aweme_id",
         sqlite_where=text("NOT planned"),
-        postgresql_where=text("NOT planned"),
     ),
     Index(
         "refreshes_next",
         "next_at",
         sqlite_where=text("next_at IS NOT NULL"),
-        postgresql_where=text("next_at IS NOT NULL"),
     ),
     Index(
         "refreshes_doubted",
         "doubt_due_at",
         sqlite_where=text("doubt_due_at IS NOT NULL"),
-        postgresql_where=text("doubt_due_at IS NOT NULL"),
     ),
 )
 

@@ -17,6 +17,7 @@ from clipledger.core.chain import Act, Entry, Who
 from clipledger.core.model import AwemeId, State
 from clipledger.core.tombstone import RemovedFile, Tombstone
 from clipledger.db import audit, holds, meta, quarantine, search_index, withheld
+from clipledger.db.backend import in_order
 from clipledger.db.custody_tables import removals, removed_files, withheld_authors
 from clipledger.db.database import Database
 from clipledger.db.engine import per_dialect
@@ -131,10 +132,13 @@ class Removals:
         found = await self._db.read(lambda connection: connection.execute(_BY_AUTHOR, asked).scalars().all())
         return [AwemeId(each) for each in found]
 
-    async def withhold_author(self, author_id: str, grounds: Grounds, now: float) -> Tombstone:
-        """Keep out what an author posts from now on; give what the store is to remember of it."""
-        await self._db.write(lambda connection: _withhold_author(connection, self._who, author_id, grounds, now))
+    def stone_of_author(self, author_id: str, grounds: Grounds, now: float) -> Tombstone:
+        """Give what the store is to remember of an author who is kept out."""
         return Tombstone("", author_id, grounds.reason, grounds.request, "", _name(self._who), now, now)
+
+    async def withhold_author(self, author_id: str, grounds: Grounds, now: float) -> None:
+        """Keep out what an author posts from now on."""
+        await self._db.write(lambda connection: _withhold_author(connection, self._who, author_id, grounds, now))
 
     async def recall(self, stones: Sequence[Tombstone], now: float, delay_min_s: float) -> int:
         """Take out again what the store remembers and this database does not; give how many posts that were.
@@ -155,7 +159,8 @@ class Removals:
     async def due(self, now: float, after: str, limit: int) -> list[str]:
         """List what is to be purged, by id behind `after`; what was begun and what is held are among it."""
         asked = {"now": now, "after": after, "n": limit}
-        return await self._db.read(lambda connection: list(connection.execute(_DUE, asked).scalars()))
+        found = await self._db.read(lambda connection: in_order(after, connection.execute(_DUE, asked).scalars().all()))
+        return list(found)
 
     async def begin(self, ids: Sequence[str], now: float) -> list[Purge]:
         """Begin to purge what is due; what a hold covers is left out. From here on a hold comes too late."""

@@ -26,9 +26,6 @@ from clipledger.db.tables import UtcTime, archive_queue, dead_letters, posts, si
 UNKNOWN_SOURCE = "restored"
 """The source of an id whose sidecar does not tell which source showed it."""
 
-RECALLED_S = 7 * 86_400.0
-"""What only the store remembers as withdrawn can be brought back for so long before it is erased, or longer."""
-
 _CURSOR, _REBUILT = "rebuild_cursor", "rebuilt_at"
 
 
@@ -102,9 +99,9 @@ class Restorer:
         known = await self._db.read(lambda connection: set(connection.execute(_ARCHIVED, {"ids": list(ids)}).scalars()))
         return set(ids) - known
 
-    async def recall(self, stones: Sequence[Tombstone], now: float) -> int:
+    async def recall(self, stones: Sequence[Tombstone], now: float, delay_min_s: float) -> int:
         """Take out again what the store remembers as taken out; give how many posts were not out here."""
-        return await self._removals.recall(stones, now, RECALLED_S)
+        return await self._removals.recall(stones, now, delay_min_s)
 
     async def locate(self, places: Mapping[AwemeId, tuple[str, str]]) -> None:
         """Note where (day, author part) files of posts lie that are withheld and were never seen by this database."""

@@ -14,6 +14,7 @@ from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import CallReason
 from clipledger.core.model import AwemeId, State
 from clipledger.core.times import iso_time
+from clipledger.db.backend import in_order
 from clipledger.db.tables import UtcTime, archive_queue, dead_letters, events, sightings
 
 _q = archive_queue
@@ -166,8 +167,10 @@ def to_retry(connection: Connection, after: str, reason: Reason | None, now: flo
     """List the ids after `after`, in order, that are dead or wait; of one `reason`, when given."""
     asked = {"after": after, "now": now, "n": limit}
     if reason is None:
-        return list(map(AwemeId, connection.execute(_TO_RETRY, asked).scalars()))
-    return list(map(AwemeId, connection.execute(_TO_RETRY_OF_REASON, asked | {"why": reason}).scalars()))
+        found = connection.execute(_TO_RETRY, asked)
+    else:
+        found = connection.execute(_TO_RETRY_OF_REASON, asked | {"why": reason})
+    return [AwemeId(each) for each in in_order(after, found.scalars().all())]
 
 
 def retry(connection: Connection, ids: Sequence[AwemeId], now: float) -> int:

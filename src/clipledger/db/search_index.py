@@ -16,6 +16,7 @@ from clipledger.core.errors import Misconfigured
 from clipledger.core.model import Author
 from clipledger.core.words import GONE, document, hashtags, mark, text_vector
 from clipledger.db import authors
+from clipledger.db.backend import in_order
 from clipledger.db.database import Database
 from clipledger.db.engine import per_dialect
 from clipledger.db.index_tables import availability, refreshes
@@ -244,7 +245,7 @@ def _pages(connection: Connection) -> Iterator[list[str]]:
 
 
 def _page(connection: Connection, after: str) -> list[str]:
-    return list(connection.execute(_NEXT, {"after": after}).scalars())
+    return list(in_order(after, connection.execute(_NEXT, {"after": after}).scalars().all()))
 
 
 def _compare(connection: Connection, ids: Sequence[str]) -> tuple[list[str], int]:

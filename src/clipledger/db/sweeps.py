@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, null, or_, select, update
 
+from clipledger.db.backend import in_order
 from clipledger.db.books import Finding
 from clipledger.db.database import Database
 from clipledger.db.tables import UtcTime, archive_queue, sweep_findings, sweep_ranges, sweeps
@@ -206,6 +207,7 @@ class Sweeps:
 def _bound(connection: Connection, after: str, size: int) -> tuple[str, str, int] | None:
     last = connection.execute(_LAST_OF, {"after": after, "skip": size - 1}).scalar()
     if last is not None:
+        in_order(after, [last])
         return after, last, size
     count, last = connection.execute(_REST, {"after": after}).one()
     return (after, last, count) if count else None

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from clipledger.core.errors import StorageThrottled, StorageUnavailable, StorageUnreachable
 from clipledger.core.model import AwemeId
 from clipledger.core.ports import Clock, ObjectStore
-from clipledger.core.rotation import following, rest_s
+from clipledger.core.rotation import following, read_period, rest_s
 from clipledger.core.times import parse_duration, since
 from clipledger.db.care import Care, Held
 from clipledger.db.catalog import Catalog
@@ -23,7 +23,6 @@ from clipledger.settings import Settings
 from clipledger.stages.damage import Look, look
 from clipledger.stages.repair import LEASE_S, Repair
 
-OFF = "none"
 BATCH = 10
 READ_LEASE_S = 1800.0
 """Longer than a batch takes at the usual pace; what a lost lease costs is that a post is read twice."""
@@ -41,12 +40,6 @@ BEYOND_S = 60.0
 
 DEFAULT_PERIOD_S = 30 * 86_400.0
 _PERIOD = "fixity_period"
-
-
-def period_s(settings: Settings) -> float | None:
-    """Give the length of the rotation in seconds; None when it is off."""
-    text = settings.janitor.fixity
-    return None if text == OFF else parse_duration(text)
 
 
 class Fixity:
@@ -69,7 +62,7 @@ class Fixity:
         self._care, self._catalog, self._store, self._meta = care, catalog, store, meta
         self._clock, self._events, self._worker, self._repair = clock, events, worker, repair
         self._text, self._bytes_per_s = settings.janitor.fixity, settings.janitor.fixity_bytes_per_s
-        self._period_s, self._every_s = period_s(settings), parse_duration(settings.janitor.every)
+        self._period_s, self._every_s = read_period(settings.janitor.fixity), parse_duration(settings.janitor.every)
         self._budget = settings.budget.repair_credits_per_day
         self._checks = checks and self._period_s is not None
 

@@ -61,9 +61,13 @@ class Removal:
         self._receipts, self._tombstones = Receipts(db), Tombstones(store)
 
     async def withhold_author(self, author_id: str, grounds: Grounds) -> None:
-        """Keep out what an author posts from now on, whatever becomes of the database."""
-        stone = await self._removals.withhold_author(author_id, grounds, self._clock.now())
-        await self._tombstones.lay([stone])
+        """Keep out what an author posts from now on, whatever becomes of the database.
+
+        The store learns of it first: whoever is cut off in between is asked again, and a database made anew knows.
+        """
+        now = self._clock.now()
+        await self._tombstones.lay([self._removals.stone_of_author(author_id, grounds, now)])
+        await self._removals.withhold_author(author_id, grounds, now)
 
     async def withdraw(self, ids: Sequence[str], grounds: Grounds) -> Taken:
         """Hide posts at once; they are erased once their quarantine is over."""

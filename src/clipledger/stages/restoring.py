@@ -16,7 +16,7 @@ from clipledger.core.errors import TooLarge
 from clipledger.core.layout import SIDECAR, KeyParts
 from clipledger.core.model import AwemeId, ObjectKey
 from clipledger.core.ports import Clock, ObjectStore, Stat
-from clipledger.core.tombstone import Tombstone
+from clipledger.core.tombstone import RECALLED_S, Tombstone
 from clipledger.db.restoring import Restored, Restorer
 from clipledger.stages.metadata import record_of
 from clipledger.stages.tombstones import Tombstones
@@ -118,7 +118,7 @@ class Restoring:
         if only_look:
             self._out |= {stone.aweme_id for stone in stones}
         elif stones:
-            self.tally.withheld += await self._restorer.recall(stones, self._clock.now())
+            self.tally.withheld += await self._restorer.recall(stones, self._clock.now(), RECALLED_S)
 
     async def _posts(self, after: str) -> AsyncIterator[_Found]:
         """Gather what belongs to one id: its keys follow each other."""

@@ -12,6 +12,6 @@ from clipledger.cli.app import custody
 from clipledger.cli.app import web
 
 # isort: on
-from clipledger.cli.app.root import app, context
+from clipledger.cli.app.root import app, context, leading_to
 
-__all__ = ["app", "context", "cost", "custody", "lists", "look", "mend", "share", "web", "work"]
+__all__ = ["app", "context", "cost", "custody", "leading_to", "lists", "look", "mend", "share", "web", "work"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from copy import copy
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.main import get_command_name
+from typer.models import CommandInfo
 
 from clipledger import __version__
 from clipledger.cli.output import Context
@@ -28,6 +31,21 @@ app.add_typer(sim, name="sim")
 app.add_typer(db, name="db")
 
 context = Context()
+
+
+def leading_to(command: str) -> typer.Typer:
+    """Give the program with this one command: the parser makes all it is given, and fifty take a while.
+
+    The whole of it where there is no such command: `--help`, and what was mistyped, need all names.
+    """
+    one = copy(app)
+    one.registered_commands = [each for each in app.registered_commands if _name(each) == command]
+    one.registered_groups = [each for each in app.registered_groups if each.name == command]
+    return one if one.registered_commands or one.registered_groups else app
+
+
+def _name(command: CommandInfo) -> str:
+    return command.name or get_command_name(getattr(command.callback, "__name__", ""))
 
 
 def _version(wanted: bool) -> None:
