@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+from markupsafe import escape
+
 from clipledger.core.access import Role
+from clipledger.core.model import AwemeId
 from clipledger.core.times import iso_time
+from clipledger.db.samples import Sample
 from clipledger.db.series import POINTS_MAX, Curves
 from web.visiting import Visit, rows, visit
 
@@ -132,6 +138,52 @@ def test_tags_that_people_chose_are_blurred(folder: Path) -> None:
             text = (await here.client(accept=HTML).get(path)).text
             assert ("Sensitive: show it" in text) == ("q=" + aweme_id not in path), path
         assert "Sensitive: show it" not in (await here.client(accept=HTML).get("/gallery?q=-tag:cats")).text
+
+    visit(folder, scenario)
+
+
+@pytest.mark.parametrize("handle", ["..", ".", "a/b", "\U0001f408 cat", "x" * 250, "%2e%2e", "?id=1#x", 'a"b<i>', ""])
+def test_every_author_has_a_page_whatever_they_call_themselves(folder: Path, handle: str) -> None:
+    """From a post to its author, whose page has their posts, their handles and their curve; programs find them too."""
+    aweme_id, author_id = rows(folder, "SELECT aweme_id, author_id FROM posts WHERE author_id <> '' LIMIT 1")[0]
+    with closing(sqlite3.connect(folder / "clipledger.db")) as connection, connection:
+        connection.execute("UPDATE posts SET author_handle = ? WHERE author_id = ?", (handle, author_id))
+        connection.execute("UPDATE authors SET handle = ? WHERE author_id = ?", (handle, author_id))
+        connection.execute("UPDATE author_handles SET handle = ? WHERE author_id = ?", (handle, author_id))
+
+    async def scenario(here: Visit) -> None:
+        client = here.client(accept=HTML)
+        for path in (f"/posts/{aweme_id}", "/authors"):
+            links = re.findall(r'href="(/author[^"]*id=[^"]*)"', (await client.get(path)).text)
+            assert f"/author?id={author_id}" in links, path
+        page = (await client.get(f"/author?id={author_id}")).text
+        assert escape(f"@{handle}" if handle else f"Author {author_id}") in page and f"/posts/{aweme_id}" in page
+        assert (await client.get(f"/charts/author-id.json?of={author_id}")).json()["points"]
+        assert (await client.get("/gone/lost", params={"author": author_id})).status_code == 200
+        api = here.client()
+        for params in ({"id": author_id}, {"handle": handle}) if handle else ({"id": author_id},):
+            told = (await api.get("/api/v1/authors", params=params)).json()["authors"]
+            assert (author_id, handle) in [(each["author_id"], each["handle"]) for each in told], params
+        assert (await client.get("/author?id=nobody")).status_code == 404
+        assert (await client.get("/tags/%2e%2e")).status_code == 404
+
+    visit(folder, scenario)
+
+
+def test_a_reply_that_could_not_be_read_stands_beside_its_post(folder: Path) -> None:
+    """Among the failures and on its own page a post shows the answer that it failed by, as it came, without secrets."""
+    dead, other = (row[0] for row in rows(folder, "SELECT aweme_id FROM dead_letters LIMIT 2"))
+    odd = '{"code": 0, "surprise": ["<b>' + "\u2028" + '"]}'
+
+    async def scenario(here: Visit) -> None:
+        await here.archive.samples.keep(Sample(1.8e9, "/post-detail/", "no `data`", odd, AwemeId(dead)))
+        client = here.client(accept=HTML)
+        queue = (await client.get("/queue")).text
+        assert queue.count("The reply as it came") == 1 and f"/queue/reply/{dead}" in queue
+        assert queue.index('class="group"') < queue.index(f"/queue/reply/{dead}"), "rows stand under their reason"
+        for path in (f"/queue/reply/{dead}", f"/posts/{dead}"):
+            assert escape(odd) in (await client.get(path)).text, path
+        assert (await client.get(f"/queue/reply/{other}")).status_code == 404
 
     visit(folder, scenario)
 

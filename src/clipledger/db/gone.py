@@ -60,6 +60,7 @@ class GonePost:
 
     aweme_id: AwemeId
     archived: bool
+    author_id: str
     author_handle: str
     title: str
     created_at: float
@@ -135,11 +136,11 @@ def _told(found: Subquery, *, archived: bool) -> Select[Any]:
     order = (found.c.gone_at.desc(), aweme_id.desc())
     if not archived:
         last = select(func.max(sightings.c.last_seen_at)).where(shown).scalar_subquery()
-        nobody = select(aweme_id, literal(""), literal(""), first, last, found.c.gone_at, found.c.reason)
+        nobody = select(aweme_id, *[literal("")] * 3, first, last, found.c.gone_at, found.c.reason)
         return nobody.order_by(*order)
     present = select(func.max(_a.c.last_at)).where(_a.c.aweme_id == aweme_id, _a.c.state == "present").scalar_subquery()
-    handle, title = posts.c.author_handle, posts.c.title
-    told = select(aweme_id, handle, title, first, present, found.c.gone_at, found.c.reason)
+    who = (posts.c.author_id, posts.c.author_handle, posts.c.title)
+    told = select(aweme_id, *who, first, present, found.c.gone_at, found.c.reason)
     return told.join(posts, posts.c.aweme_id == aweme_id).order_by(*order)
 
 
@@ -159,6 +160,8 @@ def _narrowed(
 
 
 def _post(row: Sequence[Any], archived: bool, tags: Sequence[str]) -> GonePost:
-    aweme_id, handle, title, first, last, gone_at, reason = row
+    aweme_id, author_id, handle, title, first, last, gone_at, reason = row
     born = float(created_second(AwemeId(aweme_id)))
-    return GonePost(AwemeId(aweme_id), archived, handle, title, born, first, last, gone_at, reason, tuple(tags))
+    return GonePost(
+        AwemeId(aweme_id), archived, author_id, handle, title, born, first, last, gone_at, reason, tuple(tags)
+    )
