@@ -17,6 +17,7 @@ from clipledger.core.model import AwemeId
 from clipledger.core.times import iso_time
 from clipledger.db.samples import Sample
 from clipledger.db.series import POINTS_MAX, Curves
+from clipledger.sim.play import Play
 from web.visiting import Visit, rows, visit
 
 SCREENS = (
@@ -184,6 +185,41 @@ def test_a_reply_that_could_not_be_read_stands_beside_its_post(folder: Path) -> 
         for path in (f"/queue/reply/{dead}", f"/posts/{dead}"):
             assert escape(odd) in (await client.get(path)).text, path
         assert (await client.get(f"/queue/reply/{other}")).status_code == 404
+
+    visit(folder, scenario)
+
+
+def test_an_outage_shows_on_the_first_page_with_its_evidence(tmp_path: Path) -> None:
+    """While the API says of every post that it is gone, the first page says that all is paused, since when and why."""
+    play = Play(tmp_path / "archive", seed=2, posts=120)
+    play.add(*(source for source in play.world.sources() if source.startswith("@")))
+    play.turn(outage="not_found")
+    play.run()
+
+    async def scenario(here: Visit) -> None:
+        page = (await here.client(accept=HTML).get("/")).text
+        banner = page[page.index('role="alert"') :].split("</div>")[0]
+        evidence = (await here.client().get("/api/v1/status")).json()["breaker"]["evidence"]
+        assert "Paused by the breaker since" in banner and evidence and str(escape(evidence)) in banner
+        assert "Nothing is declared gone" in banner and "<time" in banner
+        assert str(escape(evidence)) in (await here.client(accept=HTML).get("/system")).text
+
+    visit(tmp_path / "archive", scenario)
+
+
+def test_a_pause_says_who_must_do_what(folder: Path) -> None:
+    """A paused archive says since when and why it is, and where it is resumed; then it says so no more."""
+
+    async def scenario(here: Visit) -> None:
+        client = await here.member(Role.OPERATOR)
+        client.headers["accept"] = HTML
+        await client.post("/system/pause", data={"reason": "the disk is <swapped>"})
+        page = (await client.get("/?done=paused")).text
+        assert "Paused by the operator since" in page and "the disk is &lt;swapped&gt;" in page and "<time" in page
+        system = (await client.get("/system?done=paused")).text
+        assert "The archive is paused" in system and "Resume the archive" in system
+        await client.post("/system/resume")
+        assert "Paused by the operator" not in (await client.get("/?done=resumed")).text
 
     visit(folder, scenario)
 
