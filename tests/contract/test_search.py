@@ -126,7 +126,7 @@ def test_pages_are_stable_in_every_order(tmp_path: Path, monkeypatch: pytest.Mon
     """Page after page gives each match once, in order, whichever way the order was made, also while posts arrive."""
     plays = [5, None, 7, 7, 7, 1, 9, 3]
     records = [record(index, "cat " + "dog " * (index % 3), count) for index, count in enumerate(plays)]
-    by_plays = [6, 4, 3, 2, 0, 7, 5]
+    by_plays, asked = [6, 4, 3, 2, 0, 7, 5], search_module._SPEECH
 
     async def act(db: Database) -> None:
         for sort, wanted in ((Sort.NEW, [7, 6, 5, 4, 3, 2, 1, 0]), (Sort.OLD, list(range(8))), (Sort.PLAYS, by_plays)):
@@ -136,10 +136,14 @@ def test_pages_are_stable_in_every_order(tmp_path: Path, monkeypatch: pytest.Mon
         assert await pages(db, "dog cat", Sort.RELEVANCE) == [5, 2, 7, 4, 1], (
             "the share of what was asked for, newest first"
         )
-        monkeypatch.setattr(search_module, "SORTED_MAX", 0)
-        assert await pages(db, "cat", Sort.PLAYS) == by_plays, "walking the order finds the same"
-        monkeypatch.setattr(search_module, "WALKED_MAX", 2)
-        assert await pages(db, "cat", Sort.PLAYS) == by_plays, "giving up the walk finds the same"
+        for gathered_max, how in ((0, "looked up one by one"), (100, "held against all matches put together")):
+            speech = {name: replace(each, sorted_max=0, gathered_max=gathered_max) for name, each in asked.items()}
+            monkeypatch.setattr(search_module, "_SPEECH", speech)
+            for walked_max in (4000, 2):  # and giving up the walk
+                monkeypatch.setattr(search_module, "WALKED_MAX", walked_max)
+                monkeypatch.setattr(search_module, "GATHERED_WALKED_MAX", walked_max)
+                assert await pages(db, "cat", Sort.PLAYS) == by_plays, how
+                assert await pages(db, "dog", Sort.PLAYS) == [4, 2, 7, 5], how
 
     with_posts(tmp_path, records, act)
 

@@ -223,7 +223,7 @@ def test_the_table_of_roles_knows_every_route(folder: Path) -> None:
 
 
 def test_logging_in_and_out(folder: Path) -> None:
-    """With the right password I am in until I log out; the log says who came and from where."""
+    """With the right password I am in until I log out; the log says who came and from where, and that they left."""
 
     async def scenario(here: Visit) -> None:
         await here.desk.doorman.access.grant(password_grant("ada", Role.OPERATOR, "correct horse", 0.0))
@@ -247,7 +247,8 @@ def test_logging_in_and_out(folder: Path) -> None:
         assert (await here.client(cookie=f"{HOUSE.cookie}={kept}").get("/api/v1/posts")).status_code == 401
 
     visit(folder, scenario)
-    assert ("login", "access:ada") in rows(folder, "SELECT act, subject FROM audit_log")
+    told = rows(folder, "SELECT act FROM audit_log WHERE subject = 'access:ada' ORDER BY seq")
+    assert told == [("grant",), ("login",), ("logout",)]
     assert not rows(folder, "SELECT 1 FROM access_grants WHERE hash LIKE '%horse%'")
 
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+from markupsafe import escape
+
 from clipledger.core.access import Role
+from clipledger.core.model import AwemeId
 from clipledger.core.times import iso_time
+from clipledger.db.samples import Sample
 from clipledger.db.series import POINTS_MAX, Curves
+from clipledger.sim.play import Play
 from web.visiting import Visit, rows, visit
 
 SCREENS = (
@@ -132,6 +139,87 @@ def test_tags_that_people_chose_are_blurred(folder: Path) -> None:
             text = (await here.client(accept=HTML).get(path)).text
             assert ("Sensitive: show it" in text) == ("q=" + aweme_id not in path), path
         assert "Sensitive: show it" not in (await here.client(accept=HTML).get("/gallery?q=-tag:cats")).text
+
+    visit(folder, scenario)
+
+
+@pytest.mark.parametrize("handle", ["..", ".", "a/b", "\U0001f408 cat", "x" * 250, "%2e%2e", "?id=1#x", 'a"b<i>', ""])
+def test_every_author_has_a_page_whatever_they_call_themselves(folder: Path, handle: str) -> None:
+    """From a post to its author, whose page has their posts, their handles and their curve; programs find them too."""
+    aweme_id, author_id = rows(folder, "SELECT aweme_id, author_id FROM posts WHERE author_id <> '' LIMIT 1")[0]
+    with closing(sqlite3.connect(folder / "clipledger.db")) as connection, connection:
+        connection.execute("UPDATE posts SET author_handle = ? WHERE author_id = ?", (handle, author_id))
+        connection.execute("UPDATE authors SET handle = ? WHERE author_id = ?", (handle, author_id))
+        connection.execute("UPDATE author_handles SET handle = ? WHERE author_id = ?", (handle, author_id))
+
+    async def scenario(here: Visit) -> None:
+        client = here.client(accept=HTML)
+        for path in (f"/posts/{aweme_id}", "/authors"):
+            links = re.findall(r'href="(/author[^"]*id=[^"]*)"', (await client.get(path)).text)
+            assert f"/author?id={author_id}" in links, path
+        page = (await client.get(f"/author?id={author_id}")).text
+        assert escape(f"@{handle}" if handle else f"Author {author_id}") in page and f"/posts/{aweme_id}" in page
+        assert (await client.get(f"/charts/author-id.json?of={author_id}")).json()["points"]
+        assert (await client.get("/gone/lost", params={"author": author_id})).status_code == 200
+        api = here.client()
+        for params in ({"id": author_id}, {"handle": handle}) if handle else ({"id": author_id},):
+            told = (await api.get("/api/v1/authors", params=params)).json()["authors"]
+            assert (author_id, handle) in [(each["author_id"], each["handle"]) for each in told], params
+        assert (await client.get("/author?id=nobody")).status_code == 404
+        assert (await client.get("/tags/%2e%2e")).status_code == 404
+
+    visit(folder, scenario)
+
+
+def test_a_reply_that_could_not_be_read_stands_beside_its_post(folder: Path) -> None:
+    """Among the failures and on its own page a post shows the answer that it failed by, as it came, without secrets."""
+    dead, other = (row[0] for row in rows(folder, "SELECT aweme_id FROM dead_letters LIMIT 2"))
+    odd = '{"code": 0, "surprise": ["<b>' + "\u2028" + '"]}'
+
+    async def scenario(here: Visit) -> None:
+        await here.archive.samples.keep(Sample(1.8e9, "/post-detail/", "no `data`", odd, AwemeId(dead)))
+        client = here.client(accept=HTML)
+        queue = (await client.get("/queue")).text
+        assert queue.count("The reply as it came") == 1 and f"/queue/reply/{dead}" in queue
+        assert queue.index('class="group"') < queue.index(f"/queue/reply/{dead}"), "rows stand under their reason"
+        for path in (f"/queue/reply/{dead}", f"/posts/{dead}"):
+            assert escape(odd) in (await client.get(path)).text, path
+        assert (await client.get(f"/queue/reply/{other}")).status_code == 404
+
+    visit(folder, scenario)
+
+
+def test_an_outage_shows_on_the_first_page_with_its_evidence(tmp_path: Path) -> None:
+    """While the API says of every post that it is gone, the first page says that all is paused, since when and why."""
+    play = Play(tmp_path / "archive", seed=2, posts=120)
+    play.add(*(source for source in play.world.sources() if source.startswith("@")))
+    play.turn(outage="not_found")
+    play.run()
+
+    async def scenario(here: Visit) -> None:
+        page = (await here.client(accept=HTML).get("/")).text
+        banner = page[page.index('role="alert"') :].split("</div>")[0]
+        evidence = (await here.client().get("/api/v1/status")).json()["breaker"]["evidence"]
+        assert "Paused by the breaker since" in banner and evidence and str(escape(evidence)) in banner
+        assert "Nothing is declared gone" in banner and "<time" in banner
+        assert str(escape(evidence)) in (await here.client(accept=HTML).get("/system")).text
+
+    visit(tmp_path / "archive", scenario)
+
+
+def test_a_pause_says_who_must_do_what(folder: Path) -> None:
+    """A paused archive says since when and why it is, and where it is resumed; then it says so no more."""
+
+    async def scenario(here: Visit) -> None:
+        client = await here.member(Role.OPERATOR)
+        client.headers["accept"] = HTML
+        await client.post("/system/pause", data={"reason": "the disk is <swapped>"})
+        page = (await client.get("/?done=paused")).text
+        assert "Paused by the operator since" in page and "the disk is &lt;swapped&gt;" in page and "<time" in page
+        system = (await client.get("/system?done=paused")).text
+        assert "The archive is paused" in system and "Resume the archive" in system
+        await client.post("/system/resume")
+        assert "Paused by the operator" not in (await client.get("/?done=resumed")).text
 
     visit(folder, scenario)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import mmap
 import os
 import signal
 import socket
@@ -93,6 +95,7 @@ def test_beyond_this_machine_it_asks_for_a_password(folder: Path) -> None:
         (("serve", "--host", "no.such.host.invalid"), None, 2, "--host"),
         (("serve", "--host", "203.0.113.7"), None, 2, "no address of this machine"),
         (("serve", "--run", "--port", "0"), None, 4, "no API key"),
+        (("serve", "--run", "--port", "0"), "a key\nof two lines", 4, "one line of printable ASCII"),
         (("access", "password", "ada"), "short\n", 2, "10 to 1000 characters"),
         (("access", "password", "a b"), "correct horse battery\n", 2, "a name is"),
         (("access", "password", "ada", "--role", "king"), "correct horse battery\n", 2, "viewer, operator, admin"),
@@ -114,6 +117,8 @@ def test_what_cannot_be_is_told_in_one_line(
     monkeypatch.setattr(sys, "stdin", io.StringIO(given or ""))
     for name in ("TIKLIVEAPI_KEY", "TIKLIVEAPI_KEY_FILE"):
         monkeypatch.delenv(name, raising=False)
+    if "--run" in words and given is not None:
+        monkeypatch.setenv("TIKLIVEAPI_KEY", given)
     assert run(["--archive", str(folder), *words]) == code
     said = capsys.readouterr().err
     assert told in said and len(said.strip().splitlines()) == 1
@@ -137,7 +142,10 @@ def test_a_port_that_is_taken_is_named(folder: Path) -> None:
 
 
 def test_it_can_work_beside_serving(tmp_path: Path) -> None:
-    """`serve --run` takes up what is added in the browser, and ends with nothing half done."""
+    """`serve --run` takes up what is added in the browser, and ends with nothing half done.
+
+    Nobody reads what it prints, and the pipe is full soon: it goes on all the same.
+    """
     folder = tmp_path / "archive"
     with simulator(seed=5, posts=60) as sim:
         settings = {
@@ -149,6 +157,8 @@ def test_it_can_work_beside_serving(tmp_path: Path) -> None:
         }
         assert command(folder, "init").code == 0
         with serving(folder, "--run", **settings) as (base, process):
+            assert process.stdout is not None
+            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, mmap.PAGESIZE)
             with httpx.Client(base_url=base, timeout=PATIENCE_S) as client:
                 assert client.post("/api/v1/sources", json={"sources": ["#cats"]}).status_code == 200
                 with client.stream("GET", "/live") as live:
@@ -159,4 +169,6 @@ def test_it_can_work_beside_serving(tmp_path: Path) -> None:
             assert process.wait(PATIENCE_S) == 0
             assert process.stderr is not None and "Traceback" not in process.stderr.read()
     assert command(folder, "verify").code == 0
+    acts = [act for (act,) in rows(folder, "SELECT act FROM audit_log ORDER BY seq")]
+    assert acts.count("work") == acts.count("rest") == 1 and acts.index("work") < acts.index("rest")
     assert not any(os.scandir(folder / ".clipledger" / "workers"))

@@ -74,6 +74,11 @@ async def authors(archive: Archive, who: str | None, after: str, limit: int) -> 
     return [_author(row) for row in (await known.called(who) if who else await known.page(after, limit))]
 
 
+async def author(archive: Archive, author_id: str) -> list[dict[str, Any]]:
+    """Tell of the one author of an id, which every author has one of, whatever they call themselves."""
+    return [_author(row) for row in await Authors(archive.db).of(author_id)]
+
+
 def query_of(asked: Asked) -> Query:
     """Read what is searched for: words, and fields beside them."""
     query = parse(asked.words)

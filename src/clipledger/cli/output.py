@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from clipledger.cli.exits import Exit
 from clipledger.cli.streams import printable, write_line
@@ -24,20 +24,21 @@ class Context:
     json: bool = False
     loudness: int = 0  # -1 quiet, 0, 1 verbose
     exit: Exit = Exit.OK
+    write: Callable[[TextIO | None, str], None] = write_line
 
     def tell(self, text: str) -> None:
         """Say something to people: stdout, or stderr with --json; nothing with -q."""
         if self.loudness >= 0:
-            write_line(sys.stderr if self.json else sys.stdout, printable(text))
+            self.write(sys.stderr if self.json else sys.stdout, printable(text))
 
     def marked(self, mark: str, text: str) -> None:
         """Say something to people behind a mark of our own, which may be coloured; nothing with -q."""
         if self.loudness >= 0:
-            write_line(sys.stdout, f"{mark} {printable(text)}")
+            self.write(sys.stdout, f"{mark} {printable(text)}")
 
     def warn(self, text: str) -> None:
         """Say what people must see even with -q."""
-        write_line(sys.stderr, printable(text))
+        self.write(sys.stderr, printable(text))
 
     def document(self, body: Mapping[str, Any] | Sequence[Any]) -> None:
         """Print the one JSON document, in ASCII: a folder's name may be bytes that no encoding can print.
@@ -47,15 +48,15 @@ class Context:
         if isinstance(body, Mapping):
             body = dict(body)
             body.setdefault("exit", self.exit.word)
-        write_line(sys.stdout, json.dumps(body, default=_spelt_bytes))
+        self.write(sys.stdout, json.dumps(body, default=_spelt_bytes))
 
     def line(self, body: Mapping[str, Any]) -> None:
         """Print one line of a JSON stream, at once."""
-        write_line(sys.stdout, json.dumps(body, default=_spelt_bytes))
+        self.write(sys.stdout, json.dumps(body, default=_spelt_bytes))
 
     def log(self, body: Mapping[str, Any]) -> None:
         """Print one JSON line for whoever collects logs: stderr, where a service's journal reads it."""
-        write_line(sys.stderr, json.dumps(body, default=_spelt_bytes))
+        self.write(sys.stderr, json.dumps(body, default=_spelt_bytes))
 
 
 def _spelt_bytes(value: object) -> str:

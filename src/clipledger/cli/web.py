@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from socket import socket
 
 from clipledger import presence
 from clipledger.archive import open_archive
+from clipledger.cli.aside import aside
 from clipledger.cli.exits import Exit
 from clipledger.cli.logs import speller
 from clipledger.cli.output import Context
 from clipledger.cli.progress import plain
+from clipledger.core.chain import Act
 from clipledger.core.errors import Misconfigured
 from clipledger.web.app import build
 from clipledger.web.desk import Desk
@@ -41,15 +45,19 @@ def serve(context: Context, wanted: Wanted) -> None:
 
 async def _serve(context: Context, wanted: Wanted) -> None:
     async with open_archive(context.archive) as archive:
-        with presence.hold_archive(archive.folder), listen(wanted.host, wanted.port) as door:
+        with (
+            presence.hold_archive(archive.folder),
+            listen(wanted.host, wanted.port) as door,
+            aside(partial(_unread, context)) as write,
+        ):
             port = door.getsockname()[1]
             house = House(wanted.host, port, archive.settings.web.hosts)
-            app = build(archive, house, [plain(context, speller(archive.uuid, "serve"))])
+            app = build(archive, house, [plain(replace(context, write=write), speller(archive.uuid, "serve"))])
             desk = app.state.desk
             assert isinstance(desk, Desk)
             await _check_access(desk)
             if wanted.run:
-                desk.workers.start()
+                await desk.workers.begin(archive)
             link = _link(wanted.host, port)
             _tell(context, link)
             await _run(server_of(app, house), desk, [door], link if wanted.open else None)
@@ -64,8 +72,11 @@ async def _run(server: Server, desk: Desk, doors: list[socket], shown: str | Non
             if shown is not None:
                 tasks.create_task(asyncio.to_thread(webbrowser.open, shown))  # some wait until they are closed
             await server.serve(sockets=doors)
+            was_idle = desk.workers.standing.state == "idle"
             desk.pulse.end()
             desk.workers.end()
+    if not was_idle:
+        await desk.archive.audit.append(desk.archive.clock.now(), Act.REST, detail="with the serving process")
 
 
 async def _check_access(desk: Desk) -> None:
@@ -83,6 +94,12 @@ def _tell(context: Context, link: str) -> None:
         context.line({"event": "serving", "url": link})
     else:
         context.tell(f"{link} (Ctrl-C ends it)")
+
+
+def _unread(context: Context, count: int) -> str:
+    if context.json:
+        return json.dumps({"event": "unread", "lines": count})
+    return f"({count} lines are left out: nobody read them)"
 
 
 def _link(host: str, port: int) -> str:

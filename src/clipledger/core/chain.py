@@ -40,6 +40,7 @@ class Act(StrEnum):
     GRANT = "grant"
     REVOKE = "revoke"
     LOGIN = "login"
+    LOGOUT = "logout"
     VERIFY = "verify"
     WORK = "work"
     REST = "rest"

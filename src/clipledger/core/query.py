@@ -127,6 +127,16 @@ def parse(text: str) -> Query:
     return query
 
 
+def by_author(author_id: str) -> Query:
+    """Want the posts of one author, whatever characters the id is of."""
+    return Query((Clause((Mark(mark("author", author_id)),)),))
+
+
+def by_handle(handle: str) -> Query:
+    """Want the posts of whoever has or had a handle, however it is written."""
+    return Query((Clause((By(handle.removeprefix("@").lower()),)),))
+
+
 def both(one: Query, other: Query) -> Query:
     """Join two queries: what is found holds for both."""
     return Query(

@@ -62,6 +62,7 @@ _SESSION = (
 _SEEN = update(_s).where(_s.c.hash == bindparam("digest")).values(seen_at=_NOW)
 _DROP_GRANT = delete(_g).where(_g.c.name == bindparam("named"))
 _DROP_SESSIONS = delete(_s).where(_s.c.name == bindparam("named"))
+_WHOSE = select(_s.c.name).where(_s.c.hash == bindparam("digest"))
 _DROP_SESSION = delete(_s).where(_s.c.hash == bindparam("digest"))
 _DROP_ENDED = delete(_s).where((_s.c.expires_at <= _NOW) | (_s.c.seen_at <= bindparam("idle", type_=UtcTime)))
 _OLDEST = (
@@ -117,9 +118,9 @@ class Access:
         """Begin a session of a grant; what has ended goes."""
         await self._db.write(lambda connection: self._enter(connection, digest, name, now, came_from))
 
-    async def leave(self, digest: str) -> None:
-        """End a session."""
-        await self._db.write(lambda connection: connection.execute(_DROP_SESSION, {"digest": digest}))
+    async def leave(self, digest: str, now: float) -> None:
+        """End a session; where there is none, nothing is written."""
+        await self._db.write(lambda connection: self._leave(connection, digest, now))
 
     def _grant(self, connection: Connection, grant: Grant) -> bool:
         is_new = not connection.execute(_DROP_GRANT, {"named": grant.name}).rowcount
@@ -147,6 +148,12 @@ class Access:
         row = {"hash": digest, "name": name, "made_at": now, "seen_at": now, "expires_at": now + SESSION_S}
         connection.execute(insert(_s).values(row))
         audit.append(connection, self._who, now, Entry(Act.LOGIN, f"access:{name}", detail=f"from {came_from}"))
+
+    def _leave(self, connection: Connection, digest: str, now: float) -> None:
+        name = connection.execute(_WHOSE, {"digest": digest}).scalar()
+        if name is not None:
+            connection.execute(_DROP_SESSION, {"digest": digest})
+            audit.append(connection, self._who, now, Entry(Act.LOGOUT, f"access:{name}"))
 
 
 def _one(rows: Sequence[Sequence[object]]) -> Grant | None:

@@ -97,6 +97,7 @@ _ROW = (
 _SOME = (
     select(*_ROW).where(authors.c.author_id > bindparam("after")).order_by(authors.c.author_id).limit(bindparam("n"))
 )
+_ONE = select(*_ROW).where(authors.c.author_id == bindparam("id"))
 _CALLED = (
     select(*_ROW)
     .join(_h, _h.c.author_id == authors.c.author_id)
@@ -149,6 +150,10 @@ class Authors:
         return await self._db.read(
             lambda connection: _rows(connection, connection.execute(_SOME, {"after": after, "n": limit}))
         )
+
+    async def of(self, author_id: str) -> list[AuthorRow]:
+        """Give the one author of an id, or nobody."""
+        return await self._db.read(lambda connection: _rows(connection, connection.execute(_ONE, {"id": author_id})))
 
     async def called(self, handle: str) -> list[AuthorRow]:
         """List who has or had a handle, the one seen last first."""

@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, literal, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Subquery,
+    and_,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+)
 
 from clipledger.core.errors import Reason
 from clipledger.core.links import created_second
@@ -48,6 +60,7 @@ class GonePost:
 
     aweme_id: AwemeId
     archived: bool
+    author_id: str
     author_handle: str
     title: str
     created_at: float
@@ -59,28 +72,14 @@ class GonePost:
 
 
 _a, _d = availability, dead_letters
-_first = (
-    select(func.min(sightings.c.seen_at)).where(sightings.c.aweme_id == _a.c.aweme_id).scalar_subquery().label("first")
-)
-_present = availability.alias("present")
-_last = (
-    select(func.max(_present.c.last_at))
-    .where(_present.c.aweme_id == _a.c.aweme_id, _present.c.state == "present")
-    .scalar_subquery()
-    .label("last")
-)
-_ARCHIVED = (
-    select(_a.c.aweme_id, posts.c.author_handle, posts.c.title, _first, _last, _a.c.first_at, _a.c.reason)
+_GONE = (
+    select(_a.c.aweme_id, _a.c.first_at.label("gone_at"), _a.c.reason)
     .join(posts, posts.c.aweme_id == _a.c.aweme_id)
     .where(_a.c.state == literal_column("'gone'"), _a.c.ended_at.is_(None))  # in the words of the index
     .order_by(_a.c.first_at.desc(), _a.c.aweme_id.desc())
 )
-_seen = tuple(
-    select(chosen).where(sightings.c.aweme_id == _d.c.aweme_id).scalar_subquery().label(name)
-    for name, chosen in (("first", func.min(sightings.c.seen_at)), ("last", func.max(sightings.c.last_seen_at)))
-)
 _NEVER = (
-    select(_d.c.aweme_id, literal(""), literal(""), *_seen, _d.c.died_at, _d.c.reason)
+    select(_d.c.aweme_id, _d.c.died_at.label("gone_at"), _d.c.reason)
     .where(_d.c.reason.in_(NOT_THERE))
     .order_by(_d.c.died_at.desc(), _d.c.aweme_id.desc())
 )
@@ -109,15 +108,15 @@ class Gone:
 
 
 def _archived(connection: Connection, wanted: Wanted, limit: int) -> list[GonePost]:
-    statement = _narrowed(_ARCHIVED, wanted, _a.c.first_at, _a.c.aweme_id)
+    statement = _narrowed(_GONE, wanted, _a.c.first_at, _a.c.aweme_id)
     if wanted.author is not None:
         handle = wanted.author.removeprefix("@").lower()
         called = select(author_handles.c.author_id).where(author_handles.c.handle == handle)
         statement = statement.where(posts.c.author_id.in_(called) | (posts.c.author_id == wanted.author))
     if wanted.tag is not None:
-        tagged = select(hashtags.c.aweme_id).where(hashtags.c.tag == wanted.tag)
-        statement = statement.where(_a.c.aweme_id.in_(tagged))
-    rows = connection.execute(statement.limit(limit)).all()
+        tagged = select(hashtags.c.aweme_id).where(hashtags.c.aweme_id == _a.c.aweme_id, hashtags.c.tag == wanted.tag)
+        statement = statement.where(tagged.exists())
+    rows = connection.execute(_told(statement.limit(limit).subquery("found"), archived=True)).all()
     tags: dict[str, list[str]] = {}
     for aweme_id, tag in connection.execute(_TAGS, {"ids": [row[0] for row in rows]}) if rows else ():
         tags.setdefault(aweme_id, []).append(tag)
@@ -126,7 +125,23 @@ def _archived(connection: Connection, wanted: Wanted, limit: int) -> list[GonePo
 
 def _never(connection: Connection, wanted: Wanted, limit: int) -> list[GonePost]:
     statement = _narrowed(_NEVER, wanted, _d.c.died_at, _d.c.aweme_id)
-    return [_post(row, False, ()) for row in connection.execute(statement.limit(limit))]
+    told = _told(statement.limit(limit).subquery("found"), archived=False)
+    return [_post(row, False, ()) for row in connection.execute(told)]
+
+
+def _told(found: Subquery, *, archived: bool) -> Select[Any]:
+    """Look up what is told of rows that were chosen: of thousands that were not it would take half a second."""
+    aweme_id, shown = found.c.aweme_id, sightings.c.aweme_id == found.c.aweme_id
+    first = select(func.min(sightings.c.seen_at)).where(shown).scalar_subquery()
+    order = (found.c.gone_at.desc(), aweme_id.desc())
+    if not archived:
+        last = select(func.max(sightings.c.last_seen_at)).where(shown).scalar_subquery()
+        nobody = select(aweme_id, *[literal("")] * 3, first, last, found.c.gone_at, found.c.reason)
+        return nobody.order_by(*order)
+    present = select(func.max(_a.c.last_at)).where(_a.c.aweme_id == aweme_id, _a.c.state == "present").scalar_subquery()
+    who = (posts.c.author_id, posts.c.author_handle, posts.c.title)
+    told = select(aweme_id, *who, first, present, found.c.gone_at, found.c.reason)
+    return told.join(posts, posts.c.aweme_id == aweme_id).order_by(*order)
 
 
 def _narrowed(
@@ -136,7 +151,8 @@ def _narrowed(
         statement = statement.where(gone_at >= literal(wanted.since, UtcTime))
     if wanted.before is not None:
         at = literal(wanted.before[0], UtcTime)
-        statement = statement.where(or_(gone_at < at, and_(gone_at == at, aweme_id < wanted.before[1])))
+        behind = or_(gone_at < at, and_(gone_at == at, aweme_id < wanted.before[1]))
+        statement = statement.where(gone_at <= at, behind)  # the first lets an index find its place
     if wanted.source is not None:
         shown = select(sightings.c.aweme_id).where(sightings.c.source == wanted.source)
         statement = statement.where(aweme_id.in_(shown))
@@ -144,6 +160,8 @@ def _narrowed(
 
 
 def _post(row: Sequence[Any], archived: bool, tags: Sequence[str]) -> GonePost:
-    aweme_id, handle, title, first, last, gone_at, reason = row
+    aweme_id, author_id, handle, title, first, last, gone_at, reason = row
     born = float(created_second(AwemeId(aweme_id)))
-    return GonePost(AwemeId(aweme_id), archived, handle, title, born, first, last, gone_at, reason, tuple(tags))
+    return GonePost(
+        AwemeId(aweme_id), archived, author_id, handle, title, born, first, last, gone_at, reason, tuple(tags)
+    )

@@ -5,7 +5,7 @@ Must not: hold a secret; whoever calls has scrubbed what is given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
@@ -74,6 +74,16 @@ class Samples:
     async def newest(self) -> list[Sample]:
         """List the kept samples, the newest first."""
         return await self._db.read(lambda connection: [Sample(*row) for row in connection.execute(_NEWEST)])
+
+    async def of(self, aweme_id: AwemeId) -> Sample | None:
+        """Give the newest sample of one post."""
+        wanted = _NEWEST.where(reply_samples.c.aweme_id == aweme_id).limit(1)
+        return await self._db.read(lambda connection: next((Sample(*row) for row in connection.execute(wanted)), None))
+
+    async def held(self, ids: Collection[AwemeId]) -> frozenset[str]:
+        """Tell which of these posts have a sample."""
+        wanted = select(reply_samples.c.aweme_id).where(reply_samples.c.aweme_id.in_(ids))
+        return await self._db.read(lambda connection: frozenset(connection.execute(wanted).scalars()))
 
     async def note(self, event: Event) -> None:
         """Note an event."""

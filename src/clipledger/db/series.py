@@ -102,6 +102,10 @@ class Curves:
         """Give the plays of all archived posts of whoever has or had this handle, added up."""
         return await self._db.read(partial(_growth_by, handle=handle.removeprefix("@").lower()))
 
+    async def growth_of_author(self, author_id: str) -> Series:
+        """Give the plays of all archived posts of one author, added up."""
+        return await self._db.read(partial(_growth, condition=posts.c.author_id == author_id))
+
     async def growth_with(self, tag: str) -> Series:
         """Give the plays of all archived posts with this hashtag, added up."""
         tagged = posts.c.aweme_id.in_(select(hashtags.c.aweme_id).where(hashtags.c.tag == tag))

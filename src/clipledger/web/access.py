@@ -75,7 +75,7 @@ class Doorman:
 
     async def log_out(self, cookie: str) -> None:
         """End a session."""
-        await self.access.leave(digest(cookie))
+        await self.access.leave(digest(cookie), self._clock.now())
 
     async def _fits(self, grant: Grant | None, secret: str, now: float) -> bool:
         if len(secret) > PASSWORD_MAX:

@@ -47,6 +47,14 @@ class Workers:
             return Standing("stopping" if self._stop else "working")
         return Standing("working" if self._asked.is_set() else "idle", self._why)
 
+    @property
+    def has_key(self) -> bool:
+        """Say whether it can begin without being given a key."""
+        try:
+            return (self._key or read_key()) is not None
+        except Misconfigured:
+            return False
+
     def start(self, key: ApiKey | None = None) -> None:
         """Begin to work, with this key or the one that the environment names; Misconfigured when there is none."""
         self._key = key or self._key or read_key()

@@ -115,7 +115,7 @@ def test_what_is_sought_is_found_and_opened(here: Visitor) -> None:
     expect(page.locator(".card").first).to_be_visible()
     count = int(page.locator("p:has-text('found') b").first.text_content() or "0")
     assert count == page.locator(".card").count() > 2
-    page.locator("p[aria-label=Authors] a").first.click()
+    page.locator("[aria-label=Authors] a").first.click()
     page.wait_for_url("**from%3A%40**")
     expect(page.locator(".card").first).to_be_visible()
     assert 0 < page.locator(".card").count() < count

@@ -22,6 +22,7 @@ class GoneRow(BaseModel):
 
     aweme_id: str
     archived: bool
+    author_id: str
     author_handle: str
     title: str
     created_at: str
@@ -98,8 +99,19 @@ async def gone(
 
 
 @router.get("/authors")
-async def authors(desk: AtDesk, limit: Limit = 100, after: After = None) -> AuthorsOut:
-    """List authors by id."""
+async def authors(
+    desk: AtDesk,
+    author_id: Annotated[str | None, Query(alias="id", max_length=300, description="The one of this id.")] = None,
+    handle: Annotated[
+        str | None, Query(max_length=300, description="Who has or had it, however it is written.")
+    ] = None,
+    limit: Limit = 100,
+    after: After = None,
+) -> AuthorsOut:
+    """List authors by id; or the one of an id, or whoever has or had a handle."""
+    if author_id is not None or handle is not None:
+        named = finding.author(desk.archive, author_id) if author_id is not None else _called(desk, handle or "")
+        return AuthorsOut(authors=[_author(row) for row in await named], next=None)
     rows = await finding.authors(desk.archive, None, after or "", limit + 1)
     page = [_author(row) for row in rows[:limit]]
     return AuthorsOut(authors=page, next=page[-1].author_id if len(rows) > limit else None)
@@ -110,7 +122,7 @@ async def author(
     desk: AtDesk, handle: Annotated[str, Path(max_length=100, description="With or without @.")]
 ) -> AuthorsOut:
     """Tell who has or had a handle, the one seen last first."""
-    rows = await finding.authors(desk.archive, handle, "", 1)
+    rows = await _called(desk, handle)
     if not rows:
         raise Problem(404, "nobody", "this archive has seen nobody of that handle", "see /api/v1/authors")
     return AuthorsOut(authors=[_author(row) for row in rows], next=None)
@@ -127,6 +139,10 @@ async def tags(
     rows = await Tags(desk.archive.db).page(start.removeprefix("#").casefold(), after or "", limit + 1)
     page = [TagOut(tag=row.tag, posts=row.posts) for row in rows[:limit]]
     return TagsOut(tags=page, next=page[-1].tag if len(rows) > limit else None)
+
+
+async def _called(desk: AtDesk, handle: str) -> list[dict[str, Any]]:
+    return await finding.authors(desk.archive, handle, "", 1) if handle else []
 
 
 def _author(row: dict[str, Any]) -> AuthorOut:

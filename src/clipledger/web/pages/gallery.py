@@ -10,7 +10,7 @@ from clipledger.core.words import hashtags
 from clipledger.db.search import COUNTED_MAX, Sort
 from clipledger.web.desk import AtDesk
 from clipledger.web.pages.drawing import Key, Words, draw, link
-from clipledger.web.reading.posts import Tile, count, facets, tiles
+from clipledger.web.reading.posts import Tile, count, facets, spread_of, tiles
 
 TILES = 30
 KINDS = (("", "Everything"), ("is:video", "Videos"), ("is:photo", "Photos"), ("is:gone", "Gone"))
@@ -38,7 +38,17 @@ async def search(request: Request, desk: AtDesk, q: Words = "", sort: Sort = Sor
 async def spread(request: Request, desk: AtDesk, q: Words = "") -> Response:
     """Tell how many match and how they spread: a piece of the page, fetched behind the pictures."""
     found, matches = await facets(desk.archive, q), await count(desk.archive, q)
-    return draw(request, "_spread.html", "search", q=q, found=found, matches=matches, many=matches >= COUNTED_MAX)
+    groups = spread_of(found)
+    return draw(
+        request,
+        "_spread.html",
+        "search",
+        q=q,
+        found=found,
+        groups=groups,
+        matches=matches,
+        many=matches >= COUNTED_MAX,
+    )
 
 
 def veiled(archive: Archive, title: str) -> bool:

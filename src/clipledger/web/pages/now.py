@@ -14,7 +14,7 @@ from clipledger.core.access import Role
 from clipledger.core.errors import ClipledgerError, Misconfigured, UsageError
 from clipledger.db.search import Sort
 from clipledger.settings import checked_key, read_key
-from clipledger.web.desk import Asking, AsVisitor, AtDesk
+from clipledger.web.desk import Asking, AsVisitor, AtDesk, the_desk
 from clipledger.web.pages.drawing import Typed, back, draw, status_for
 from clipledger.web.reading.now import now_of
 from clipledger.web.reading.posts import tiles
@@ -86,17 +86,10 @@ async def stop(desk: AtDesk, archive: AsVisitor) -> Response:
 
 
 def _asked(request: Request, why: str = "", sources: str = "", status: int = 200) -> Response:
-    answer = draw(request, "first.html", "now", has_key=_has_key(), why=why, sources=sources)
+    answer = draw(request, "first.html", "now", has_key=the_desk(request).workers.has_key, why=why, sources=sources)
     answer.status_code = status
     return answer
 
 
 def _is_empty(status: Mapping[str, Any]) -> bool:
     return not status["ids"]["seen"] and not status["sources"]
-
-
-def _has_key() -> bool:
-    try:
-        return read_key() is not None
-    except Misconfigured:
-        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
@@ -9,6 +10,7 @@ from starlette.responses import Response
 
 from clipledger.answers import finding
 from clipledger.archive import Archive
+from clipledger.core.query import Query, by_author, by_handle
 from clipledger.core.words import tag_of
 from clipledger.db.search import Sort
 from clipledger.db.tags import Tags
@@ -20,6 +22,9 @@ from clipledger.web.reading.posts import tiles
 
 TILES = 18
 LOST = 50
+
+_SEARCHED, _SEARCHED_ID = re.compile(r'[^\s"]{1,64}'), re.compile(r"[0-9]{1,20}")
+"""Handles and ids that the search language can name."""
 
 InPath = Annotated[str, Path(max_length=200)]
 
@@ -37,12 +42,25 @@ async def authors(request: Request, desk: AtDesk, after: Named = "") -> Response
 @router.get("/authors/{handle}")
 async def author(request: Request, desk: AtDesk, handle: InPath) -> Response:
     """Show who has or had a handle."""
-    rows = await finding.authors(desk.archive, handle, "", ROWS)
+    name = handle.removeprefix("@").lower()
+    rows = await finding.authors(desk.archive, name, "", ROWS)
     if not rows:
         raise Problem(404, "nobody", "This archive has seen nobody of that handle.", "See all authors.")
-    name = handle.removeprefix("@").lower()
-    body = await _of(desk.archive, f'from:"{_quoted(name)}"', author=name)
-    return draw(request, "author.html", "authors", rows=rows, handle=name, **body)
+    words = f'from:"{name}"' if _SEARCHED.fullmatch(name) else ""
+    body = await _of(desk.archive, by_handle(name), words, {"author": name})
+    return draw(request, "author.html", "authors", rows=rows, name=f"@{name}", chart=("author", name), **body)
+
+
+@router.get("/author")
+async def author_of_id(request: Request, desk: AtDesk, id: Named = "") -> Response:
+    """Show the author of an id, whatever they call themselves."""
+    rows = await finding.author(desk.archive, id)
+    if not rows:
+        raise Problem(404, "nobody", "This archive knows no author of that id.", "See all authors.")
+    words = f"author:{id}" if _SEARCHED_ID.fullmatch(id) else ""
+    body = await _of(desk.archive, by_author(id), words, {"author": id})
+    name = f"@{rows[0]['handle']}" if rows[0]["handle"] else f"Author {id}"
+    return draw(request, "author.html", "authors", rows=rows, name=name, chart=("author-id", id), **body)
 
 
 @router.get("/tags")
@@ -57,15 +75,21 @@ async def tags(request: Request, desk: AtDesk, start: Named = "", after: Named =
 async def tag(request: Request, desk: AtDesk, tag: InPath) -> Response:
     """Show one tag."""
     name = tag_of(tag)
-    return draw(request, "tag.html", "tags", tag=name, **await _of(desk.archive, f'tag:"{_quoted(name)}"', tag=name))
+    if not name:
+        raise Problem(404, "no tag", "A tag is letters, digits and _.", "See all tags.")
+    words = f'tag:"{name}"'
+    return draw(request, "tag.html", "tags", tag=name, **await _of(desk.archive, words, words, {"tag": name}))
 
 
-async def _of(archive: Archive, q: str, author: str | None = None, tag: str | None = None) -> dict[str, object]:
-    page = await tiles(archive, q, Sort.NEW, TILES, None)
-    lost = await finding.gone(archive, None, None, author, tag, LOST)
+@router.get("/gone/lost")
+async def lost(request: Request, desk: AtDesk, author: Named = "", tag: Named = "") -> Response:
+    """Show what disappeared of an author or a tag: a piece of their page, fetched behind it."""
+    found = await finding.gone(desk.archive, None, None, author or None, tag or None, LOST)
+    return draw(request, "_lost.html", "gone", lost=found["gone"])
+
+
+async def _of(archive: Archive, query: str | Query, words: str, whose: dict[str, str]) -> dict[str, object]:
+    """Find somebody's newest posts. `words` are the same for the search, '' where it has none."""
+    page = await tiles(archive, query, Sort.NEW, TILES, None)
     shown = {post.aweme_id for post in page.posts if veiled(archive, post.title)}
-    return {"q": q, "posts": page.posts, "lost": lost["gone"], "veils": shown, "more": page.next is not None}
-
-
-def _quoted(text: str) -> str:
-    return text.replace('"', "")
+    return {"q": words, "posts": page.posts, "whose": whose, "veils": shown}

@@ -13,7 +13,7 @@ from clipledger.answers.words import post_id
 from clipledger.archive import Archive
 from clipledger.core.errors import ClipledgerError
 from clipledger.core.links import created_second
-from clipledger.core.model import AwemeId
+from clipledger.core.model import AwemeId, State
 from clipledger.core.times import iso_time
 from clipledger.core.words import hashtags
 from clipledger.db.catalog import SIDECAR
@@ -43,14 +43,16 @@ async def post(request: Request, desk: AtDesk, aweme_id: InPath, q: Words = "") 
     told = found.told
     title = told["post"]["title"] if told["post"] is not None else ""
     created, now = float(created_second(AwemeId(aweme_id))), desk.archive.clock.now()
-    newer, older = await _beside(desk.archive, aweme_id, q)
+    newer, older = await _beside(desk.archive, aweme_id, q) if told["post"] is not None else (None, None)
+    waits = told["dead_letter"] is not None or told["state"] == State.PENDING
     return draw(
         request,
         "post.html",
-        "gallery",
+        "gallery" if told["post"] is not None else "queue",
         found=found,
         told=told,
         post=told["post"],
+        sample=await desk.archive.samples.of(AwemeId(aweme_id)) if waits else None,
         q=q,
         tags=hashtags(title),
         veiled=veiled(desk.archive, title),

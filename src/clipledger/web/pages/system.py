@@ -29,6 +29,7 @@ async def system(request: Request, desk: AtDesk, visitor: Asking) -> Response:
         settings=settings_in_force(desk.archive.settings) if may_run else (),
         events=await desk.archive.samples.events(LATELY) if may_run else (),
         uuid=desk.archive.uuid,
+        has_key=desk.workers.has_key,
     )
 
 

@@ -99,6 +99,10 @@ async def _of_author(archive: Archive, of: str) -> Chart:
     return _curve(f"Plays of @{of.removeprefix('@')}", await Curves(archive.db).growth_by(of))
 
 
+async def _of_author_id(archive: Archive, of: str) -> Chart:
+    return _curve(f"Plays of author {of}", await Curves(archive.db).growth_of_author(of))
+
+
 async def _of_tag(archive: Archive, of: str) -> Chart:
     return _curve(f"Plays of #{tag_of(of)}", await Curves(archive.db).growth_with(tag_of(of)))
 
@@ -114,11 +118,12 @@ def _points(points: Points | Sequence[tuple[float, float]]) -> tuple[Point, ...]
 
 _READERS: dict[str, Callable[[Archive, str], Awaitable[Chart]]] = {
     "intake": _daily("intake", "Posts saved a day", "posts saved", "good"),
-    "gone": _daily("gone", "Saved posts found gone a day", "posts gone", "bad"),
+    "gone": _daily("gone", "Saved posts that vanished, by day", "posts gone", "bad"),
     "credits": _daily("credits", "Credits a day", "credits", "good"),
     "latency": _latency,
     "plays": _plays,
     "reactions": _reactions,
     "author": _of_author,
+    "author-id": _of_author_id,
     "tag": _of_tag,
 }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from calendar import monthrange
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +14,17 @@ from clipledger.archive import Archive
 from clipledger.core.citing import Style, cite
 from clipledger.core.links import created_second, post_url
 from clipledger.core.model import AwemeId
-from clipledger.core.query import parse
+from clipledger.core.query import Query, parse
 from clipledger.core.times import iso_time
 from clipledger.db.catalog import FileRow
 from clipledger.db.search import Facets, Hit, Search, Sort
 from clipledger.db.series import Curves
 
 FACETS = 10
+MONTHS = 12
+"""Months that are offered: the newest."""
+
+_REGION = re.compile("[A-Za-z]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,15 @@ class TilePage:
 
 
 @dataclass(frozen=True, slots=True)
+class Narrower:
+    """What may be added to a search: the words, how it is shown, and how many of the posts it leaves."""
+
+    words: str
+    name: str
+    posts: int
+
+
+@dataclass(frozen=True, slots=True)
 class OnePost:
     """Everything of one id: the document of `show`, its files, its curve of plays, how it is cited."""
 
@@ -70,9 +86,10 @@ class OnePost:
     citations: dict[str, str]
 
 
-async def tiles(archive: Archive, words: str, sort: Sort, limit: int, after: str | None) -> TilePage:
-    """Give one page of what matches `words`, in the search language of the command line."""
-    page = await Search(archive.db).find(parse(words), sort, limit, after)
+async def tiles(archive: Archive, words: str | Query, sort: Sort, limit: int, after: str | None) -> TilePage:
+    """Give one page of what matches `words`, in the search language of the command line, or read already."""
+    wanted = parse(words) if isinstance(words, str) else words
+    page = await Search(archive.db).find(wanted, sort, limit, after)
     files = await archive.catalog.files_of_many([hit.aweme_id for hit in page.hits])
     return TilePage(tuple(_tile(hit, files.get(hit.aweme_id, [])) for hit in page.hits), page.after)
 
@@ -80,6 +97,27 @@ async def tiles(archive: Archive, words: str, sort: Sort, limit: int, after: str
 async def facets(archive: Archive, words: str) -> Facets:
     """Tell how the newest matches spread by author, tag, region and month."""
     return await Search(archive.db).facets(parse(words), FACETS)
+
+
+def spread_of(found: Facets) -> tuple[tuple[str, tuple[Narrower, ...]], ...]:
+    """Write facets as what may be added to the search, group by group; what no search can name is left out."""
+    handles = Counter(handle for _, handle, _ in found.authors)
+    authors = tuple(
+        Narrower(f"author:{who}" if handles[handle] > 1 or not handle else f'from:"@{handle}"', f"@{handle or who}", n)
+        for who, handle, n in found.authors
+        if who.isascii() and who.isdigit()
+    )
+    tags = tuple(Narrower(f'tag:"{tag}"', f"#{tag}", n) for tag, n in found.tags)
+    regions = tuple(Narrower(f"region:{region}", region, n) for region, n in found.regions if _REGION.fullmatch(region))
+    months = tuple(
+        Narrower(f"since:{month}-01 until:{month}-{_days_of(month)}", month, n) for month, n in found.months[:MONTHS]
+    )
+    named = (("Authors", authors), ("Tags", tags), ("Regions", regions), ("Months", months))
+    return tuple((name, group) for name, group in named if group)
+
+
+def _days_of(month: str) -> int:
+    return monthrange(int(month[:4]), int(month[5:]))[1]
 
 
 async def count(archive: Archive, words: str) -> int:

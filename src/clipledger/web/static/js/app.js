@@ -12,6 +12,9 @@ const settle = (part) => {
 };
 
 settle(document);
+const menu = document.querySelector(".menu"); // on a phone it is wider than the screen
+const here = menu?.querySelector("[aria-current]");
+if (here) menu.scrollLeft = here.offsetLeft - (menu.clientWidth - here.offsetWidth) / 2;
 keys();
 listen();
 document.addEventListener("htmx:load", (event) => { if (event.detail.elt !== document.body) settle(event.detail.elt); });

@@ -26,13 +26,17 @@ async function load(figure) {
 }
 
 function draw(figure, box, told) {
-  if (!told.points.length) return say(box, "Nothing to draw yet.");
+  if (!told.points.length) return say(box, figure.dataset.empty);
   drawn.get(figure)?.plot.destroy();
   box.replaceChildren();
   const bars = told.kind === "bars";
   const plot = new uPlot(settings(told, box.clientWidth || 300, bars), columns(told), box);
   drawn.set(figure, { plot, box, told });
+  rest(plot);
 }
+
+// Where nobody points, the legend tells the newest numbers.
+const rest = (plot) => { if (plot.cursor.idx == null) plot.setLegend({ idx: plot.data[0].length - 1 }); };
 
 const columns = (told) => [told.points.map((point) => point.at), ...told.lines.map((_, at) => told.points.map((point) => point.values[at]))];
 
@@ -69,7 +73,8 @@ function settings(told, width, bars) {
   return {
     width,
     height: 210,
-    padding: [8, 8, 0, 0],
+    padding: [8, bars ? 8 : 34, 0, 0],
+    hooks: { setCursor: [rest] },
     cursor: { points: { size: 7 } },
     legend: { live: true },
     scales: { x: { time: true, range: () => span(told, bars) }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.06 : 1] } },
