@@ -167,7 +167,7 @@ def test_waiting_callers_heed_a_429(tmp_path: Path) -> None:
 
     with_limiters(tmp_path, act)
     assert [at for at in times if at < 0.4] == times[:2]
-    assert all(at >= 5.4 for at in times[2:])
+    assert all(at >= 5.4 - 1e-6 for at in times[2:])  # a date of today, as a float, is good to 2.4e-7 s
     assert times[-1] < 7
 
 
