@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from s3_servers import S3Server, credentials, s3_server
+from turn import turn
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background: our children would ignore Ctrl-C too
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -18,6 +19,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background
 settings.register_profile("fast", deadline=None, max_examples=60)
 settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("CLIPLEDGER_TEST_PROFILE", "fast"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell the turn, by which the same share is played again: CLIPLEDGER_TEST_TURN."""
+    terminalreporter.write_line(f"broken variants and scenarios on servers: the share of turn {turn() or 'none'!r}")
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
 
 import pytest
 
-from broken.trial import ROOT, DoesNotApply, changed, check_all_apply, copied, tried, unbroken
+from broken.trial import DoesNotApply, changed, check_all_apply, copied, tried, unbroken
 from broken.variants import VARIANTS, Variant
+from turn import turn
 
 EACH_TIME = 5
 
@@ -30,7 +29,7 @@ def test_a_variant_that_lost_its_lines_is_told() -> None:
 @pytest.mark.slow
 def test_broken_variants_are_caught() -> None:
     """Five variants, others with each commit, are caught by their named tests, which pass on the unbroken program."""
-    chosen = random.Random(_turn()).sample(VARIANTS, EACH_TIME)
+    chosen = random.Random(turn()).sample(VARIANTS, EACH_TIME)
     print([variant.name for variant in chosen])
     with copied() as folder:
         whole = unbroken(folder, chosen)
@@ -41,13 +40,3 @@ def test_broken_variants_are_caught() -> None:
         assert came_of.outcome in ("caught", "not tried"), told
     if skipped := [variant.name for variant, came_of in found.items() if came_of.outcome == "not tried"]:
         pytest.skip(f"NOT TESTED, since the tests that should notice are skipped here: {skipped}")
-
-
-def _turn() -> str:
-    """Name the commit, so that a failure can be had again; CLIPLEDGER_TEST_TURN picks another five."""
-    if (asked := os.environ.get("CLIPLEDGER_TEST_TURN")) is not None:
-        return asked
-    told = subprocess.run(
-        ["git", "-c", "safe.directory=*", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, check=False
-    )
-    return told.stdout.decode().strip()

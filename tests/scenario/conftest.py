@@ -1,8 +1,9 @@
 """Where scenarios are played: on a laptop's ground (SQLite and a folder), and on servers (PostgreSQL and S3).
 
-In memory where the machine has room there, each test in a place of its own. Marks name the grounds of a test, since
-servers are about three times slower; CLIPLEDGER_TEST_GROUNDS=all plays those without a mark on both. A module that
-says `GROUND = None` lays its own ground.
+In memory where the machine has room there, each test in a place of its own. Marks name the grounds of a test. Those
+without a mark are played on a laptop's ground, and a third of them, another third each turn, on servers too, which are
+about three times slower; CLIPLEDGER_TEST_GROUNDS=all plays them all on both. A module that says `GROUND = None` lays
+its own ground.
 """
 
 from __future__ import annotations
@@ -24,19 +25,26 @@ from clipledger.storage.place import read_place
 from clipledger.storage.s3 import S3Store
 from contract.archives import drop_database, new_database
 from s3_servers import BUCKET, S3Server
+from turn import is_picked
 
 _MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 2 * 2**30
 GROUNDS = ("laptop", "servers")
+SHARE = 3
+"""Each scenario is played on servers in one of so many turns: all of them in each would take five minutes more."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have a scenario played on the grounds that its mark names; on a laptop's where it has none."""
     if "_grounds" in metafunc.fixturenames:
-        usual = GROUNDS if os.environ.get("CLIPLEDGER_TEST_GROUNDS") == "all" else GROUNDS[:1]
+        usual = GROUNDS if _on_both(metafunc.definition.nodeid) else GROUNDS[:1]
         named = next((mark.args for mark in metafunc.definition.iter_markers("grounds")), usual)
         grounds = named if getattr(metafunc.module, "GROUND", "any") is not None else (None,)
         metafunc.parametrize("_grounds", grounds, indirect=True)
+
+
+def _on_both(nodeid: str) -> bool:
+    return os.environ.get("CLIPLEDGER_TEST_GROUNDS") == "all" or is_picked(nodeid, of=SHARE)
 
 
 @pytest.fixture(autouse=True)
