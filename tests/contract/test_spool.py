@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from clipledger.core.errors import StorageFull, StorageUnavailable
 from clipledger.core.model import AwemeId, MediaType, ObjectKey
 from clipledger.storage.local import LocalStore
-from clipledger.storage.spool import Spool, SpoolPart
+from clipledger.storage.spool import HELD_MAX, Spool, SpoolPart
 from contract.stores import no_descriptor_leaks, run
 
 T = TypeVar("T")
@@ -35,15 +35,15 @@ def names(spool: Spool) -> list[str]:
 
 
 @settings(max_examples=30, deadline=None)
-@given(chunks=st.lists(st.binary(max_size=200_000), max_size=5))
+@given(chunks=st.lists(st.binary(max_size=200_000), max_size=5), expected=st.sampled_from([None, 0, HELD_MAX, 10**9]))
 def test_a_part_counts_and_hashes_what_it_was_given(
-    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes]
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], expected: int | None
 ) -> None:
     """However the bytes arrive, the sealed part holds exactly them, with their size, sha256 and first bytes."""
     spool, body = Spool(tmp_path_factory.getbasetemp() / "hashed"), b"".join(chunks)
 
     async def scenario() -> None:
-        async with spool.open(ID, 7, 0) as part:
+        async with spool.open(ID, 7, 0, expected) as part:
             for chunk in chunks:
                 part.write(chunk)
             assert part.size_bytes == len(body)
@@ -71,6 +71,28 @@ def test_a_part_is_named_by_its_attempt_and_ends_with_it(spool: Spool) -> None:
     assert names(spool) == []
 
 
+def test_a_small_part_is_a_file_once_it_is_sealed(spool: Spool) -> None:
+    """A small film is kept in memory while it is checked; what was promised too small becomes a file all the same."""
+
+    async def scenario() -> None:
+        async with spool.open(ID, 1, 0, 3) as small, spool.open(ID, 1, 1, 3) as grown:
+            small.write(b"abc")
+            grown.write(b"x" * HELD_MAX)
+            assert names(spool) == []
+            grown.write(b"x")
+            assert names(spool) == [f"{ID}.1.1.part"] and grown.path.stat().st_size == HELD_MAX + 1
+            await small.seal()
+            assert small.path.read_bytes() == b"abc" and small.path.stat().st_mode & 0o777 == 0o640
+            async with spool.open(ID, 1, 0, 3) as twin:
+                with pytest.raises(StorageUnavailable):
+                    await twin.seal()
+            assert small.path.exists()
+
+    with no_descriptor_leaks():
+        run(scenario())
+    assert names(spool) == []
+
+
 def test_a_failed_attempt_leaves_no_file(spool: Spool) -> None:
     """When the download breaks in the middle, its part goes and the error stays what it was."""
 
@@ -87,11 +109,14 @@ def test_a_failed_attempt_leaves_no_file(spool: Spool) -> None:
 
 @pytest.mark.parametrize("turns", range(12))
 @pytest.mark.parametrize("cancels", [1, 3])
-def test_an_attempt_cancelled_anywhere_leaves_no_file(spool: Spool, turns: int, cancels: int) -> None:
+@pytest.mark.parametrize("expected", [None, 100_000])
+def test_an_attempt_cancelled_anywhere_leaves_no_file(
+    spool: Spool, turns: int, cancels: int, expected: int | None
+) -> None:
     """Stopping a worker at any moment, even impatiently, leaves neither a part nor an open file behind."""
 
     async def attempt() -> None:
-        async with spool.open(ID, 1, 0) as part:
+        async with spool.open(ID, 1, 0, expected) as part:
             part.write(b"x" * 100_000)
             await part.seal()
             await asyncio.Event().wait()

@@ -100,7 +100,8 @@ def test_pauses_double_and_obey() -> None:
 
 
 @pytest.mark.parametrize(
-    ("per_minute", "waiting", "permits"), [(200, 100, 3), (200, 2, 2), (200, 0, 1), (1, 100, 1), (60_000, 5000, 990)]
+    ("per_minute", "waiting", "permits"),
+    [(200, 100, 3), (200, 2, 2), (200, 0, 1), (1, 100, 1), (60_000, 5000, 990), (60_000, 0, 9)],
 )
 def test_one_process_takes_a_second_at_most(per_minute: int, waiting: int, permits: int) -> None:
     """Processes that share an archive get fair shares."""

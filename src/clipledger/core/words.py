@@ -37,6 +37,7 @@ _UNSPACED = (
 )
 _INDIC = "\u0900-\u0963\u0966-\u0dff"  # their vowel signs are marks, which \\w leaves out
 _WORD = re.compile(f"{_FLAG}{{2}}|[{_UNSPACED}]|(?:[^\\W_{_UNSPACED}]|[{_INDIC}])+|[^\\w\\s]")
+_BREAKS = re.compile(r"[\x00-,/:-@\[-^`{-\x7f]")  # of ASCII all but letters, digits and ._-
 _TAG = re.compile(r"[#\uff03](\w[\w\u0300-\u036f\u0900-\u0dff\u0e00-\u0eff]*)")
 
 
@@ -72,7 +73,7 @@ def document(title: str, handle: str, nickname: str, marks: Iterable[str]) -> st
 
 def mark(kind: str, value: str) -> str:
     """Write a mark such as `tag:dance`; what would break a word in two is written as its number."""
-    return f"{kind}:{''.join(_plain(character) for character in value.casefold())}"
+    return f"{kind}:{_BREAKS.sub(lambda found: f'%{ord(found[0]):x}', value.casefold())}"
 
 
 def text_vector(kept: str) -> str:
@@ -102,8 +103,3 @@ def relevance(kept: str, asked: Sequence[str]) -> int:
 def _is_word(found: str) -> bool:
     # Letters, digits and symbols such as emoji; punctuation, controls, marks alone and lone surrogates are none.
     return unicodedata.category(found[0])[0] in "LN" or unicodedata.category(found[0]) in ("So", "Co", "Sc", "Cn")
-
-
-def _plain(character: str) -> str:
-    kept = not character.isascii() or character.isalnum() or character in "._-"
-    return character if kept else f"%{ord(character):x}"
