@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Table, insert, text
 
 from clipledger.archive import SystemClock, create_archive, open_archive
 from clipledger.core.query import parse
-from clipledger.core.times import iso_time, utc_day
+from clipledger.core.times import utc_day
 from clipledger.db import search_index
 from clipledger.db.engine import backend_of
 from clipledger.db.index_tables import availability
@@ -33,6 +33,7 @@ START, DAYS, SEED = 1_780_012_800, 100, 7
 ROUNDS = 30
 PAGE = 20
 LIMIT_MS, STATUS_LIMIT_S = 50.0, 0.5
+LOOKS = 5
 
 SYLLABLES = [a + b for a in "bcdfghjklm" for b in "aeo"][:21]
 WORDS = [a + b + c for a in SYLLABLES for b in SYLLABLES for c in SYLLABLES]  # 9,261
@@ -309,14 +310,29 @@ def _p95(took: dict[str, list[float]]) -> float:
 
 
 def _status(folder: Path) -> bool:
-    took = []
-    for _ in range(3):
-        began = time.perf_counter()
-        command = [sys.executable, "-m", "clipledger", "--archive", str(folder), "--json", "status"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        took.append(time.perf_counter() - began)
-    print(f"status: {min(took):.2f} s, the program's start included (limit {STATUS_LIMIT_S}); {iso_time(START)[:10]}")
-    return min(took) < STATUS_LIMIT_S
+    """Time commands that look, in turns with the bare interpreter; the first round sums what `status` then keeps."""
+    looks = {
+        "status": ["status"],
+        "show": ["show", _id(1)],
+        "search": ["search", WORDS[0]],
+        "failures": ["failures"],
+        "gone": ["gone"],
+    }
+    ours = (sys.executable, "-m", "clipledger", "--archive", str(folder), "--json")
+    commands = {"python -c pass": (sys.executable, "-c", "pass")} | {
+        name: (*ours, *words) for name, words in looks.items()
+    }
+    took: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(LOOKS + 1):
+        for name, command in commands.items():
+            began = time.perf_counter()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            took[name].append(time.perf_counter() - began)
+    bare = min(took["python -c pass"])
+    for name, seconds in took.items():
+        best = min(seconds[1:])
+        print(f"{name:15} {best:.3f} s at best of {LOOKS}, {best / bare:.1f} bare starts; at first {seconds[0]:.2f} s")
+    return min(took["status"][1:]) < STATUS_LIMIT_S
 
 
 if __name__ == "__main__":

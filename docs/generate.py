@@ -150,7 +150,8 @@ _ENDINGS: Mapping[str, str] = {
     "usage": "A command, option, source or line of a batch file that cannot be understood; the message names it. "
     "The good lines of a batch file were taken.",
     "unfinished": "The run ended, but some ids are dead and not acknowledged, or still wait, or a source cannot be read. "
-    "`clipledger failures` lists the ids.",
+    "`clipledger failures` lists the ids. One dead id is enough, and every later `run` ends so too, until "
+    "`clipledger failures --acknowledge` takes note of it.",
     "misconfigured": "The key is missing or refused, a setting is wrong, there is no archive, or its tables are of "
     "another version. Nothing was counted against any post.",
     "cap": "The account has no credits left, or a cap of your own was reached: `budget.credits_per_day` or "

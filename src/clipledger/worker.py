@@ -321,7 +321,13 @@ class Worker:
             return
         self.tally.failed += settlement.burn
         self._events.emit(
-            "dead" if settlement.state is State.DEAD else "suspect" if settlement.suspect else "failed",
+            "dead"
+            if settlement.state is State.DEAD
+            else "suspect"
+            if settlement.suspect
+            else "given_back"  # what ends or holds a whole run is no failure of a post
+            if isinstance(error, Halt | Held)
+            else "failed",
             aweme_id=settlement.aweme_id,
             reason=settlement.reason,
             why=settlement.detail,

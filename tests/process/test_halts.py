@@ -55,6 +55,8 @@ def test_a_refused_key_burns_nothing(tmp_path: Path, refusal: dict[str, str]) ->
         sim.turn(**refusal)
         told = archive.cli("run", "--json", code=4)
         assert told.summary["exit"] == "misconfigured" and "TIKLIVEAPI_KEY" in told.summary["why"]
+        names = [line["event"] for line in told.lines]
+        assert "given_back" in names and "failed" not in names and archive.json("status")["members"] == []
         nothing_is_burnt(archive)
         sim.turn(key=archive.env["TIKLIVEAPI_KEY"], key_refused=0)
         all_is_saved_in_the_end(archive, sim)

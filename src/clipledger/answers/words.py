@@ -4,6 +4,7 @@ Must not: ask for more than a name needs."""
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any
 
 from clipledger import sources
@@ -63,7 +64,9 @@ def a_reason(text: str | None) -> Reason | None:
     try:
         return Reason(text)
     except ValueError:
-        raise UsageError(f"--reason {text!r}: use one of {', '.join(Reason)}") from None
+        close = get_close_matches(text, Reason, n=1)
+        meant = f"did you mean {close[0]}? All" if close else "use one"
+        raise UsageError(f"--reason {shown(text)!r}: {meant} of them: {', '.join(Reason)}") from None
 
 
 def timed(row: dict[str, Any]) -> dict[str, Any]:

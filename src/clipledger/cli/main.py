@@ -38,7 +38,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     keep_streams_open()
     words = list(sys.argv[1:] if argv is None else argv)
     code = _tell_version() if words == ["--version"] else run(words)
-    gc.freeze()  # the interpreter's last look for garbage takes a tenth of a short command's time, and frees nothing
     sys.exit(int(Exit.STORAGE if code is Exit.OK and lost_output() else code))
 
 

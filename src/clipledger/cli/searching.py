@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from clipledger.answers.finding import Asked, authors, gone, query_of, sort_of, source_of
 from clipledger.answers.finding import search as find
-from clipledger.archive import Archive, open_archive
+from clipledger.archive import Archive
+from clipledger.cli import looking
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context, table
 from clipledger.core.errors import UsageError
@@ -17,13 +16,11 @@ from clipledger.core.times import iso_time
 from clipledger.db.search import COUNTED_MAX
 from clipledger.db.search_index import Proof, SearchIndex
 
-T = TypeVar("T")
-
 
 def search(context: Context, asked: Asked) -> None:
     """Print the posts that match, one page."""
     query, sort = query_of(asked), sort_of(asked.sort)
-    body = _with(context, lambda archive: find(archive, asked, query, sort))
+    body = looking.asked(context, lambda archive: find(archive, asked, query, sort))
     if context.json:
         context.document(body)
         return
@@ -46,7 +43,7 @@ def list_gone(
     context: Context, since: str | None, source: str | None, author: str | None, tag: str | None, limit: int
 ) -> None:
     """Print what disappeared."""
-    body = _with(context, lambda archive: gone(archive, since, source, author, tag, limit))
+    body = looking.asked(context, lambda archive: gone(archive, since, source, author, tag, limit))
     if context.json:
         context.document(body)
         return
@@ -71,7 +68,7 @@ def list_gone(
 
 def list_authors(context: Context, who: str | None, after: str, limit: int) -> None:
     """Print authors and every handle of theirs."""
-    rows = _with(context, lambda archive: authors(archive, who, after, limit))
+    rows = looking.asked(context, lambda archive: authors(archive, who, after, limit))
     if who is not None and not rows:
         raise UsageError(f"{who}: this archive has seen nobody of that handle")
     if context.json:
@@ -95,7 +92,7 @@ def list_authors(context: Context, who: str | None, after: str, limit: int) -> N
 
 def history(context: Context, source: str | None, refresh: str | None) -> None:
     """Print how the refreshes stand, or set those of one source."""
-    body = _with(context, lambda archive: _history(archive, source, refresh))
+    body = looking.asked(context, lambda archive: _history(archive, source, refresh))
     if context.json:
         context.document(body)
         return
@@ -110,7 +107,7 @@ def history(context: Context, source: str | None, refresh: str | None) -> None:
 
 def reindex(context: Context, check: bool) -> None:
     """Prove the search index, and make anew what is wrong; exit 7 when it does not hold."""
-    before, after = _with(context, lambda archive: _reindex(archive, check))
+    before, after = looking.asked(context, lambda archive: _reindex(archive, check))
     context.exit = Exit.OK if after.holds else Exit.DAMAGED
     wrong = len(before.wrong) + before.stray
     if context.json:
@@ -120,14 +117,6 @@ def reindex(context: Context, check: bool) -> None:
     context.tell(
         f"{after.posts} posts; {mended}; the index is {'equal to' if after.holds else 'not'} what the posts say"
     )
-
-
-def _with(context: Context, ask: Callable[[Archive], Awaitable[T]]) -> T:
-    async def asked() -> T:
-        async with open_archive(context.archive) as archive:
-            return await ask(archive)
-
-    return asyncio.run(asked())
 
 
 def _title(row: dict[str, Any]) -> str:

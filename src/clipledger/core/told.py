@@ -126,6 +126,9 @@ EVENTS: Mapping[str, Told] = {
     "archived": Told("a post is in the index", ("aweme_id", "bytes", "key"), each=True),
     "recorded": Told("a batch of posts went into the index", ("posts", "seconds"), each=True),
     "failed": Told("an attempt failed; the post is due again later", ("aweme_id", "reason", "why", "again_in_s")),
+    "given_back": Told(
+        "a post goes back untouched: the run ends, or waits", ("aweme_id", "reason", "why", "again_in_s"), each=True
+    ),
     "suspect": Told("a post is said to be gone; not believed yet", ("aweme_id", "reason", "why", "again_in_s")),
     "dead": Told("a post is given up", ("aweme_id", "reason", "why", "again_in_s"), _WARNING),
     "asked_again": Told("suspects that nobody vouched for are asked once more", ("ids",)),

@@ -197,4 +197,7 @@ def _plain(value: Any) -> Any:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+    told = " ".join(str(error).split())
+    if "Table with name" in told:  # its own guess is one of DuckDB's tables
+        return f"{told.partition('!')[0]}: the tables are {', '.join(EXTRACTS)}"
+    return told[:300]

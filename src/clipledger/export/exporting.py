@@ -79,12 +79,17 @@ def destination(archive: Archive, to: str) -> ReplacingStore:
     """Open the place of an export: a folder, relative to where the command was given, or a bucket."""
     storage = archive.settings.storage
     options = Options(storage.endpoint_url, storage.region, storage.addressing)
-    store = open_store(to, archive=Path.cwd(), options=options)
+    store = open_store(_one_name(to), archive=Path.cwd(), options=options)
     if store.url == archive.store.url or store.url == archive.folder.absolute().as_uri():
         raise UsageError("--to is where the archive itself is: name another folder, or a prefix of its own")
     if not hasattr(store, "replace"):
         raise UsageError("--to: exports go to a folder, s3://, gs:// or az://")
     return cast(ReplacingStore, store)
+
+
+def _one_name(to: str) -> str:
+    """Name a folder in one way, however it was typed: the books know a destination by its name."""
+    return to if ":" in to else str(Path(to).expanduser().resolve())
 
 
 async def export(archive: Archive, store: ReplacingStore, wish: Wish, names: Names, told: Progress) -> Outcome:

@@ -85,6 +85,7 @@ class Supervisor:
 
     async def run(self, stop: Stop) -> Outcome:
         """Supervise until all is done, stopped, or halted by what no new process would cure."""
+        self._events.emit("fleet_size", workers=self._size.workers, was=0)
         while True:
             await self._reap(stop)
             await self._pass_on(stop)

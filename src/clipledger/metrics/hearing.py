@@ -113,6 +113,7 @@ _HEARERS: Mapping[str, _Hearer] = {
     "recorded": _recorded,
     "checked": _checked,
     "failed": _verdict("failed"),
+    "given_back": _verdict("given_back"),
     "suspect": _verdict("suspect"),
     "dead": _verdict("dead"),
     "lease_lost": _lease_lost,

@@ -52,7 +52,7 @@ LABELS: Mapping[str, str] = {
     "stage": "`permit` (waiting for slot and rate), `listing` (a page's call), `resolve` (a post's call), `download` "
     "(a file), `publish` (a file: checked, synced, put), `record` (a batch into the index)",
     "state": "of videos a state of the queue; of sources `due`, `failing`, `paused`, `waiting`",
-    "verdict": "`failed` (again later), `suspect`, `dead`",
+    "verdict": "`failed` (again later), `given_back` (untouched), `suspect`, `dead`",
     "version": "version of clipledger",
     "which": "`api` or `cdn`",
     "worker": "name of the process",
