@@ -132,9 +132,8 @@ def _measure(folder: Path, count: int) -> bool:
                 assert answer.status_code == 200, (url, answer.text)
             p50, p95 = statistics.median(taken), sorted(taken)[int(len(taken) * 0.95)]
             slow += [name] if p95 > LIMIT_MS and name not in BESIDE else []
-            print(
-                f"{name:20} p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   max {max(taken):7.1f} ms   CPU {(_cpu_ms(pid) - spent_ms) / len(taken):6.1f} ms"
-            )
+            clock = f"p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   max {max(taken):7.1f} ms"
+            print(f"{name:20} {clock}   CPU {(_cpu_ms(pid) - spent_ms) / len(taken):6.1f} ms")
         memory = _peak_mb(pid)
     print(
         f"peak memory of the server: {memory:.0f} MB (limit {MEMORY_MB:.0f}); too slow: {', '.join(slow) or 'nothing'}"
