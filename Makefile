@@ -31,7 +31,7 @@ env: $(READY)  ## make the environment
 
 demo: $(RUNS)  ## play a whole archive against the simulator, audit it; on a terminal show it in the browser until Ctrl-C
 	@# A job of its own: Ctrl-C ends the server, which has done its work, and not make as well.
-	@if test -t 1; then set -m; serve=--serve; fi; $(BIN)/clipledger demo clipledger-demo $$serve
+	@if test -t 1; then set -m; serve=--serve; fi; $(BIN)/clipledger demo clipledger-demo $$serve; exit $$?
 
 test: $(READY) check-static  ## the whole suite
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal

@@ -7,6 +7,7 @@ import io
 import re
 import sqlite3
 from contextlib import closing
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,21 @@ def test_a_reply_that_could_not_be_read_stands_beside_its_post(folder: Path) -> 
         for path in (f"/queue/reply/{dead}", f"/posts/{dead}"):
             assert escape(odd) in (await client.get(path)).text, path
         assert (await client.get(f"/queue/reply/{other}")).status_code == 404
+
+    visit(folder, scenario)
+
+
+def test_each_facet_finds_as_many_as_it_tells(folder: Path) -> None:
+    """Whatever is offered to narrow a search by, author, tag, region or month, leaves just the posts it promises."""
+
+    async def scenario(here: Visit) -> None:
+        client = here.client(accept=HTML)
+        piece = (await client.get("/search/spread", params={"q": "#cats", "to": "gallery"})).text
+        offered = re.findall(r'href="/gallery\?([^"]*)">(.*?) <span class="dim">([\d,]+)</span>', piece)
+        assert {"Authors", "Tags", "Months"} <= set(re.findall("<dt>(.*?)</dt>", piece)) and len(offered) > 5
+        for query, name, told in offered:
+            found = (await client.get(f"/api/v1/search/count?{unescape(query)}")).json()["matches"]
+            assert found == int(told.replace(",", "")) > 0, (name, query)
 
     visit(folder, scenario)
 

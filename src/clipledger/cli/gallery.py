@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from clipledger.core.links import created_second
+from clipledger.core.model import AwemeId
+from clipledger.core.times import utc_day
 
 PAGE = "index.html"
 
@@ -31,12 +35,14 @@ video,.slides{display:block;width:100%;aspect-ratio:9/16;border-radius:.6rem;bac
 audio{width:100%;height:2rem;margin-top:.3rem}
 h3{font-size:.95rem;margin:.5rem 0 .1rem}p{margin:0;overflow-wrap:anywhere}
 p.title{display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:3;overflow:hidden}
-table{border-collapse:collapse}td,th{text-align:left;padding:.25rem 1.5rem .25rem 0;border-top:1px solid var(--line)}
+.wide{overflow-x:auto;margin-top:.5rem}
+table{border-collapse:collapse;white-space:nowrap}
+td,th{text-align:left;padding:.25rem 1.5rem .25rem 0;border-top:1px solid var(--line)}
 """
 
 
-def write_gallery(folder: Path, missing: Mapping[str, str]) -> Path:
-    """Write the page of the archive in `folder`; `missing` gives the reason of each id that is not there."""
+def write_gallery(folder: Path, missing: Sequence[Mapping[str, Any]]) -> Path:
+    """Write the page of the archive in `folder`; `missing` are the rows of `failures`."""
     posts = sorted(_sidecars(folder), key=lambda found: str(found[1]["aweme_id"]), reverse=True)
     page = folder / PAGE
     page.write_text("\n".join(_page(posts, missing)), encoding="utf-8")
@@ -49,7 +55,7 @@ def _sidecars(folder: Path) -> Iterator[_Found]:
             yield path.relative_to(folder).as_posix(), json.loads(path.read_text(encoding="utf-8"))
 
 
-def _page(posts: list[_Found], missing: Mapping[str, str]) -> Iterator[str]:
+def _page(posts: list[_Found], missing: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     videos = sum(post["type"] == "video" for _, post in posts)
     yield '<!doctype html><html lang="en"><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width"><title>clipledger demo</title>'
@@ -61,10 +67,19 @@ def _page(posts: list[_Found], missing: Mapping[str, str]) -> Iterator[str]:
     yield from map(_card, posts)
     yield "</main>"
     if missing:
-        yield "<h2>Not saved, and why</h2><table><tr><th>id<th>reason"
-        yield from (f"<tr><td>{html.escape(one)}<td>{html.escape(why)}" for one, why in sorted(missing.items()))
-        yield "</table>"
+        yield "<h2>Not saved, and why</h2>"
+        yield '<p class="told">They were listed, and were gone or refused when they were asked for.</p>'
+        yield "<div class=wide><table><tr><th>made<th>shown by<th>what the API answered<th>reason<th>id"
+        yield from map(_missing, sorted(missing, key=lambda one: str(one["aweme_id"]), reverse=True))
+        yield "</table></div>"
     yield "</html>\n"
+
+
+def _missing(one: Mapping[str, Any]) -> str:
+    """Write a row: the id alone tells when the post was made, all else is what was heard of it."""
+    made = utc_day(created_second(AwemeId(one["aweme_id"])))
+    cells = (made, one["source"], one["detail"], one["reason"], one["aweme_id"])
+    return "<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in cells)
 
 
 def _card(found: _Found) -> str:

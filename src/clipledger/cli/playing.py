@@ -88,7 +88,7 @@ class _Demo:
             code, _ = await self._command(env, "verify", "--json")
             report.findings += ["clipledger verify is not content"] * (code is Exit.DAMAGED)
             _, failed = await self._command(env, "failures", "--json")
-        page = write_gallery(self.folder, {one["aweme_id"]: one["reason"] for one in failed["failures"]})
+        page = write_gallery(self.folder, failed["failures"])
         self._tell(report, page, clock.now() - started)
         return report
 

@@ -27,6 +27,7 @@ def paths(place: Archive) -> dict[str, str]:
         "dead": f"/posts/{place.ids('dead')[0]}",
         "authors": "/authors",
         "author": f"/authors/{handle}",
+        "author of an odd name": f"/author?id={place.one('SELECT author_id FROM authors ORDER BY handle LIMIT 1')}",
         "tags": "/tags",
         "tag": "/tags/cats",
         "search": "/search",
