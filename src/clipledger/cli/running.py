@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import resource
 import signal
-import sys
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from clipledger.core.times import iso_time
 from clipledger.crew import ROLES, Crew, Plan
 from clipledger.db.sources import SourceRow
 from clipledger.events import Events
+from clipledger.interpreter import suited_to_work
 from clipledger.net import descriptors
 from clipledger.net.wire import CurlWire
 from clipledger.settings import read_key
@@ -34,13 +33,6 @@ from clipledger.stages.listing import known_regions
 from clipledger.storage.probe import StoreProbe
 from clipledger.wiring import Limits, crew, new_worker_name, open_files_needed, paid_calls
 from clipledger.worker import Tally
-
-TURN_S = 0.0005
-"""How long one thread keeps the interpreter while others wait. A commit hands it over with each of its statements, and
-waited for it each time, 5 ms as Python has it: measured, two thirds more posts a second."""
-
-GARBAGE_MIN = 10_000
-"""Objects made, less those dropped, after which cycles are searched for; Python's own 700 is for small programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +76,7 @@ def list_regions(context: Context) -> None:
 async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched, *, attended: bool = False) -> None:
     async with open_archive(context.archive) as archive:
         worker = new_worker_name()
-        _suit_the_interpreter()
-        with presence.hold_archive(archive.folder), presence.hold_worker(archive.folder, worker):
+        with suited_to_work(), presence.hold_archive(archive.folder), presence.hold_worker(archive.folder, worker):
             await note_settings(archive)
             found = await _met_store(archive, plan)
             async with watching(context, archive, worker, plan, watched) as watchers:
@@ -96,13 +87,6 @@ async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched, *
                 summary = await _summary(archive, tally, hands, code, why)
                 watchers.sum_up(summary)
         _report(context, summary, tally, code)
-
-
-def _suit_the_interpreter() -> None:
-    """Let the threads of SQL and files have their turn soon, and cycles be searched for less often."""
-    sys.setswitchinterval(TURN_S)
-    gc.freeze()  # what is there for good is not searched
-    gc.set_threshold(GARBAGE_MIN)
 
 
 async def _work(

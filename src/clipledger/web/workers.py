@@ -16,6 +16,7 @@ from clipledger.core.errors import ClipledgerError, Misconfigured
 from clipledger.core.model import ApiKey
 from clipledger.crew import ROLES, Plan
 from clipledger.events import Events, Listener
+from clipledger.interpreter import suited_to_work
 from clipledger.net.wire import CurlWire
 from clipledger.settings import read_key
 from clipledger.wiring import crew, new_worker_name
@@ -104,7 +105,7 @@ class Workers:
         archive, worker, wire = self._archive, new_worker_name(), CurlWire()
         events = Events(archive.clock, *self._listeners)
         self._why = ""
-        with presence.hold_worker(archive.folder, worker):
+        with suited_to_work(), presence.hold_worker(archive.folder, worker):
             try:
                 await note_settings(archive)
                 await prove_store(archive)
