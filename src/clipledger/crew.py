@@ -17,7 +17,7 @@ from clipledger.core.breaker import probe_delay_s
 from clipledger.core.errors import Halt, LeaseLost, Outage, Paused, Reason, StorageFull, StorageUnavailable
 from clipledger.core.lifecycle import Policy
 from clipledger.core.ports import Clock
-from clipledger.core.times import parse_duration
+from clipledger.core.times import parse_duration, until_next
 from clipledger.db.members import Orders
 from clipledger.db.queue import Queue
 from clipledger.db.samples import Event as Kept
@@ -57,7 +57,7 @@ _BEHIND_S = 15.0
 _KEEP_S = 10.0
 _LOOK_S = 1.0
 _SETTLE_S = 0.05
-_GATHER_S = 0.1
+_GATHER_S = 2.0  # so long a stored post waits for others to be indexed with: in one statement for all of each kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,12 @@ class Crew:
         self._policy, self._jitter = policy, jitter
         self._paid, self._samples, self._history = paid, samples, history
         self._reading: dict[str, SourceJob] = {}
+        self._captured = asyncio.Event()  # nobody captures any more
         self._left = asyncio.Event()  # nobody lists or captures any more
         self._freed = asyncio.Event()  # a source was freed: another lister may find it due
         self._listers = LISTERS if "listing" in plan.roles else 0
         self._capturing = "capture" in plan.roles
+        self._note_left()
         self._membership = enrol(self._doing)
         self._paused_sources: frozenset[str] = frozenset()
 
@@ -160,16 +162,8 @@ class Crew:
 
     async def _attend(self) -> None:
         while True:
-            await self._clock.sleep(BEAT_S)
+            await self._clock.sleep(until_next(self._clock.now(), BEAT_S))
             await self._hear()
-            await self._rouse()
-
-    async def _rouse(self) -> None:
-        """Have those who rest look for work when there may be some: this one look is all that waiting costs."""
-        with suppress(StorageUnavailable, StorageFull):
-            if self._plan.follow and await self._queue.calls_for_work(self._clock.now()):
-                for event in (self.worker.stop.wake, self.worker.stop.due, self.worker.stop.stored):
-                    event.set()
 
     async def _hear(self) -> None:
         """Sign the roll and obey. A database that is away meets whoever works, not who only tells of it."""
@@ -181,6 +175,9 @@ class Crew:
             self._events.emit("stopping", signal="clipledger stop", how="cutting" if self.worker.stop else "finishing")
             self.worker.stop.step()
         self._paused_sources = orders.paused_sources
+        if orders.work and self._plan.follow:  # this one look is all that waiting costs
+            for event in (self.worker.stop.wake, self.worker.stop.due, self.worker.stop.stored):
+                event.set()
         if self._plan.roles & _SPENDING:
             self._hold(orders.pause)
 
@@ -197,7 +194,7 @@ class Crew:
 
     async def _keep_events(self) -> None:
         while True:
-            await self._clock.sleep(_KEEP_S)
+            await self._clock.sleep(until_next(self._clock.now(), _KEEP_S))
             await self._note_events()
 
     async def _note_events(self) -> None:
@@ -236,7 +233,7 @@ class Crew:
         while True:
             renewed_at = self._clock.now()
             while self._clock.now() - renewed_at < lease_s / 3:
-                await self._clock.sleep(min(lease_s / 3, LOOK_S))
+                await self._clock.sleep(until_next(self._clock.now(), min(lease_s / 3, LOOK_S)))
             if self._reading:
                 await self._sources.renew(list(self._reading.values()), self._clock.now(), lease_s)
 
@@ -265,6 +262,8 @@ class Crew:
             self._note_left()
 
     def _note_left(self) -> None:
+        if not self._capturing:
+            self._captured.set()
         if not self._capturing and not self._listers:
             self._left.set()
 
@@ -347,7 +346,7 @@ class Crew:
             if not done and ended:
                 return
             if not ended and (done or await wait_for(self.worker.stop.stored, self._rest_s)):
-                await self._clock.sleep(_GATHER_S)  # more join the same transaction, whose statements cost the same
+                await wait_for(self._captured, _GATHER_S)
             self.worker.stop.stored.clear()
 
     async def _refresh(self) -> None:

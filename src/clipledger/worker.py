@@ -27,6 +27,7 @@ from clipledger.core.errors import (
 from clipledger.core.lifecycle import Policy, Settlement, after_failure, given_back
 from clipledger.core.model import AwemeId, Job, State
 from clipledger.core.ports import Clock
+from clipledger.core.times import until_next
 from clipledger.db.queue import Queue
 from clipledger.events import Events
 from clipledger.stages.company import Company
@@ -194,7 +195,7 @@ class Worker:
         while True:
             renewed_at = self._clock.now()
             while self._clock.now() - renewed_at < self._lease_s / 3:
-                await self._clock.sleep(min(self._lease_s / 3, LOOK_S))
+                await self._clock.sleep(until_next(self._clock.now(), min(self._lease_s / 3, LOOK_S)))
             await self.renew()
 
     async def renew(self) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipledger.core.errors import UsageError
-from clipledger.core.times import iso_time, parse_duration, read_iso_time, utc_day, write_duration
+from clipledger.core.times import iso_time, parse_duration, read_iso_time, until_next, utc_day, write_duration
 
 LONGEST_S = 10 * 366 * 86_400
 
@@ -110,3 +110,12 @@ def test_a_moment_without_an_offset_is_none(text: str) -> None:
     """A text that is no moment, or does not say in which zone it stands, is refused rather than guessed."""
     with pytest.raises((ValueError, TypeError)):
         read_iso_time(text)
+
+
+@given(st.floats(0, 4e9), st.sampled_from([1.0, 5.0, 6.7, 20.0]))
+def test_beats_fall_together(now: float, every_s: float) -> None:
+    """Whoever beats every five seconds beats with all others, and never twice for a timer that came early."""
+    left_s = until_next(now, every_s)
+    assert every_s / 20 < left_s <= every_s * 1.05
+    off = (now + left_s) % every_s
+    assert min(off, every_s - off) < 1e-5

@@ -27,6 +27,12 @@ def since(began: float, now: float) -> float:
     return round(max(now - began, 0.0), 3)
 
 
+def until_next(now: float, every_s: float) -> float:
+    """Give the seconds to the next whole multiple of `every_s`: what beats at the same moments wakes a machine once."""
+    left_s = every_s - now % every_s
+    return left_s if left_s > every_s / 20 else left_s + every_s  # a timer that came a little early is not a beat
+
+
 def utc_day(at: float) -> str:
     """Name the UTC day of a moment, as `iso_time` writes it: `2026-05-29`."""
     return iso_time(at)[:10]

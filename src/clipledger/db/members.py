@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, delete, func, literal_column, sele
 from sqlalchemy.dialects.sqlite import Insert
 
 from clipledger.core.model import State
+from clipledger.db import standing
 from clipledger.db.database import Database
 from clipledger.db.engine import InsertInto, per_dialect
 from clipledger.db.switches import PAUSE, PAUSED, Switch
@@ -46,11 +47,15 @@ class Member(Sign):
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What the operator wants of one process: how to stop (`Member.stop`), the pause, sources not to be read."""
+    """What the operator wants of one process: how to stop (`Member.stop`), the pause, sources not to be read.
+
+    `work`: something is due, or stored and not in the index, so that whoever rests should look.
+    """
 
     stop: int
     pause: Switch | None
     paused_sources: frozenset[str]
+    work: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,4 +139,5 @@ def _signed(connection: Connection, sign: Sign, reading: Sequence[str]) -> Order
         connection.execute(_STOP, {"who": sign.worker}).scalar() or 0,
         Switch(*pause) if pause is not None else None,
         frozenset(paused),
+        standing.calls_for_work(connection, sign.seen_at),
     )

@@ -220,10 +220,6 @@ class Queue:
         """Tell when the earliest claimable video falls due; None when there is none."""
         return await self._db.read(standing.next_due_at)
 
-    async def calls_for_work(self, now: float) -> bool:
-        """Say whether something is due, stored but not in the index, or a source due: what rests should look."""
-        return await self._db.read(lambda connection: standing.calls_for_work(connection, now))
-
     async def next_lease_end(self) -> float | None:
         """Tell when the first lease of a running video runs out; None when none is running."""
         return await self._db.read(standing.next_lease_end)

@@ -187,7 +187,7 @@ class Download:
             rendition,
             anew=anew,
             video_sha256=sha256,
-            author_id=post.author.id,
+            author_id=post.author.id if sha256 is None else "",
         ):
             raise LeaseLost(f"{capture.job.aweme_id} was taken over, or its author is withheld")
         capture.rendition = rendition
