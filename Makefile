@@ -62,6 +62,7 @@ bench-large: $(READY)  ## race with files of 10 MiB: plain, over TLS
 
 bench-queue: $(READY)  ## ask whether a long queue is as quick as a short one
 	$(BIN)/python benchmarks/queue_growth.py $(FIGURES)
+	$(BIN)/python benchmarks/queue_100k.py $(FIGURES)
 
 bench-idle: $(READY)  ## measure what waiting costs, and working at the cap of the rate
 	$(BIN)/python benchmarks/idle.py waiting $(FIGURES)
