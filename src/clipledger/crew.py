@@ -233,7 +233,7 @@ class Crew:
         while True:
             renewed_at = self._clock.now()
             while self._clock.now() - renewed_at < lease_s / 3:
-                await self._clock.sleep(until_next(self._clock.now(), min(lease_s / 3, LOOK_S)))
+                await self._clock.sleep(until_next(self._clock.now(), min(lease_s / 6, LOOK_S)))
             if self._reading:
                 await self._sources.renew(list(self._reading.values()), self._clock.now(), lease_s)
 

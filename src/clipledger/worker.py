@@ -188,14 +188,14 @@ class Worker:
             await self._give_back_dropped()
 
     async def beat(self) -> None:
-        """Renew the leases of what is under way, three times a lease, for ever.
+        """Renew the leases of what is under way after a third of a lease, at the latest after half of it, for ever.
 
         By the wall clock: a machine that slept for hours renews within `LOOK_S` of waking.
         """
         while True:
             renewed_at = self._clock.now()
             while self._clock.now() - renewed_at < self._lease_s / 3:
-                await self._clock.sleep(until_next(self._clock.now(), min(self._lease_s / 3, LOOK_S)))
+                await self._clock.sleep(until_next(self._clock.now(), min(self._lease_s / 6, LOOK_S)))
             await self.renew()
 
     async def renew(self) -> None:
