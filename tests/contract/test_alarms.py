@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,23 @@ def test_everybody_who_was_served_some_bytes_is_counted_once(tmp_path: Path) -> 
         await served(queue, jobs[0], "cd" * 32)
         assert await alarms.holders(SHA, 9) == 2
         assert await alarms.served([job.aweme_id for job in jobs] + [vid(9)]) == [SHA, "cd" * 32]
+
+    with_queue(tmp_path, act)
+
+
+def test_many_downloads_ask_at_once_and_each_hears_of_its_own_bytes(tmp_path: Path) -> None:
+    """Whether bytes are suspicious is asked for all downloads in one statement, and nobody gets another's answer."""
+
+    async def act(queue: Queue, db: Database) -> None:
+        alarms, shas = Alarms(db), [f"{nth:064x}" for nth in range(40)]
+        await add(queue, *range(1, 5))
+        for job, sha256 in zip(await claim(queue, 4), (shas[0], shas[0], shas[1], shas[2]), strict=True):
+            await served(queue, job, sha256)
+        await alarms.note(shas[2], ALLOWED, NOW, "a meme")
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(alarms.standing(sha256, 9)) for sha256 in (*shas, shas[0])]
+        heard = [task.result() for task in asked]
+        assert heard == [(None, 2), (None, 1), (ALLOWED, 0), *[(None, 0)] * 37, (None, 2)]
 
     with_queue(tmp_path, act)
 
