@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from clipledger.core.model import Author, Counters, ObjectKey
 from clipledger.core.query import parse
 from clipledger.core.words import GONE
 from clipledger.db import search as search_module
+from clipledger.db import speech as speech_module
 from clipledger.db.availability import answered, vanished
 from clipledger.db.catalog import Catalog, Record
 from clipledger.db.database import Database
@@ -126,7 +128,7 @@ def test_pages_are_stable_in_every_order(tmp_path: Path, monkeypatch: pytest.Mon
     """Page after page gives each match once, in order, whichever way the order was made, also while posts arrive."""
     plays = [5, None, 7, 7, 7, 1, 9, 3]
     records = [record(index, "cat " + "dog " * (index % 3), count) for index, count in enumerate(plays)]
-    by_plays, asked = [6, 4, 3, 2, 0, 7, 5], search_module._SPEECH
+    by_plays, asked = [6, 4, 3, 2, 0, 7, 5], dict(speech_module._SPEECH)
 
     async def act(db: Database) -> None:
         for sort, wanted in ((Sort.NEW, [7, 6, 5, 4, 3, 2, 1, 0]), (Sort.OLD, list(range(8))), (Sort.PLAYS, by_plays)):
@@ -136,14 +138,20 @@ def test_pages_are_stable_in_every_order(tmp_path: Path, monkeypatch: pytest.Mon
         assert await pages(db, "dog cat", Sort.RELEVANCE) == [5, 2, 7, 4, 1], (
             "the share of what was asked for, newest first"
         )
-        for gathered_max, how in ((0, "looked up one by one"), (100, "held against all matches put together")):
-            speech = {name: replace(each, sorted_max=0, gathered_max=gathered_max) for name, each in asked.items()}
-            monkeypatch.setattr(search_module, "_SPEECH", speech)
-            for walked_max in (4000, 2):  # and giving up the walk
-                monkeypatch.setattr(search_module, "WALKED_MAX", walked_max)
-                monkeypatch.setattr(search_module, "GATHERED_WALKED_MAX", walked_max)
-                assert await pages(db, "cat", Sort.PLAYS) == by_plays, how
-                assert await pages(db, "dog", Sort.PLAYS) == [4, 2, 7, 5], how
+        for name in ("GLANCED", "GLANCED_LOOKUPS"):  # from here on no first look fills a page
+            monkeypatch.setattr(search_module, name, 1)
+        for sorted_max, gathered_max, walked_max in product((0, 100), (0, 100), (4000, 2)):
+            for name, each in asked.items():
+                change = replace(each, sorted_max=sorted_max, gathered_max=gathered_max, walked_max=walked_max)
+                monkeypatch.setitem(speech_module._SPEECH, name, change)
+            monkeypatch.setattr(search_module, "GATHERED_WALKED_MAX", walked_max)
+            how = f"sorted up to {sorted_max}, gathered up to {gathered_max}, {walked_max} walked"
+            assert await pages(db, "cat", Sort.PLAYS) == by_plays, how
+            assert await pages(db, "dog", Sort.PLAYS) == [4, 2, 7, 5], how
+            assert await pages(db, "dog", Sort.NEW) == [7, 5, 4, 2, 1], how
+            assert await pages(db, "dog plays:5", Sort.OLD) == [2, 4], how
+            assert await pages(db, "dog cat", Sort.RELEVANCE) == [5, 2, 7, 4, 1], how
+            assert await Search(db).count(parse("dog plays:5")) == 2, how
 
     with_posts(tmp_path, records, act)
 

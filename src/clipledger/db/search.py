@@ -14,25 +14,25 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, Row, bindparam, select, text
 
 from clipledger.core.errors import UsageError
 from clipledger.core.links import shown
-from clipledger.core.matching import fts5, tsquery
 from clipledger.core.model import AwemeId
 from clipledger.core.query import Query
 from clipledger.core.times import utc_day
 from clipledger.core.words import relevance
-from clipledger.db import authors
 from clipledger.db.database import Database
 from clipledger.db.index_tables import availability
+from clipledger.db.speech import Asked, Speech, asked_of
 from clipledger.db.tables import posts
 
-WALKED_MAX = 4000
-"""Posts of an order that are held against the query, 20 to 80 us each, before the matches are sorted after all."""
-
 GATHERED_WALKED_MAX = 40_000
-"""The same, where the matches were gathered first: 0.3 us each (all of these measured on a million posts)."""
+"""Posts of an order that are held against matches that were gathered first: 0.3 us each, on a million posts."""
+
+GLANCED, GLANCED_MAX, GLANCED_LOOKUPS = 500, 20_000, 2000
+"""Posts of an order that are looked at first, where a server guesses: so many for each that is wanted, at most, and by
+a column. They cost 1 us each, and 5 by a column; a word that one post in a hundred has fills its page among them."""
 
 WEIGHED = 1000
 """The newest matches, among which the most relevant are looked for."""
@@ -89,46 +89,8 @@ class Facets:
     months: tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Speech:
-    """How one database is asked: the post's id in the index, as text and as key, and what matches.
-
-    `sorted_max`: so many matches are sorted outright. `gathered_max`: for so many, an order is walked against all
-    matches put together; for more, each post of the order is looked up.
-    """
-
-    key: str
-    id: str
-    match: str
-    of_post: str
-    ranked: str
-    sorted_max: int
-    gathered_max: int
-
-    def bound(self, aweme_id: int) -> object:
-        """Give an id as the index's key is compared with."""
-        return aweme_id if self.key == "s.rowid" else str(aweme_id)
-
-
-_RANKED = "posts p INDEXED BY posts_ranked"  # else SQLite takes the primary key, and reads each post in full
-_SPEECH = {
-    # SQLite: 3 us a match that is sorted, 0.3 us one that is gathered; of 50,000 in a million an order shows 31 soon.
-    "sqlite": _Speech(
-        "s.rowid",
-        "CAST(s.rowid AS TEXT)",
-        "s.post_search MATCH :m",
-        "CAST(p.aweme_id AS INTEGER)",
-        _RANKED,
-        3000,
-        50_000,
-    ),
-    # PostgreSQL: 1 us; it makes one plan of both forms.
-    "postgresql": _Speech(
-        "s.aweme_id", "s.aweme_id", "s.lexemes @@ CAST(:m AS tsquery)", "p.aweme_id", "posts p", 40_000, 0
-    ),
-}
+_Row = Row[*tuple[Any, ...]]
 _COLUMNS = {Sort.PLAYS: "play_count", Sort.GROWTH: "plays_per_day"}
-_NEVER_S = (1 << 31) - 1  # SQLite's keys end with the second 2^31
 _GONE_AT = (
     select(availability.c.first_at)
     .where(
@@ -154,45 +116,6 @@ _SHOWN = select(
 ).where(posts.c.aweme_id.in_(bindparam("ids", expanding=True)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A query in one database's terms: ids from `lowest` to below `highest`. What it names is in `values`."""
-
-    speech: _Speech
-    match: str
-    named: Mapping[str, object]
-    plays: bool
-    lowest: int
-    highest: int
-
-    @property
-    def values(self) -> dict[str, object]:
-        """Give what `where` compares with."""
-        bound = self.speech.bound if self.match else str
-        return dict(self.named) | {"lowest": bound(self.lowest), "highest": bound(self.highest)}
-
-    def behind(self, aweme_id: int, oldest_first: bool) -> _Asked:
-        """Leave out what comes before. One bound at each end: a database seeks to one, and reads past a second."""
-        if oldest_first:
-            return replace(self, lowest=max(self.lowest, aweme_id + 1))
-        return replace(self, highest=min(self.highest, aweme_id))
-
-    @property
-    def source(self) -> str:
-        """Name where the matches are: the index, joined to the posts where a count is asked for."""
-        if not self.match:
-            return "posts p"
-        return "post_search s" + (f" JOIN posts p ON p.aweme_id = {self.speech.id}" if self.plays else "")
-
-    @property
-    def where(self) -> str:
-        """Write what matches."""
-        key = self.speech.key if self.match else "p.aweme_id"
-        terms = [self.speech.match] if self.match else []
-        terms += [f"{key} >= :lowest", f"{key} < :highest"]
-        return " AND ".join(terms + (["p.play_count >= :plays"] if self.plays else []))
-
-
 class Search:
     """Ask the search index."""
 
@@ -205,7 +128,7 @@ class Search:
 
     async def count(self, query: Query, cap: int = COUNTED_MAX) -> int:
         """Count the matches; stop at `cap`."""
-        return await self._db.read(lambda connection: _count(connection, _asked(connection, query), cap))
+        return await self._db.read(lambda connection: _counted(connection, query, cap))
 
     async def facets(self, query: Query, limit: int = 10) -> Facets:
         """Spread the newest `COUNTED_MAX` matches by author, tag, region and month; `limit` of each, largest first."""
@@ -214,22 +137,24 @@ class Search:
 
 def matching_ids(connection: Connection, query: Query) -> list[str]:
     """Give the ids of all matches, in order; on the caller's snapshot. Meant for a query that is bounded by days."""
-    return [aweme_id for aweme_id, _ in _by_age(connection, _asked(connection, query), True, 1 << 62, None)]
+    return [aweme_id for aweme_id, _ in _by_age(connection, asked_of(connection, query), True, 1 << 62, None)]
 
 
-def _asked(connection: Connection, query: Query) -> _Asked:
-    called = authors.ids_called(connection, query.handles)
-    name = connection.dialect.name
-    speech, match = _SPEECH[name], (fts5 if name == "sqlite" else tsquery)(query, called)
-    since, until = (min(int(max(at, 0)), _NEVER_S) for at in (query.since or 0, query.until or _NEVER_S))
-    named: dict[str, object] = {"m": match} if match else {}
-    if query.plays_min is not None:
-        named["plays"] = query.plays_min
-    return _Asked(speech, match, named, query.plays_min is not None, since << 32, until << 32)
+def _counted(connection: Connection, query: Query, cap: int) -> int:
+    asked = asked_of(connection, query)
+    return _count(connection, _weighed(connection, asked) if asked.plays else asked, cap)
+
+
+def _weighed(connection: Connection, asked: Asked) -> Asked:
+    """Where a server would guess how many match, see whether they are few."""
+    if not asked.match or not asked.speech.guesses:
+        return asked
+    few = asked.speech.sorted_max
+    return replace(asked, gathered=_count(connection, replace(asked, plays=False), few + 1) <= few)
 
 
 def _find(connection: Connection, query: Query, sort: Sort, limit: int, after: str | None) -> Page:
-    asked = _asked(connection, query)
+    asked = asked_of(connection, query)
     if sort in _COLUMNS:
         rows = _by_column(connection, asked, _COLUMNS[sort], limit + 1, _ranked_key(after, sort))
     elif sort is Sort.RELEVANCE and query.words:
@@ -242,18 +167,33 @@ def _find(connection: Connection, query: Query, sort: Sort, limit: int, after: s
 
 
 def _by_age(
-    connection: Connection, asked: _Asked, oldest_first: bool, limit: int, after: str | None
+    connection: Connection, asked: Asked, oldest_first: bool, limit: int, after: str | None
 ) -> list[tuple[str, Any]]:
     if after is not None:
         asked = asked.behind(_id_of(after), oldest_first)
+    if asked.speech.guesses and asked.match and not asked.gathered:
+        found = _glance(connection, asked, "s.aweme_id", oldest_first, limit) if limit <= WEIGHED else []
+        if len(found) == limit:
+            return [(row[0], None) for row in found]
+        asked = _weighed(connection, asked)
     key, told = (asked.speech.key, asked.speech.id) if asked.match else ("p.aweme_id", "p.aweme_id")
     order = "" if oldest_first else " DESC"
     sql = f"SELECT {told} FROM {asked.source} WHERE {asked.where} ORDER BY {key}{order} LIMIT :n"
     return [(aweme_id, None) for aweme_id in connection.execute(text(sql), asked.values | {"n": limit}).scalars()]
 
 
+def _glance(connection: Connection, asked: Asked, told: str, oldest_first: bool, limit: int) -> Sequence[_Row]:
+    """Hold only the first posts of the order against the query: most of what people ask for is among them."""
+    order = "s.aweme_id" + ("" if oldest_first else " DESC")
+    first = f"SELECT * FROM post_search s WHERE {asked.within} ORDER BY {order} LIMIT :first"
+    joined = f"JOIN posts p ON p.aweme_id = s.aweme_id AND {asked.played}" if asked.plays else ""
+    sql = f"SELECT {told} FROM ({first}) s {joined} WHERE {asked.speech.match} ORDER BY {order} LIMIT :n"
+    first_n = min(limit * GLANCED, GLANCED_MAX)
+    return list(connection.execute(text(sql), asked.values | {"n": limit, "first": first_n}))
+
+
 def _by_column(
-    connection: Connection, asked: _Asked, column: str, limit: int, after: tuple[float, str] | None
+    connection: Connection, asked: Asked, column: str, limit: int, after: tuple[float, str] | None
 ) -> list[tuple[str, Any]]:
     beyond, values = f"p.{column} IS NOT NULL", asked.values | {"n": limit}
     if after is not None:
@@ -261,13 +201,20 @@ def _by_column(
         values |= {"rank": after[0], "after": after[1]}
     order = f"ORDER BY p.{column} DESC, p.aweme_id DESC"
     speech = asked.speech
-    count = _count(connection, asked, max(speech.sorted_max, speech.gathered_max) + 1) if asked.match else 0
-    if not asked.match or count > speech.sorted_max:
-        gathered = 0 < count <= speech.gathered_max
-        found = _walk(connection, asked, column, beyond, order, values, gathered)
+    if speech.guesses and asked.match:
+        found = _walk(connection, asked, column, beyond, order, values, GLANCED_LOOKUPS, gathered=False)
         if found is not None:
             return found
-    source = "posts p" if not asked.match else f"post_search s JOIN {speech.ranked} ON p.aweme_id = {speech.id}"
+        asked = _weighed(connection, asked)
+    count = _matched(connection, asked)
+    if not asked.match or count > speech.sorted_max:
+        gathered = 0 < count <= speech.gathered_max
+        walked = GATHERED_WALKED_MAX if gathered else speech.walked_max
+        found = _walk(connection, asked, column, beyond, order, values, walked, gathered=gathered)
+        if found is not None:
+            return found
+        asked = replace(asked, gathered=speech.guesses and bool(asked.match))
+    source = "posts p" if not asked.match else f"{asked.index} JOIN {speech.ranked} ON p.aweme_id = {speech.id}"
     return _ranks(
         connection,
         f"SELECT p.aweme_id, p.{column} FROM {source} WHERE {asked.where} AND {beyond} {order} LIMIT :n",
@@ -275,20 +222,30 @@ def _by_column(
     )
 
 
+def _matched(connection: Connection, asked: Asked) -> int:
+    """Count the matches, as far as it matters."""
+    speech = asked.speech
+    if not asked.match or asked.gathered:
+        return 0
+    most = max(speech.sorted_max, speech.gathered_max)
+    return most + 1 if speech.guesses else _count(connection, asked, most + 1)  # who guesses was asked before
+
+
 def _walk(
     connection: Connection,
-    asked: _Asked,
+    asked: Asked,
     column: str,
     beyond: str,
     order: str,
     values: dict[str, object],
+    walked: int,
+    *,
     gathered: bool,
 ) -> list[tuple[str, Any]] | None:
-    """Hold the first posts of an order against the query; None when too few of them match."""
+    """Hold the first `walked` posts of an order against the query; None when too few of them match."""
     held = "p.aweme_id >= :low_id AND p.aweme_id < :high_id" + (" AND p.play_count >= :plays" if asked.plays else "")
     held += f" AND {_held(asked.speech, gathered)}" if asked.match else ""
     chosen = f"SELECT p.aweme_id, p.{column} FROM posts p WHERE {beyond}"
-    walked = GATHERED_WALKED_MAX if gathered else WALKED_MAX
     end = _ranks(connection, f"{chosen} {order} LIMIT 1 OFFSET :walked", values | {"walked": walked})
     bounds: dict[str, object] = {"low_id": str(asked.lowest), "high_id": str(asked.highest)}
     if end:
@@ -298,7 +255,7 @@ def _walk(
     return found if not end or len(found) == values["n"] else None
 
 
-def _held(speech: _Speech, gathered: bool) -> str:
+def _held(speech: Speech, gathered: bool) -> str:
     """Write that a post matches: it is among all matches, or the index has it."""
     if gathered:
         return f"{speech.of_post} IN (SELECT {speech.key} FROM post_search s WHERE {speech.match})"
@@ -310,13 +267,18 @@ def _ranks(connection: Connection, sql: str, values: Mapping[str, object]) -> li
 
 
 def _by_relevance(
-    connection: Connection, asked: _Asked, words: Sequence[str], limit: int, after: tuple[float, str] | None
+    connection: Connection, asked: Asked, words: Sequence[str], limit: int, after: tuple[float, str] | None
 ) -> list[tuple[str, Any]]:
-    sql = (
-        f"SELECT {asked.speech.id}, s.words FROM {asked.source} WHERE {asked.where} "
-        f"ORDER BY {asked.speech.key} DESC LIMIT :n"
-    )
-    rows = connection.execute(text(sql), asked.values | {"n": WEIGHED})
+    rows: Sequence[_Row] = ()
+    if asked.speech.guesses:
+        rows = _glance(connection, asked, "s.aweme_id, s.words", False, WEIGHED)
+        asked = asked if len(rows) >= WEIGHED // 10 else _weighed(connection, asked)  # so many are not few
+    if len(rows) < WEIGHED:
+        sql = (
+            f"SELECT {asked.speech.id}, s.words FROM {asked.source} WHERE {asked.where} "
+            f"ORDER BY {asked.speech.key} DESC LIMIT :n"
+        )
+        rows = connection.execute(text(sql), asked.values | {"n": WEIGHED}).all()
     weighed = sorted(((relevance(kept, words), aweme_id) for aweme_id, kept in rows), reverse=True)
     beyond = [each for each in weighed if after is None or each < after]
     return [(aweme_id, weight) for weight, aweme_id in beyond[:limit]]
@@ -327,13 +289,13 @@ def _hits(connection: Connection, keys: Mapping[str, str]) -> list[Hit]:
     return [Hit(**found[aweme_id]._mapping, key=key) for aweme_id, key in keys.items() if aweme_id in found]
 
 
-def _count(connection: Connection, asked: _Asked, cap: int) -> int:
+def _count(connection: Connection, asked: Asked, cap: int) -> int:
     sql = f"SELECT count(*) FROM (SELECT 1 FROM {asked.source} WHERE {asked.where} LIMIT :n) AS found"
     return int(connection.execute(text(sql), asked.values | {"n": cap}).scalar_one())
 
 
 def _facets(connection: Connection, query: Query, limit: int) -> Facets:
-    asked = _asked(connection, query)
+    asked = _weighed(connection, asked_of(connection, query))
     ids = [aweme_id for aweme_id, _ in _by_age(connection, asked, False, COUNTED_MAX + 1, None)]
     months = Counter(utc_day(int(aweme_id) >> 32)[:7] for aweme_id in ids[:COUNTED_MAX])
     spread = partial(_spread, connection, asked, limit)
@@ -348,7 +310,7 @@ def _facets(connection: Connection, query: Query, limit: int) -> Facets:
 
 
 def _spread(
-    connection: Connection, asked: _Asked, limit: int, told: str, table: str, by: str
+    connection: Connection, asked: Asked, limit: int, told: str, table: str, by: str
 ) -> tuple[tuple[Any, ...], ...]:
     key, aweme_id = (asked.speech.key, asked.speech.id) if asked.match else ("p.aweme_id", "p.aweme_id")
     newest = f"SELECT {aweme_id} AS hit FROM {asked.source} WHERE {asked.where} ORDER BY {key} DESC LIMIT :cap"
