@@ -69,7 +69,7 @@ function settings(told, width, bars) {
   const of = getComputedStyle(document.documentElement);
   const colour = (name) => resolved(of.getPropertyValue(name));
   const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
-  const paint = (at) => colour(told.tone === "bad" ? "--dead" : TONES[at % TONES.length]);
+  const paint = (at) => colour(told.tone === "bad" || (told.tone === "life" && at) ? "--dead" : TONES[at % TONES.length]);
   return {
     width,
     height: 210,
@@ -88,7 +88,7 @@ function settings(told, width, bars) {
         width: bars ? 0 : 2,
         value: (_, value) => (value == null ? "-" : plain.format(value)),
         points: { show: told.kind === "dots" || (!bars && told.points.length < 40), size: 5, fill: paint(at) },
-        paths: bars ? uPlot.paths.bars({ size: [0.8, 40], radius: 0.15 }) : told.kind === "dots" ? () => null : undefined,
+        paths: bars ? uPlot.paths.bars({ size: at ? [0.4, 20] : [0.8, 40], radius: 0.15 }) : told.kind === "dots" ? () => null : undefined,
       })),
     ],
   };
