@@ -84,18 +84,13 @@ COMPILE = $(BIN)/python -m piptools compile --quiet --strip-extras --allow-unsaf
 
 lock:  ## pin every dependency anew, with hashes
 	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
-	$(MAKE) --always-make lock-deploy
+	$(MAKE) lock-deploy
 
-lock-deploy: requirements-run.lock requirements-deploy.lock requirements-build.lock  ## pin what runs and the container image, at the same versions
-
-requirements-run.lock: pyproject.toml
-	$(COMPILE) --constraint requirements.lock --extra=web --output-file $@ pyproject.toml
-
-requirements-deploy.lock: pyproject.toml
-	$(COMPILE) --constraint requirements.lock $(addprefix --extra=,$(DEPLOY_EXTRAS)) --output-file $@ pyproject.toml
-
-requirements-build.lock: pyproject.toml
-	$(COMPILE) --constraint requirements.lock --build-deps-for wheel --build-deps-for editable --only-build-deps --output-file $@ pyproject.toml
+# No rule makes a lock file by itself: a clone or a pull may leave pyproject.toml the newer one, and nothing is to be pinned by that.
+lock-deploy:  ## pin what runs and the container image, at the same versions
+	$(COMPILE) --constraint requirements.lock --extra=web --output-file requirements-run.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock $(addprefix --extra=,$(DEPLOY_EXTRAS)) --output-file requirements-deploy.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --build-deps-for wheel --build-deps-for editable --only-build-deps --output-file requirements-build.lock pyproject.toml
 
 clean:  ## remove what make made
 	rm -rf $(VENV) clipledger-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -29,7 +29,7 @@ def main(base: str) -> None:
         flags = ["--no-sandbox"] * (os.geteuid() == 0)
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
         for name, path in wide.items():
-            _take(browser, base + path, name, 1040, 640, "light")
+            _take(browser, base + path, name, 1280 if name == "sources" else 1040, 640, "light")
         _take(browser, base + "/", "now-dark", 1040, 640, "dark")
         _take(browser, f"{base}/", "now-phone", 390, 740, "light")
         browser.close()

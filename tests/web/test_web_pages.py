@@ -83,6 +83,12 @@ def test_a_chart_and_its_csv_tell_the_same(folder: Path) -> None:
                 assert [float(cell) if cell else None for cell in row[1:]] == point["values"]
         assert drawn["points"], "the post's own curve has its capture"
         assert (await client.get("/charts/none.json")).status_code == 400
+        handle, author_id = rows(folder, "SELECT handle, author_id FROM author_handles LIMIT 1")[0]
+        made = rows(folder, "SELECT count(*) FROM posts WHERE author_id = ?", author_id)[0][0]
+        for name, of in (("author-id", author_id), ("author", handle), ("tag", "cats")):
+            life = (await client.get(f"/charts/{name}-life.json", params={"of": of})).json()
+            assert life["lines"] == ["made", "vanished"] and sum(point["values"][0] for point in life["points"]) > 0
+            assert name != "author-id" or sum(point["values"][0] for point in life["points"]) == made
 
     visit(folder, scenario)
 

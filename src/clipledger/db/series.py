@@ -8,7 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, Text, bindparam, cast, func, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+    type_coerce,
+)
 
 from clipledger.core.errors import UsageError
 from clipledger.core.model import State
@@ -53,7 +65,8 @@ class Observed:
 
 
 _m = post_metrics_history
-_VISIBLE = posts.c.aweme_id.not_in(select(archive_queue.c.aweme_id).where(archive_queue.c.state == State.WITHHELD))
+_WITHHELD = select(archive_queue.c.aweme_id).where(archive_queue.c.state == State.WITHHELD)
+_VISIBLE = posts.c.aweme_id.not_in(_WITHHELD)
 _CURVES = (
     select(_m.c.aweme_id, _m.c.observed_at, _m.c.play_count)
     .where(_m.c.aweme_id.in_(bindparam("ids", expanding=True)), _m.c.play_count.is_not(None))
@@ -111,6 +124,20 @@ class Curves:
         tagged = posts.c.aweme_id.in_(select(hashtags.c.aweme_id).where(hashtags.c.tag == tag))
         return await self._db.read(partial(_growth, condition=tagged))
 
+    async def life_by(self, handle: str) -> tuple[Series, Series]:
+        """Count by month the archived posts of whoever has or had this handle: when made, and when found gone."""
+        return await self._db.read(partial(_life_by, handle=handle.removeprefix("@").lower()))
+
+    async def life_of_author(self, author_id: str) -> tuple[Series, Series]:
+        """Count the same of one author."""
+        chosen = select(posts.c.aweme_id).where(posts.c.author_id == author_id)
+        return await self._db.read(partial(_life, chosen=chosen))
+
+    async def life_with(self, tag: str) -> tuple[Series, Series]:
+        """Count the same of the posts with this hashtag."""
+        chosen = select(hashtags.c.aweme_id).where(hashtags.c.tag == tag)
+        return await self._db.read(partial(_life, chosen=chosen))
+
     async def latency(self, limit: int) -> Series:
         """Give the seconds from discovery to the first answer of the posts that were asked for last."""
         return await self._db.read(partial(_latency, limit=limit))
@@ -152,6 +179,37 @@ def _growth(connection: Connection, condition: ColumnElement[bool]) -> Series:
             points.pop()
         points.append((at, float(total)))
     return Series(_thinned(points), len(ids), count)
+
+
+def _life_by(connection: Connection, handle: str) -> tuple[Series, Series]:
+    who = ids_called(connection, [handle])[handle]
+    return _life(connection, select(posts.c.aweme_id).where(posts.c.author_id.in_(who)))
+
+
+def _life(connection: Connection, chosen: Select[str]) -> tuple[Series, Series]:
+    found = chosen.where(chosen.selected_columns[0].not_in(_WITHHELD)).subquery("found")
+    of_id = _month_of_id(connection, found.c.aweme_id)
+    made = select(of_id, func.count()).select_from(found).group_by(of_id)
+    month = func.substr(_day(connection, availability.c.first_at), 1, 7)
+    gone = (
+        select(month, func.count())
+        .join(found, found.c.aweme_id == availability.c.aweme_id)
+        .where(availability.c.state == "gone", availability.c.ended_at.is_(None))
+        .group_by(month)
+    )
+    return _by_month(connection, made), _by_month(connection, gone)
+
+
+def _by_month(connection: Connection, counted: Select[str, int]) -> Series:
+    return _by_day([(f"{month}-01", count) for month, count in connection.execute(counted)])
+
+
+def _month_of_id(connection: Connection, aweme_id: ColumnElement[str]) -> ColumnElement[str]:
+    """Write the month, YYYY-MM, in which a post was made: the upper half of its id is the second."""
+    second = cast(aweme_id, BigInteger).op(">>")(literal_column("32"))
+    if connection.dialect.name == "sqlite":
+        return func.strftime("%Y-%m", second, "unixepoch")
+    return func.to_char(func.timezone("UTC", func.to_timestamp(second)), "YYYY-MM")
 
 
 def _thinned(points: Points) -> Points:

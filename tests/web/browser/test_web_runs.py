@@ -137,6 +137,7 @@ def _every_page_stands(client: httpx.Client, archive: Archive) -> None:
     found = [f"/search?q={handle}", f"/search/spread?q=%23{tag}", "/feeds/search.atom", "/api/v1/status", "/api/v1/now"]
     charts = [f"/charts/{name}.csv" for name in ("intake", "gone", "credits", "latency")]
     charts += [f"/charts/plays.csv?of={aweme_id}", f"/charts/author-id.csv?of={author_id}", f"/charts/tag.csv?of={tag}"]
+    charts += [f"/charts/author-id-life.csv?of={author_id}", f"/charts/tag-life.csv?of={tag}"]
     for path in (*screens, *sorts, *parts, *people, *found, *charts):
         answer = client.get(path, headers={"accept": "text/html,*/*"})
         assert answer.status_code == 200, (path, answer.text[:300])

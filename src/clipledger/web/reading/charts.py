@@ -35,7 +35,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One chart. `kind`: bars (a day each), line or dots. `tone`: good or bad, for the colour."""
+    """One chart. `kind`: bars (a day or month each), line or dots. `tone`: good, bad, or life: one good, one bad."""
 
     title: str
     lines: tuple[str, ...]
@@ -107,6 +107,25 @@ async def _of_tag(archive: Archive, of: str) -> Chart:
     return _curve(f"Plays of #{tag_of(of)}", await Curves(archive.db).growth_with(tag_of(of)))
 
 
+async def _life_of_author(archive: Archive, of: str) -> Chart:
+    return _life(*await Curves(archive.db).life_by(of))
+
+
+async def _life_of_author_id(archive: Archive, of: str) -> Chart:
+    return _life(*await Curves(archive.db).life_of_author(of))
+
+
+async def _life_of_tag(archive: Archive, of: str) -> Chart:
+    return _life(*await Curves(archive.db).life_with(tag_of(of)))
+
+
+def _life(made: Series, gone: Series) -> Chart:
+    counts = dict(made.points), dict(gone.points)
+    months = sorted(counts[0].keys() | counts[1].keys())
+    points = tuple(Point(at, iso_time(at), (counts[0].get(at, 0.0), counts[1].get(at, 0.0))) for at in months)
+    return Chart("Saved posts by month", ("made", "vanished"), "bars", "life", points)
+
+
 def _curve(title: str, series: Series) -> Chart:
     whole = f", the {series.posts} most played of {series.of} posts" if series.posts < series.of else ""
     return Chart(title + whole, ("plays",), "line", "good", _points(series.points))
@@ -126,4 +145,7 @@ _READERS: dict[str, Callable[[Archive, str], Awaitable[Chart]]] = {
     "author": _of_author,
     "author-id": _of_author_id,
     "tag": _of_tag,
+    "author-life": _life_of_author,
+    "author-id-life": _life_of_author_id,
+    "tag-life": _life_of_tag,
 }

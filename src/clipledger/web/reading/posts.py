@@ -24,7 +24,7 @@ FACETS = 10
 MONTHS = 12
 """Months that are offered: the newest."""
 
-_REGION = re.compile("[A-Za-z]{2}")
+_REGION, _HANDLE = re.compile("[A-Za-z]{2}"), re.compile(r"[A-Za-z0-9_.]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def spread_of(found: Facets) -> tuple[tuple[str, tuple[Narrower, ...]], ...]:
     """Write facets as what may be added to the search, group by group; what no search can name is left out."""
     handles = Counter(handle for _, handle, _ in found.authors)
     authors = tuple(
-        Narrower(f"author:{who}" if handles[handle] > 1 or not handle else f'from:"@{handle}"', f"@{handle or who}", n)
+        Narrower(f"from:@{handle}" if _is_named_by(handle, handles) else f"author:{who}", f"@{handle or who}", n)
         for who, handle, n in found.authors
         if who.isascii() and who.isdigit()
     )
@@ -114,6 +114,10 @@ def spread_of(found: Facets) -> tuple[tuple[str, tuple[Narrower, ...]], ...]:
     )
     named = (("Authors", authors), ("Tags", tags), ("Regions", regions), ("Months", months))
     return tuple((name, group) for name, group in named if group)
+
+
+def _is_named_by(handle: str, handles: Counter[str]) -> bool:
+    return handles[handle] == 1 and _HANDLE.fullmatch(handle) is not None
 
 
 def _days_of(month: str) -> int:

@@ -69,7 +69,7 @@ function settings(told, width, bars) {
   const of = getComputedStyle(document.documentElement);
   const colour = (name) => resolved(of.getPropertyValue(name));
   const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
-  const paint = (at) => colour(told.tone === "bad" ? "--dead" : TONES[at % TONES.length]);
+  const paint = (at) => colour(told.tone === "bad" || (told.tone === "life" && at) ? "--dead" : TONES[at % TONES.length]);
   return {
     width,
     height: 210,
@@ -88,7 +88,7 @@ function settings(told, width, bars) {
         width: bars ? 0 : 2,
         value: (_, value) => (value == null ? "-" : plain.format(value)),
         points: { show: told.kind === "dots" || (!bars && told.points.length < 40), size: 5, fill: paint(at) },
-        paths: bars ? uPlot.paths.bars({ size: [0.8, 40], radius: 0.15 }) : told.kind === "dots" ? () => null : undefined,
+        paths: bars ? uPlot.paths.bars({ size: at ? [0.4, 20] : [0.8, 40], radius: 0.15 }) : told.kind === "dots" ? () => null : undefined,
       })),
     ],
   };
@@ -97,13 +97,15 @@ function settings(told, width, bars) {
 function span(told, bars) {
   const first = told.points[0].at;
   const last = told.points.at(-1).at;
-  if (bars) return [Math.min(first, last - 13 * DAY) - DAY / 2, last + DAY / 2];
+  const half = told.tone === "life" ? 15 * DAY : DAY / 2; // a bar stands for a month, or for a day
+  if (bars) return [Math.min(first, last - 13 * DAY) - half, last + half];
   const room = Math.max((last - first) * 0.02, 30);
   return [first - room, last + room];
 }
 
 function moment(at, step, begins) {
   const text = new Date((at - new Date(at * 1000).getTimezoneOffset() * 60) * 1000).toISOString();
+  if (step >= 27 * DAY && step < 300 * DAY) return text.slice(0, 7);
   if (step >= DAY) return begins || step > 300 * DAY ? text.slice(0, 10) : text.slice(5, 10);
   return (begins ? `${text.slice(5, 10)} ` : "") + text.slice(11, step < 60 ? 19 : 16);
 }
