@@ -109,14 +109,17 @@ def test_it_shows_an_archive_on_postgresql_and_a_bucket(
             _video_plays(here, archive)
             here.page.get_by_role("button", name="Verify now").click()
             expect(here.page.locator("#verified")).to_contain_text("Every file holds")
-            photo = archive.one("SELECT aweme_id FROM files WHERE kind = 'image' ORDER BY aweme_id LIMIT 1")
+            photo = archive.one(
+                "SELECT aweme_id FROM files WHERE kind = 'image' AND position = 1 ORDER BY aweme_id LIMIT 1"
+            )
             here.go(f"/posts/{photo}").wait_for_function("() => document.querySelector('.slides img').naturalWidth > 0")
             here.go("/").wait_for_function("() => document.querySelector('figure[data-chart] canvas')")
             assert here.complaints == []
 
 
 def _every_page_stands(client: httpx.Client, archive: Archive) -> None:
-    aweme_id, handle = archive.rows("SELECT aweme_id, author_handle FROM posts WHERE author_handle <> '' LIMIT 1")[0]
+    named = "SELECT aweme_id, author_handle FROM posts WHERE author_handle > 'a' ORDER BY aweme_id LIMIT 1"
+    aweme_id, handle = archive.rows(named)[0]
     author_id = archive.one("SELECT author_id FROM authors ORDER BY author_id LIMIT 1")
     tag = archive.one("SELECT tag FROM hashtags ORDER BY tag LIMIT 1")
     screens = (
