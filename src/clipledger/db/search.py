@@ -30,9 +30,10 @@ from clipledger.db.tables import posts
 GATHERED_WALKED_MAX = 40_000
 """Posts of an order that are held against matches that were gathered first: 0.3 us each, on a million posts."""
 
-GLANCED, GLANCED_MAX, GLANCED_LOOKUPS = 500, 20_000, 2000
-"""Posts of an order that are looked at first, where a server guesses: so many for each that is wanted, at most, and by
-a column. They cost 1 us each, and 5 by a column; a word that one post in a hundred has fills its page among them."""
+GLANCED, GLANCED_MAX, GLANCED_LOOKUPS, COMMON = 250, 20_000, 2000, 20
+"""Posts of an order that are looked at first, where a server guesses: so many for each that is wanted, at most, by a
+column. They cost 1 us each, and 5 by a column; a word that one post in a hundred has fills its page among them. A word
+that so many of the newest have is common."""
 
 WEIGHED = 1000
 """The newest matches, among which the most relevant are looked for."""
@@ -172,24 +173,35 @@ def _by_age(
     if after is not None:
         asked = asked.behind(_id_of(after), oldest_first)
     if asked.speech.guesses and asked.match and not asked.gathered:
-        found = _glance(connection, asked, "s.aweme_id", oldest_first, limit) if limit <= WEIGHED else []
+        found = _glance(connection, asked, oldest_first, limit, min(limit * GLANCED, GLANCED_MAX))
         if len(found) == limit:
-            return [(row[0], None) for row in found]
-        asked = _weighed(connection, asked)
+            return [(aweme_id, None) for aweme_id in found]
+        if not asked.plays and (few := _few(connection, asked)) is not None:
+            return [(aweme_id, None) for aweme_id in sorted(few, reverse=not oldest_first)[:limit]]
+        asked = _weighed(connection, asked) if asked.plays else asked
     key, told = (asked.speech.key, asked.speech.id) if asked.match else ("p.aweme_id", "p.aweme_id")
     order = "" if oldest_first else " DESC"
     sql = f"SELECT {told} FROM {asked.source} WHERE {asked.where} ORDER BY {key}{order} LIMIT :n"
     return [(aweme_id, None) for aweme_id in connection.execute(text(sql), asked.values | {"n": limit}).scalars()]
 
 
-def _glance(connection: Connection, asked: Asked, told: str, oldest_first: bool, limit: int) -> Sequence[_Row]:
+def _glance(connection: Connection, asked: Asked, oldest_first: bool, limit: int, first: int) -> list[str]:
     """Hold only the first posts of the order against the query: most of what people ask for is among them."""
     order = "s.aweme_id" + ("" if oldest_first else " DESC")
-    first = f"SELECT * FROM post_search s WHERE {asked.within} ORDER BY {order} LIMIT :first"
+    among = f"SELECT * FROM post_search s WHERE {asked.within} ORDER BY {order} LIMIT :first"
     joined = f"JOIN posts p ON p.aweme_id = s.aweme_id AND {asked.played}" if asked.plays else ""
-    sql = f"SELECT {told} FROM ({first}) s {joined} WHERE {asked.speech.match} ORDER BY {order} LIMIT :n"
-    first_n = min(limit * GLANCED, GLANCED_MAX)
-    return list(connection.execute(text(sql), asked.values | {"n": limit, "first": first_n}))
+    sql = f"SELECT s.aweme_id FROM ({among}) s {joined} WHERE {asked.speech.match} ORDER BY {order} LIMIT :n"
+    return list(connection.execute(text(sql), asked.values | {"n": limit, "first": first}).scalars())
+
+
+def _few(connection: Connection, asked: Asked) -> list[str] | None:
+    """Give the ids of all matches, in no order; None where they are not few."""
+    found = connection.execute(
+        text(f"SELECT s.aweme_id FROM {asked.source} WHERE {asked.where} LIMIT :n"),
+        asked.values | {"n": asked.speech.sorted_max + 1},
+    )
+    ids = list(found.scalars())
+    return ids if len(ids) <= asked.speech.sorted_max else None
 
 
 def _by_column(
@@ -269,16 +281,13 @@ def _ranks(connection: Connection, sql: str, values: Mapping[str, object]) -> li
 def _by_relevance(
     connection: Connection, asked: Asked, words: Sequence[str], limit: int, after: tuple[float, str] | None
 ) -> list[tuple[str, Any]]:
-    rows: Sequence[_Row] = ()
-    if asked.speech.guesses:
-        rows = _glance(connection, asked, "s.aweme_id, s.words", False, WEIGHED)
-        asked = asked if len(rows) >= WEIGHED // 10 else _weighed(connection, asked)  # so many are not few
-    if len(rows) < WEIGHED:
-        sql = (
-            f"SELECT {asked.speech.id}, s.words FROM {asked.source} WHERE {asked.where} "
-            f"ORDER BY {asked.speech.key} DESC LIMIT :n"
-        )
-        rows = connection.execute(text(sql), asked.values | {"n": WEIGHED}).all()
+    if asked.speech.guesses and len(_glance(connection, asked, False, COMMON, GLANCED_LOOKUPS)) < COMMON:
+        asked = _weighed(connection, asked)
+    sql = (
+        f"SELECT {asked.speech.id}, s.words FROM {asked.source} WHERE {asked.where} "
+        f"ORDER BY {asked.speech.key} DESC LIMIT :n"
+    )
+    rows = connection.execute(text(sql), asked.values | {"n": WEIGHED})
     weighed = sorted(((relevance(kept, words), aweme_id) for aweme_id, kept in rows), reverse=True)
     beyond = [each for each in weighed if after is None or each < after]
     return [(aweme_id, weight) for weight, aweme_id in beyond[:limit]]
