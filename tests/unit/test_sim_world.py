@@ -174,6 +174,17 @@ def test_a_post_is_found_under_every_form_of_its_url(form: str) -> None:
     assert hop.status == 302 and dict(hop.headers)["Location"].startswith(world.post_url(post_id))
 
 
+def test_nobody_has_a_link_to_what_is_still_to_be_made() -> None:
+    """A short link leads nowhere until its post is there."""
+    now = Now()
+    world = make(200, now=now)
+    post = next(post for post in map(world.population.post, range(200)) if post.fate(now()) == "unborn")
+    assert post.id not in dict(fetch(world, world.short_url(post.id), {}).headers)["Location"]
+    assert body(world, "/post-detail/", url=world.short_url(post.id))["status"] == "error"
+    now.at = post.create_time + 1.0
+    assert post.id in dict(fetch(world, world.short_url(post.id), {}).headers)["Location"]
+
+
 def test_handles_lead_to_ids_and_follow_a_rename() -> None:
     """A handle gives its numeric id; after a rename the old handle is nobody's and the id is the same."""
     now = Now()

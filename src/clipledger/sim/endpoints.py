@@ -93,7 +93,7 @@ class Desk:
         if found := _POST_URL.search(url):
             return found[1] or found[2]
         if found := _SHORT_URL.search(url):
-            post = self._people.find_short(found[1])
+            post = self._people.find_short(found[1], self._scene.now())
             return post.id if post else ""
         return ""
 

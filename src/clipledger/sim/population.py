@@ -177,12 +177,13 @@ class Population:
         """Return the code of a post's short link."""
         return f"ZM{int(post.id) % 2**32:08x}"
 
-    def find_short(self, code: str) -> Post | None:
-        """Return the post behind a short link's code."""
+    def find_short(self, code: str, at: float) -> Post | None:
+        """Return the post behind a short link's code; nobody has a link to one that is still to be made at `at`."""
         if len(code) != 10 or not code.startswith("ZM") or set(code[2:]) - set("0123456789abcdef"):
             return None
         index = (int(code[2:], 16) - self._salt) * _UNSPREAD % 2**32
-        return self.post(index) if index < self.size else None
+        post = self.post(index) if index < self.size else None
+        return post if post and post.fate(at) != "unborn" else None
 
     def author_of_id(self, author_id: str) -> Author | None:
         """Return the author with a numeric id."""

@@ -115,12 +115,14 @@ def everything(world: World) -> tuple[str, ...]:
     handles = [author.handle(world.now()) for author in people.authors]
     others = [name for kind in _OTHERS for name in [each for each in lists if each.startswith(kind)][:3]]
     alive = [post_id for post_id in world.ids() if world.truth(post_id).alive]
+    from_the_middle = (people.post((people.size // 2 + step) % people.size) for step in range(people.size))
+    shared = next(post for post in from_the_middle if post.fate(world.now()) != "unborn")
     return (
         *(f"@{handle}" for handle in handles),
         *others,
         f"stories:@{handles[1]}",
         f"search:{next(iter(people.tags))}?region=US&sort=date",
-        f"https://vm.tiktok.com/{people.short_code(people.post(people.size // 2))}",
+        f"https://vm.tiktok.com/{people.short_code(shared)}",
         world.post_url(alive[0]),
         alive[1],
         stranger(world, alive[2]),

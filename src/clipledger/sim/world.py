@@ -149,7 +149,7 @@ class World:
 
     def _short(self, ask: Ask) -> Reply:
         code = ask.path.removeprefix("/t").strip("/")
-        post = self.population.find_short(code)
+        post = self.population.find_short(code, self.now())
         target = f"{self.post_url(post.id)}?_r=1&_t={code}" if post else "https://www.tiktok.com/?_r=1"
         headers: Headers = (("Location", target),)
         return Reply(302 if ask.path.startswith("/t/") else 301, headers, b"", door="sim", draw=ask.path)
