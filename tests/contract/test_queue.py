@@ -213,7 +213,8 @@ def test_a_claim_holds_what_the_attempt_needs(tmp_path: Path) -> None:
     async def act(queue: Queue, _db: Database) -> None:
         await queue.add_by_hand([(vid(1), "https://x/1")], "hand", 0, NOW)
         (first,) = await claim(queue)
-        assert first == Job(vid(1), 1, "hand", 1, NOW, "2026-05-28", CallReason.FIRST, asked_url="https://x/1")
+        told = {"asked_url": "https://x/1", "due_at": NOW}
+        assert first == Job(vid(1), 1, "hand", 1, NOW, "2026-05-28", CallReason.FIRST, **told)  # type: ignore[arg-type]
         assert await claim(queue) == []
         assert await queue.mark_resolved(first, NOW + 2, "author=a", ObjectKey("videos/k.mp4"))
         assert await queue.settle(ended(first), NOW + 3)

@@ -283,6 +283,9 @@ def test_each_probe_of_an_outage_asks_another_video() -> None:
     """A video that failed while the breaker was open comes last in line, so that one bad post is not every probe."""
     said = after_failure(JOB, TRANSIENT[0], paid=True, now=NOW, policy=POLICY, jitter=0.5, outage=True)
     assert said.due_at == NOW - LAST_IN_LINE_S
+    again = replace(JOB, due_at=said.due_at)
+    later = after_failure(again, TRANSIENT[0], paid=True, now=NOW + 60, policy=POLICY, jitter=0.5, outage=True)
+    assert later.due_at < said.due_at  # or it would stand before all who failed a minute ago, and be every probe
     halted = after_failure(JOB, HALTS[0], paid=True, now=NOW, policy=POLICY, jitter=0.5, outage=True)
     assert halted == verdict(JOB, HALTS[0])
 

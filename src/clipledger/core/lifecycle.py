@@ -92,7 +92,8 @@ class Policy:
 
 
 LAST_IN_LINE_S = 24 * 3600.0
-"""Videos are claimed freshest due first: one due since yesterday comes last, so each probe asks another one."""
+"""Videos are claimed freshest due first. One that fails as a probe goes back a day behind its place, each time: so each
+probe asks another one, and a post that is gone or broken for good does not hide that all others could be had."""
 
 
 PARKED_S = 10 * 365 * 24 * 3600.0
@@ -144,7 +145,8 @@ def after_failure(
         return _give_back(job, error, now + PARKED_S, _again(job, paid, CallReason.RECHECK))
     if outage and not isinstance(error, Halt):
         why = CallReason.RECHECK if isinstance(error, Gone) else CallReason.RETRY
-        return _give_back(job, error, now - LAST_IN_LINE_S, _again(job, paid, why))
+        place = min(now, job.due_at if job.due_at is not None else now)  # behind those who failed since its last turn
+        return _give_back(job, error, place - LAST_IN_LINE_S, _again(job, paid, why))
     match error:
         case Gone():
             return _suspect(job, error, now, policy)

@@ -210,7 +210,7 @@ class Job:
     `attempts` counts this one. `storage_key` and `author_part` are None until the first resolve fixed
     them; `rendition` is that of the video which may stand under the key already. `call_reason` is why
     the next paid resolve is made. `hint` is the scrubbed list item, kept only for `capture.lean`.
-    `video_sha256`: what an earlier attempt was served as its video.
+    `video_sha256`: what an earlier attempt was served as its video. `due_at`: its place in the line, latest first.
     """
 
     aweme_id: AwemeId
@@ -229,6 +229,7 @@ class Job:
     throttles: int = 0
     hint: Reply | None = None
     video_sha256: str | None = None
+    due_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

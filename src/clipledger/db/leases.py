@@ -155,6 +155,7 @@ def _job(row: Row[tuple[object, ...]]) -> Job:
         throttles=row.throttles,
         hint=row.hint,
         video_sha256=row.video_sha256,
+        due_at=row.due_at,
     )
 
 
