@@ -56,7 +56,7 @@ class TimeLoop(asyncio.SelectorEventLoop):
         self._limit_s = limit_s
         self._crash_at: int | None = None
         self._releases: list[Callable[[], object]] = []
-        self._trace = blake2b(digest_size=16) if traced else None
+        self._trace, self._traced = blake2b(digest_size=16) if traced else None, traced
 
     def time(self) -> float:
         """Return simulated seconds since the loop was made."""
@@ -108,7 +108,7 @@ class TimeLoop(asyncio.SelectorEventLoop):
         if self._crash_at is not None and self.steps >= self._crash_at:
             raise SimulatedCrash(self)
         self.steps += 1
-        if self._trace:
+        if self._traced and self._trace:
             self._trace.update(f"{self._now!r} {_name(handle)}\n".encode())
         handle._run()
 
@@ -210,6 +210,7 @@ def _wind_up(loop: TimeLoop) -> None:
     try:
         if left:
             loop.run_until_complete(asyncio.wait(left))
+        loop._traced = False  # how many generators are left depends on when garbage was collected, not on the play
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
