@@ -51,11 +51,12 @@ from clipledger.worker import Caps, Worker
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Where one run stops by itself; None for no cap."""
+    """Where one run stops by itself, and how many posts it works on at once at most; None for no cap."""
 
     videos: int | None = None
     credits: int | None = None
     bytes: int | None = None
+    at_once: int | None = None
 
 
 def new_worker_name() -> str:
@@ -118,7 +119,7 @@ def crew(
         clock,
         events,
         policy,
-        slots=settings.cdn.concurrency + EXTRA_JOBS,
+        slots=limits.at_once or settings.cdn.concurrency + EXTRA_JOBS,
         lease_s=settings.queue.lease_s,
         caps=Caps(limits.videos, limits.bytes),
         jitter=jitter,
@@ -225,12 +226,24 @@ EXTRA_JOBS = 4
 CONNECTIONS = 64
 """Sockets of the wire, `net.wire.CurlWire`."""
 
+_HELD_FILES, _FILES_A_POST = (
+    20,
+    3,
+)  # a run at rest holds 16 to 18; a post has a socket, its twin while it connects, a part
 _OTHER_FILES = 96  # three database connections of three files, threads at work on files, logs, a scrape
 
 
 def open_files_needed(downloads: int) -> int:
     """Say how many files a run with so many downloads at a time may have open at once."""
     return CONNECTIONS + _OTHER_FILES + downloads + EXTRA_JOBS
+
+
+def posts_that_fit(downloads: int, files: int) -> int:
+    """Say how many posts may be under way at once where so few files may be open: at least one.
+
+    Running out only later costs credits: a post is paid before its first file is opened.
+    """
+    return min(downloads + EXTRA_JOBS, max(1, (files - _HELD_FILES) // _FILES_A_POST))
 
 
 def _telling(archive: Archive, events: Events) -> Archive:

@@ -8,7 +8,7 @@ import resource
 import signal
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from clipledger.settings import read_key
 from clipledger.sources import registry
 from clipledger.stages.listing import known_regions
 from clipledger.storage.probe import StoreProbe
-from clipledger.wiring import Limits, crew, new_worker_name, open_files_needed, paid_calls
+from clipledger.wiring import Limits, crew, new_worker_name, open_files_needed, paid_calls, posts_that_fit
 from clipledger.worker import Tally
 
 
@@ -101,10 +101,12 @@ async def _work(
 ) -> tuple[Crew, Tally, bool]:
     wire, events = CurlWire(), Events(archive.clock, *watchers.listeners)
     try:
+        files = _allow_files(archive.settings.cdn.concurrency)
+        limits = replace(limits, at_once=files.at_once)
         hands = crew(archive, plan, wire=wire, key=_key(plan), events=events, worker=worker, limits=limits)
         watchers.begin(events, hands)
         _tell_mode(events, found)
-        _allow_files(archive, events)
+        files.tell(events)
         with signals(hands.worker.stop.step, events, attended=attended) as interrupted:
             tally = await hands.run()
     finally:
@@ -120,15 +122,32 @@ async def _met_store(archive: Archive, plan: Plan) -> StoreProbe | None:
     return None
 
 
-def _allow_files(archive: Archive, events: Events) -> None:
-    """Have as many open files allowed as the run may need; say so where that was, or is, too few."""
-    need, (had, _) = open_files_needed(archive.settings.cdn.concurrency), resource.getrlimit(resource.RLIMIT_NOFILE)
-    if 0 <= had < need:
-        limit = descriptors.allow(need)
-        why = (
-            f"raised from {had}" if limit >= need else f"too few under load: ulimit -n {need}, or lower cdn.concurrency"
-        )
-        events.emit("open_files", limit=limit, need=need, why=why)
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """How many files this process may have open: `had` at first, `limit` now, `need` for so many `downloads`."""
+
+    downloads: int
+    need: int
+    had: int
+    limit: int
+
+    @property
+    def at_once(self) -> int | None:
+        """Give how many posts there is room for at a time; None for as many as the settings say."""
+        return None if self.limit >= self.need else posts_that_fit(self.downloads, self.limit)
+
+    def tell(self, events: Events) -> None:
+        """Say so where they are, or were, too few."""
+        if 0 <= self.had < self.need:
+            few = f"too few: {self.at_once} posts at a time; ulimit -n {self.need}, or lower cdn.concurrency"
+            why = f"raised from {self.had}" if self.at_once is None else few
+            events.emit("open_files", limit=self.limit, need=self.need, why=why)
+
+
+def _allow_files(downloads: int) -> _Files:
+    """Have as many open files allowed as a run with so many downloads at a time may need."""
+    need, (had, _) = open_files_needed(downloads), resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _Files(downloads, need, had, descriptors.allow(need))
 
 
 def _tell_mode(events: Events, found: StoreProbe | None) -> None:
