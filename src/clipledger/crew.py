@@ -33,7 +33,7 @@ from clipledger.stages.guard import Guard
 from clipledger.stages.history import History
 from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
-from clipledger.stages.metadata import Metadata
+from clipledger.stages.metadata import BATCH, Metadata
 from clipledger.stages.paid import PaidCalls
 from clipledger.worker import GRACE_S, LOOK_S, Cut, Tally, Worker, wait_for
 
@@ -341,11 +341,12 @@ class Crew:
     async def _record(self) -> None:
         while True:
             ended = not self._capturing and (not self._plan.follow or bool(self.worker.stop))
-            done = await self._patience.through(self._metadata.act)
+            done = await self._patience.through(self._metadata.act) or 0
             self.worker.tally.archived = self._metadata.archived
             if not done and ended:
                 return
-            if not ended and (done or await wait_for(self.worker.stop.stored, self._rest_s)):
+            all_seen = done < BATCH  # else more is waiting than one transaction takes
+            if all_seen and not ended and (done or await wait_for(self.worker.stop.stored, self._rest_s)):
                 await wait_for(self._captured, _GATHER_S)
             self.worker.stop.stored.clear()
 
