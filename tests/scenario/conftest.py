@@ -1,7 +1,7 @@
 """Where scenarios are played: on a laptop's ground (SQLite and a folder), and on servers (PostgreSQL and S3).
 
 In memory where the machine has room there, each test in a place of its own. Marks name the grounds of a test. Those
-without a mark are played on a laptop's ground, and a third of them, another third each turn, on servers too, which are
+without a mark are played on a laptop's ground, and a sixth of them, another each turn, on servers too, which are
 about three times slower; CLIPLEDGER_TEST_GROUNDS=all plays them all on both. A module that says `GROUND = None` lays
 its own ground.
 """
@@ -30,7 +30,7 @@ from turn import is_picked
 _MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 2 * 2**30
 GROUNDS = ("laptop", "servers")
-SHARE = 3
+SHARE = 6
 """Each scenario is played on servers in one of so many turns: all of them in each would take five minutes more."""
 
 

@@ -104,7 +104,7 @@ def the_disappearances_are_found(play: Play) -> int:
 
 def test_a_small_budget_holds_and_goes_to_what_tells_most(folder: Path) -> None:
     """With 20 credits a day for 60 posts no day costs more, and the youngest and fastest growing are asked first."""
-    play = month(folder, days=3, posts=60, faults="calm", budget__history_credits_per_day=20)
+    play = month(folder, days=2, posts=60, faults="calm", budget__history_credits_per_day=20)
     assert max(play.paid_by_day("refresh").values()) == 20
     first = play.rows(
         "SELECT aweme_id FROM credits WHERE reason = 'refresh' AND at < ? LIMIT 20", "2026-05-29T06:00:00Z"
