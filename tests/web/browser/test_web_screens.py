@@ -126,8 +126,9 @@ def test_what_is_sought_is_found_and_opened(here: Visitor) -> None:
     first = page.url
     page.go_back()
     page.goto(first.split("?")[0])
-    page.keyboard.press("j")
-    page.wait_for_function("(was) => location.href !== was", arg=page.url)
+    with page.expect_navigation():  # until it is loaded: keys that are pressed before go nowhere
+        page.keyboard.press("j")
+    assert page.url != first.split("?")[0]
     page.keyboard.press("k")
     page.wait_for_url(first.split("?")[0])
     page.locator("summary:has-text('Bibtex')").click()
