@@ -158,7 +158,7 @@ def test_a_withheld_id_that_is_seen_again_stays_out(tmp_path: Path) -> None:
 
     on(tmp_path, act)
     assert mentions(tmp_path, "secret", "alice") == []
-    assert raw(tmp_path, "SELECT count(*) FROM sightings WHERE aweme_id = ?", vid(1)) == [(2,)]
+    assert raw(tmp_path, "SELECT source FROM sightings WHERE aweme_id = ?", vid(1)) == [("@a",)]
 
 
 def test_a_withheld_author_is_never_asked_for_again(tmp_path: Path) -> None:

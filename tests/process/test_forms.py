@@ -116,6 +116,10 @@ def test_a_dry_run_spends_nothing(tmp_path: Path) -> None:
         told = archive.json("run", "--dry-run")
         assert sim.ledger()["calls"] == 0
         assert told["resolves"] == 3 and told["credits_at_least"] == 3 + told["lookups"] + told["pages_at_least"]
+        assert told["credits_at_most"] is None and told["refreshes"] == 0
+        capped = archive.json("run", "--dry-run", "--max-credits", "2")
+        assert (capped["credits_at_least"], capped["credits_at_most"]) == (2, 2)
+        assert archive.json("run", "--dry-run", "--max-videos", "1")["resolves"] == 1
         spent = archive.finish()["credits"]
         assert spent >= told["credits_at_least"]
 

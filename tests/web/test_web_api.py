@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
+import httpx
+
 from clipledger.acts.adding import LINES_MAX, LISTS_MAX
 from clipledger.answers.posts import attributed
 from clipledger.core.access import Role
@@ -185,6 +187,47 @@ def test_writes_are_those_of_the_commands(folder: Path) -> None:
     visit(folder, scenario)
     acts = [act for (act,) in rows(folder, "SELECT act FROM audit_log ORDER BY seq")]
     assert acts[-8:] == ["add", "pause", "retry", "rest", "hold", "release", "withdraw", "restore"]
+
+
+def test_an_author_is_withdrawn_and_let_in_again(folder: Path) -> None:
+    """A withdrawn author is in no list, page, feed or facet until let in again; what is withheld is told as that."""
+    newest = "SELECT author_id, author_handle, max(aweme_id) FROM posts WHERE author_handle GLOB '[a-z]*'"
+    ((who, handle, aweme_id),) = rows(folder, newest)
+    theirs = {row[0] for row in rows(folder, "SELECT aweme_id FROM posts WHERE author_id = ?", who)}
+
+    async def named(client: httpx.AsyncClient) -> list[str]:
+        asked = (
+            "/authors",
+            f"{API}/authors?limit=1000",
+            f"{API}/search/count?facets=true",
+            "/feeds/search.atom",
+            "/gallery",
+            "/search",
+        )
+        return [path for path in asked if handle in (await client.get(path)).text]
+
+    async def scenario(here: Visit) -> None:
+        client = await here.member(Role.ADMIN)
+        assert len(await named(client)) > 3, "the test could not see what it looks for"
+        asked = {"author": who, "reason": "asked", "request": "mail 8"}
+        taken = (await client.post(f"{API}/removals", json=asked)).json()
+        assert set(taken["withdrawn"]) == theirs and taken["purge_at"] == taken["purge_last_at"]
+        assert await named(client) == []
+        for path in (f"/authors/{handle}", f"/author?id={who}", f"{API}/authors/{handle}"):
+            assert (await client.get(path)).status_code == 404, path
+        added = (await client.post(f"{API}/sources", json={"sources": [aweme_id]})).json()
+        assert added["posts_withheld"] == [aweme_id] and added["posts_known"] == 0
+        again = (await client.post(f"{API}/failures/retry", json={"ids": [aweme_id]})).json()
+        assert again == {"count": 0, "withheld": [aweme_id]}
+        form = await client.post("/sources/add", data={"what": aweme_id})
+        assert "withheld" in (await client.get(form.headers["location"])).text
+        both = {"ids": [aweme_id], "author": who, "reason": "a mistake"}
+        assert (await client.post(f"{API}/removals/undo", json=both)).status_code == 400
+        back = (await client.post(f"{API}/removals/undo", json={"author": who, "reason": "a mistake"})).json()
+        assert set(back["restored"]) == theirs and back["author_id"] == who
+        assert len(await named(client)) > 3
+
+    visit(folder, scenario)
 
 
 def test_more_sources_than_a_request_may_bring(folder: Path) -> None:

@@ -47,13 +47,19 @@ class Options:
 
 @dataclass(slots=True)
 class Added:
-    """What came in: new and known posts and sources, and the names of the new sources."""
+    """What came in: new and known posts and sources, and the names of the new sources; and which posts are withheld."""
 
     posts_new: int = 0
     posts_known: int = 0
     sources_new: int = 0
     sources_known: int = 0
     names: list[str] = field(default_factory=list)
+    withheld: list[AwemeId] = field(default_factory=list)
+
+    @property
+    def taken(self) -> int:
+        """Count the lines that were understood, whatever became of them."""
+        return self.posts_new + self.posts_known + len(self.withheld) + self.sources_new + self.sources_known
 
 
 async def add(archive: Archive, lines: Iterable[tuple[str, str]], options: Options) -> tuple[Added, list[str]]:
@@ -131,6 +137,7 @@ async def _queue(archive: Archive, posts: list[tuple[AwemeId, str | None]], opti
     await archive.sources.register(SourceIn(BY_HAND, "hand", "", now))
     out = await archive.queue.add_by_hand(posts, BY_HAND, options.priority, now)
     added.posts_new, added.posts_known = added.posts_new + out.new, added.posts_known + out.known
+    added.withheld += out.withheld
     posts.clear()
 
 

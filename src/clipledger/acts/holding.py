@@ -9,6 +9,7 @@ from typing import Any
 from clipledger.answers.words import author_id_of, clean, post_id, source_name
 from clipledger.archive import Archive
 from clipledger.core.errors import UsageError
+from clipledger.core.model import AwemeId
 from clipledger.db.holds import AUTHOR, ID, SOURCE
 
 
@@ -41,7 +42,8 @@ async def _one(archive: Archive, kind: str, subject: str, asked: Asked) -> dict[
     if asked.release:
         await archive.holds.release(kind, subject, why, now)
         return named
-    return named | asdict(await archive.holds.place(kind, subject, why, now))
+    unseen = kind == ID and await archive.queue.row(AwemeId(subject)) is None
+    return named | asdict(await archive.holds.place(kind, subject, why, now)) | {"never_seen": unseen}
 
 
 async def _subjects(archive: Archive, asked: Asked) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from clipledger.archive import Archive
 from clipledger.core.chain import Act
@@ -22,14 +23,24 @@ async def acknowledge(archive: Archive, which: Sequence[AwemeId] | Reason | None
     return await archive.queue.acknowledge(which, archive.clock.now())
 
 
-async def retry(archive: Archive, which: Sequence[AwemeId] | Reason | None) -> int:
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """How many ids are due again, and which of those named are withheld: nothing brings them back but `--undo`."""
+
+    due: int
+    withheld: list[AwemeId]
+
+
+async def retry(archive: Archive, which: Sequence[AwemeId] | Reason | None) -> Retried:
     """Make failed and waiting ids due now: those named, or of one reason, or all; UsageError for one never seen."""
+    out = list[AwemeId]()
     if which is not None and not isinstance(which, Reason):
         for aweme_id in which:
             if await archive.queue.row(aweme_id) is None:
                 raise UsageError(f"{aweme_id}: this archive has never seen it; `clipledger add {aweme_id}` queues it")
+        out = await archive.queue.withheld(which)
     await note(archive, Act.RETRY, which)
-    return await archive.queue.retry(which, archive.clock.now())
+    return Retried(await archive.queue.retry(which, archive.clock.now()), out)
 
 
 async def accept(archive: Archive, which: Sequence[AwemeId]) -> tuple[int, int]:

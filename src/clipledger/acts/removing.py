@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -12,16 +12,21 @@ from clipledger.archive import Archive
 from clipledger.core.errors import UsageError
 from clipledger.core.model import AwemeId
 from clipledger.core.times import iso_time, parse_duration
+from clipledger.core.tombstone import RemovedFile
 from clipledger.db import authors
+from clipledger.db.bans import Ban, Named
+from clipledger.db.catalog import FileRow
 from clipledger.db.holds import author_is_held
 from clipledger.db.removals import Grounds, Taken
-from clipledger.db.withheld import PURGED, PURGING, Receipts
+from clipledger.db.withheld import AUTHOR_WITHHELD, PURGED, PURGING, Receipts
 from clipledger.events import Events
 from clipledger.stages.removal import Purged
 from clipledger.wiring import removal
 
 PAGE = 1000
 
+
+_NOBODYS = Named()
 
 _OWN_LISTS = ("user", "stories")
 """Kinds of sources that show one author's own posts."""
@@ -46,34 +51,100 @@ class Chosen:
 
     ids: tuple[AwemeId, ...]
     author_id: str | None = None
+    named: Named = _NOBODYS
 
 
-async def withdraw(archive: Archive, asked: Asked) -> tuple[Taken, Purged, bool, float | None]:
-    """Withdraw posts; a held one is refused, and nothing done.
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """What came of a withdrawal: what was taken, what was erased, and whether the database was scrubbed.
 
-    Gives what was taken, what was erased, whether the database was scrubbed, and when the rest will be erased.
+    `due`: from when to when the rest of this one's posts will be erased; None when nothing is left of them. `stood`: on
+    what their author was kept out already; this request is in the log, and the first one stands. `named`: posts that
+    tell the author's handle and no id: taken, and not taken since others bore it too. `kept_waiting`: ids that waited.
     """
+
+    taken: Taken
+    purged: Purged
+    scrubbed: bool
+    due: tuple[float, float] | None
+    stood: Ban | None = None
+    named: Named = _NOBODYS
+    kept_waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What came back. Of an author also: how many ids that were kept out for the ban wait again.
+
+    `stay_out`: posts of theirs in quarantine on other grounds; `erasing`: those that are being erased; `paused`: lists
+    of theirs that nobody reads yet; `requests`: all that had asked for the author, and are lifted as one.
+    """
+
+    posts: list[str]
+    author_id: str | None = None
+    due_again: int = 0
+    stay_out: list[str] = field(default_factory=list)
+    erasing: list[str] = field(default_factory=list)
+    paused: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+def noted_told(done: Withdrawn) -> dict[str, dict[str, str]]:
+    """Write on which earlier request what is out already: by a post's id, or `author:ID`."""
+    told = {each: (on.request, on.asked_at) for each, on in done.taken.noted.items()}
+    if done.stood is not None:
+        told[f"author:{done.stood.author_id}"] = (done.stood.request or done.stood.reason, done.stood.asked_at)
+    return {each: {"request": request, "asked_at": iso_time(at)} for each, (request, at) in told.items()}
+
+
+def restored_told(done: Restored) -> dict[str, Any]:
+    """Write what came back; of an author more."""
+    told: dict[str, Any] = {"restored": done.posts}
+    if done.author_id is None:
+        return told
+    names = ("author_id", "due_again", "stay_out", "erasing", "paused", "requests")
+    return told | {name: getattr(done, name) for name in names}
+
+
+async def withdraw(archive: Archive, asked: Asked) -> Withdrawn:
+    """Withdraw posts; a held one is refused, and nothing done."""
     chosen = await _chosen(archive, asked)
     await _refuse_held(archive, chosen)
-    settings, events = archive.settings, Events(archive.clock)
-    grounds = Grounds(
-        clean(asked.reason),
-        clean(asked.request),
-        delay_s=0.0 if asked.now else parse_duration(settings.lifecycle.purge_after),
-        settle_s=settings.queue.lease_s + settings.cdn.deadline_s,
-    )
-    worker = removal(archive, events)
+    grounds, worker, stood = _grounds(archive, asked, chosen), removal(archive, Events(archive.clock)), None
+    waiting = 0
     if chosen.author_id is not None:
-        await worker.withhold_author(chosen.author_id, grounds)
-        await _pause_lists(archive, chosen.author_id)
+        stood = await worker.withhold_author(chosen.author_id, grounds)
+        if stood is not None:  # what comes to it goes with the rest: one undo brings back all
+            grounds = replace(grounds, reason=stood.reason, request=stood.request)
+        own, now = await _own_lists(archive, chosen.author_id), archive.clock.now()
+        await archive.sources.pause(own, now)
+        waiting = await archive.removals.keep_waiting_out(chosen.author_id, own, now)
     taken = await worker.withdraw(chosen.ids, grounds)
     if taken.held:  # placed since we looked
         raise UsageError(_held_words(taken.held))
     purged = await worker.purge(taken.taken) if asked.now else Purged()
+    if asked.now and chosen.author_id is not None:
+        await archive.removals.forget_name(chosen.author_id, archive.clock.now())
     scrubbed = await worker.scrub(whatever_size=True) if asked.now else True
-    _, due_at = await Receipts(archive.db).waiting()
-    left = len(taken.taken) > purged.posts
-    return taken, purged, scrubbed, due_at if left else None
+    due = await Receipts(archive.db).purge_span(taken.taken)
+    return Withdrawn(taken, purged, scrubbed, due, _other_request(stood, asked), chosen.named, waiting)
+
+
+def _grounds(archive: Archive, asked: Asked, chosen: Chosen) -> Grounds:
+    settings = archive.settings
+    return Grounds(
+        clean(asked.reason),
+        clean(asked.request),
+        delay_s=0.0 if asked.now else parse_duration(settings.lifecycle.purge_after),
+        settle_s=settings.queue.lease_s + settings.cdn.deadline_s,
+        author_id=chosen.author_id or "",
+    )
+
+
+def _other_request(stood: Ban | None, asked: Asked) -> Ban | None:
+    """Give the ban that stood, unless it is this very request: who was cut off asks again."""
+    same = stood is not None and stood.covers(clean(asked.reason), clean(asked.request))
+    return None if same else stood
 
 
 async def foretell(archive: Archive, asked: Asked) -> list[dict[str, Any]]:
@@ -82,7 +153,7 @@ async def foretell(archive: Archive, asked: Asked) -> list[dict[str, Any]]:
     held = await _held(archive, chosen.ids)
     rows = []
     for aweme_id in chosen.ids:
-        row, files = await archive.queue.row(aweme_id), await archive.catalog.files_of(aweme_id)
+        row, files = await archive.queue.row(aweme_id), await _standing(archive, aweme_id)
         rows.append(
             {
                 "aweme_id": aweme_id,
@@ -95,8 +166,10 @@ async def foretell(archive: Archive, asked: Asked) -> list[dict[str, Any]]:
     return rows
 
 
-async def restore(archive: Archive, asked: Asked) -> list[str]:
-    """Take posts out of quarantine again; UsageError for one that is not in it."""
+async def restore(archive: Archive, asked: Asked) -> Restored:
+    """Take posts out of quarantine again, or let an author in again; UsageError for what is not out."""
+    if asked.author is not None:
+        return await _readmit(archive, await author_id_of(archive, asked.author), clean(asked.reason))
     ids = [post_id(archive, text) for text in asked.ids]
     for aweme_id in ids:
         receipt = await Receipts(archive.db).of(aweme_id)
@@ -104,16 +177,63 @@ async def restore(archive: Archive, asked: Asked) -> list[str]:
             raise UsageError(f"{aweme_id}: is not withdrawn")
         if receipt.state == PURGING:
             raise UsageError(f"{aweme_id}: is being erased")
+        if receipt.state == PURGED and receipt.reason == AUTHOR_WITHHELD:
+            raise UsageError(f"{aweme_id}: is kept out for its author: `clipledger withdraw --author ID --undo`")
         if receipt.state == PURGED:
             raise UsageError(f"{aweme_id}: was erased on {iso_time(receipt.purged_at or 0.0)}: nothing is left of it")
-    return await removal(archive, Events(archive.clock)).restore(ids, clean(asked.reason))
+    for each, ban in (await archive.removals.banned_with(ids)).items():  # the next sweep would hide it again
+        raise UsageError(
+            f"{each}: its author {ban.author_id} is withdrawn ({ban.request or ban.reason}): "
+            f"`clipledger withdraw --author {ban.author_id} --undo` lets them in"
+        )
+    return Restored(await removal(archive, Events(archive.clock)).restore(ids, clean(asked.reason)))
+
+
+async def _readmit(archive: Archive, author_id: str, why: str) -> Restored:
+    """Bring back what an author's withdrawal hid, then lift the ban: whoever is cut off in between asks again.
+
+    Most come back in small steps before; what a sweep hides meanwhile comes back in one transaction with the ban's end.
+    """
+    ban = await archive.removals.ban_on(author_id)
+    theirs = (await archive.removals.hidden_of(author_id, ban)).for_ban
+    worker = removal(archive, Events(archive.clock))
+    back = await worker.restore(theirs, why)
+    lifted = await worker.readmit_author(author_id, why)
+    if lifted is None:
+        raise UsageError(await _not_out(archive, author_id))
+    paused = {row.source for row in await archive.sources.all() if row.paused_at is not None}
+    return Restored(
+        [*dict.fromkeys((*back, *lifted.back))],
+        author_id,
+        lifted.again,
+        list(lifted.hidden.others),
+        list(lifted.hidden.erasing),
+        [source for source in await _own_lists(archive, author_id) if source in paused],
+        [request or reason for reason, request in lifted.asked],
+    )
+
+
+async def _not_out(archive: Archive, author_id: str) -> str:
+    """Say that an author is not kept out, and which posts of theirs are out by themselves."""
+    hidden = await archive.removals.hidden_of(author_id, None)
+    told = f"author {author_id}: is not withdrawn; single posts are named by id"
+    return f"{told}: {', '.join(hidden.others)}" if hidden.others else told
 
 
 async def _chosen(archive: Archive, asked: Asked) -> Chosen:
     if asked.author is None:
         return Chosen(tuple(dict.fromkeys(post_id(archive, text) for text in asked.ids)))
     author_id = await author_id_of(archive, asked.author)
-    return Chosen(tuple(await archive.removals.of_author(author_id)), author_id)
+    named = await archive.removals.named(author_id)
+    return Chosen(tuple(await archive.removals.of_author(author_id)), author_id, named)
+
+
+async def _standing(archive: Archive, aweme_id: AwemeId) -> Sequence[FileRow | RemovedFile]:
+    """List a post's files, in quarantine too."""
+    if files := await archive.catalog.files_of(aweme_id):
+        return files
+    receipt = await Receipts(archive.db).of(aweme_id)
+    return receipt.files if receipt is not None and receipt.state != PURGED else ()
 
 
 async def _refuse_held(archive: Archive, chosen: Chosen) -> None:
@@ -140,8 +260,8 @@ def _held_words(held: Any) -> str:
     return f"{first}{more}: under a legal hold ({why}): nothing was withdrawn; `clipledger holds` lists the holds"
 
 
-async def _pause_lists(archive: Archive, author_id: str) -> None:
-    """Stop reading the author's own lists: every page would cost a credit, and nothing of it is wanted."""
+async def _own_lists(archive: Archive, author_id: str) -> list[str]:
+    """Name the author's own lists: of who is kept out every page would cost a credit, and nothing of it is wanted."""
     rows = [row for row in await archive.sources.all() if row.kind in _OWN_LISTS]
     own = []
     for row in rows:
@@ -149,5 +269,4 @@ async def _pause_lists(archive: Archive, author_id: str) -> None:
         called = (await archive.db.read(partial(authors.ids_called, handles=[name])))[name]
         if row.entity_id == author_id or called == [author_id]:
             own.append(row.source)
-    if own:
-        await archive.sources.pause(own, archive.clock.now())
+    return own

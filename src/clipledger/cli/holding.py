@@ -10,6 +10,12 @@ from clipledger.cli.output import Context, table
 from clipledger.cli.removing import with_archive
 from clipledger.db.holds import ID
 
+_TOO_LATE = (
+    ("too_late", "being erased already"),
+    ("erased", "erased already: nothing is left to hold"),
+    ("never_kept", "kept out for its author: there was never anything to hold"),
+)
+
 
 def hold(context: Context, asked: Asked) -> None:
     """Place holds, or with `release` end them."""
@@ -21,8 +27,12 @@ def hold(context: Context, asked: Asked) -> None:
     for row in done:
         covers = "" if asked.release else f": covers {row['posts']} known posts, and those to come"
         context.tell(f"{word}: {row['kind']} {row['subject']}{covers if row['kind'] != ID else ''}")
-        if row.get("too_late"):
-            context.warn(f"clipledger: {row['too_late']} of them were being erased already")
+        for name, what in _TOO_LATE:
+            if row.get(name):
+                of_them = "it was" if row["kind"] == ID else f"{row[name]} of them were"
+                context.warn(f"clipledger: {of_them} {what}")
+        if row.get("never_seen"):
+            context.warn(f"clipledger: {row['subject']}: never seen here: is the id right? It is held should it come")
 
 
 def list_holds(context: Context, everything: bool) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from clipledger.acts.putting_back import accept, acknowledge, retry
 from clipledger.answers.words import a_reason
+from clipledger.cli.adding import tell_withheld
 from clipledger.cli.exits import Exit
 from clipledger.cli.looking import asked, post_id
 from clipledger.cli.output import Context
@@ -34,11 +35,12 @@ def retry_ids(context: Context, ids: Sequence[str], reason: str | None, everythi
     if sum((bool(ids), reason is not None, everything)) != 1:
         raise UsageError("name the ids to retry, or --reason R, or --all")
     which = [post_id(text) for text in ids] if ids else a_reason(reason)
-    count = asked(context, lambda archive: retry(archive, which))
+    done = asked(context, lambda archive: retry(archive, which))
     if context.json:
-        context.document({"due_again": count, "exit": Exit.OK.word})
-    else:
-        context.tell(f"{count} due again; `clipledger run` takes them up")
+        context.document({"due_again": done.due, "withheld": done.withheld, "exit": Exit.OK.word})
+        return
+    context.tell(f"{done.due} due again; `clipledger run` takes them up")
+    tell_withheld(context, done.withheld)
 
 
 def accept_bytes(context: Context, ids: Sequence[str]) -> None:

@@ -8,35 +8,44 @@ from dataclasses import asdict
 from typing import TypeVar
 
 from clipledger import presence
-from clipledger.acts.removing import Asked, foretell, restore
+from clipledger.acts.removing import Asked, Withdrawn, foretell, noted_told, restore, restored_told
 from clipledger.acts.removing import withdraw as take
 from clipledger.answers.custody import notices
 from clipledger.archive import Archive, open_archive
 from clipledger.cli.exits import Exit
-from clipledger.cli.output import Context, size, table
+from clipledger.cli.output import Context, size, some, table
 from clipledger.core.errors import UsageError
 from clipledger.core.times import iso_time
 
 T = TypeVar("T")
 
 
-PAGE = 1000
-
-
 def withdraw(context: Context, asked: Asked) -> None:
     """Withdraw posts, or with `undo` take them out of quarantine again; a held one is refused, and nothing done."""
     if bool(asked.ids) == (asked.author is not None):
         raise UsageError("name the posts to withdraw, or --author @HANDLE, not both")
-    if not asked.dry_run:
-        for option, text in (("--reason", asked.reason), ("--request", asked.request)):
-            if not text.strip() and not (asked.undo and option == "--request"):
-                raise UsageError(f"{option} is missing: it stays in the receipt when the post is gone")
+    _refuse_unsaid(asked)
     if asked.undo:
         _restore(context, asked)
     elif asked.dry_run:
         _foretell(context, asked)
     else:
         _withdraw(context, asked)
+
+
+def _refuse_unsaid(asked: Asked) -> None:
+    """Name all that is missing at once, and what does not go together."""
+    if asked.undo and (asked.now or asked.dry_run):
+        raise UsageError("--undo takes neither --now nor --dry-run: it brings back what is not erased yet")
+    wanted = [("--reason", asked.reason)] + ([] if asked.undo else [("--request", asked.request)])
+    missing = [option for option, text in wanted if not text.strip()]
+    if not missing or asked.dry_run:
+        return
+    named = " and ".join(missing)
+    if asked.undo:
+        raise UsageError(f"{named} is missing: the audit log keeps why it was brought back")
+    tells = "are missing: they stay" if len(missing) > 1 else "is missing: it stays"
+    raise UsageError(f"{named} {tells} in the receipt when the post is gone")
 
 
 def list_notices(context: Context, since: str | None) -> None:
@@ -57,28 +66,70 @@ def with_archive(context: Context, ask: Callable[[Archive], Awaitable[T]]) -> T:
 
 
 def _withdraw(context: Context, asked: Asked) -> None:
-    taken, purged, scrubbed, due_at = with_archive(context, lambda archive: take(archive, asked))
-    body = {
-        "withdrawn": list(taken.taken),
-        "purged_before": list(taken.before),
-        "under_way": list(taken.under_way),
-        "purge_at": iso_time(due_at) if due_at is not None else None,
-        "purged": asdict(purged),
-        "scrubbed": scrubbed,
-        "exit": Exit.OK.word,
-    }
+    done = with_archive(context, lambda archive: take(archive, asked))
     if context.json:
-        context.document(body)
+        context.document(_told(done))
         return
+    taken = done.taken
     context.tell(f"{len(taken.taken)} withdrawn: hidden from search and exports, and never archived again")
+    if done.stood is not None:
+        first = f"on {iso_time(done.stood.asked_at)} ({done.stood.request or done.stood.reason})"
+        context.tell(f"the author was withdrawn already {first}: that stands, and this request is in the log")
+    if taken.noted:
+        named = [f"{each} (on {iso_time(on.asked_at)}, {on.request})" for each, on in taken.noted.items()]
+        context.tell(f"was withdrawn already: {some(named)}: both requests are in the log, and the earlier date stands")
+    _tell_named(context, done)
+    if taken.unseen:
+        context.tell(f"never seen here: {some(taken.unseen)}: kept out from now on")
+    if taken.before:
+        context.tell(f"{len(taken.before)} were erased before")
     if asked.now:
-        context.tell(f"erased: {purged.posts} posts, {purged.files} files, {size(purged.bytes)}")
-    if due_at is not None:
-        context.tell(f"erased for good after {iso_time(due_at)}, by any run or `clipledger janitor`; until then --undo")
+        context.tell(f"erased: {done.purged.posts} posts, {done.purged.files} files, {size(done.purged.bytes)}")
+    if done.due is not None:
+        context.tell(f"erased for good {_when(*done.due)}, by any run or `clipledger janitor`; until then --undo")
     if taken.under_way:
         context.tell(f"{len(taken.under_way)} were under way: what a worker may still store is erased with the rest")
-    if not scrubbed:
+    if not done.scrubbed:
         context.warn("clipledger: deleted text may still be in the database's files: run `clipledger db scrub`")
+
+
+def _tell_named(context: Context, done: Withdrawn) -> None:
+    """Say what of an author's was found by the handle alone, and what waited."""
+    if done.named.theirs:
+        context.tell(f"{len(done.named.theirs)} of them tell the author's handle and no id")
+    if done.named.unsure:
+        left = (
+            f"{len(done.named.unsure)} posts tell no id, and a handle that others bore too: {some(done.named.unsure)}"
+        )
+        context.warn(f"clipledger: {left}: not withdrawn; look at them, and name them by id")
+    if done.kept_waiting:
+        context.tell(f"{done.kept_waiting} ids of their lists were waiting: kept out, no credit is spent on them")
+
+
+def _told(done: Withdrawn) -> dict[str, object]:
+    first, last = done.due if done.due is not None else (None, None)
+    return {
+        "withdrawn": list(done.taken.taken),
+        "never_seen": list(done.taken.unseen),
+        "purged_before": list(done.taken.before),
+        "under_way": list(done.taken.under_way),
+        "by_handle": list(done.named.theirs),
+        "unsure": list(done.named.unsure),
+        "kept_waiting": done.kept_waiting,
+        "withdrawn_already": noted_told(done),
+        "purge_at": iso_time(first) if first is not None else None,
+        "purge_last_at": iso_time(last) if last is not None else None,
+        "purged": asdict(done.purged),
+        "scrubbed": done.scrubbed,
+        "exit": Exit.OK.word,
+    }
+
+
+def _when(first: float, last: float) -> str:
+    """Say from when to when: what was withdrawn before keeps its earlier date."""
+    if iso_time(first)[:16] == iso_time(last)[:16]:
+        return f"after {iso_time(last)}"
+    return f"between {iso_time(first)} and {iso_time(last)}"
 
 
 def _foretell(context: Context, asked: Asked) -> None:
@@ -91,10 +142,18 @@ def _foretell(context: Context, asked: Asked) -> None:
 
 
 def _restore(context: Context, asked: Asked) -> None:
-    if asked.author is not None or asked.now:
-        raise UsageError("--undo takes ids: an author stays withheld")
-    restored = with_archive(context, lambda archive: restore(archive, asked))
+    done = with_archive(context, lambda archive: restore(archive, asked))
     if context.json:
-        context.document({"restored": restored, "exit": Exit.OK.word})
-    else:
-        context.tell(f"{len(restored)} restored: as they were before")
+        context.document(restored_told(done) | {"exit": Exit.OK.word})
+        return
+    context.tell(f"{len(done.posts)} restored: as they were before")
+    if done.author_id is not None:
+        context.tell(f"author {done.author_id}: let in again; {done.due_again} ids that were kept out wait again")
+    if done.stay_out:
+        context.tell(f"withdrawn by themselves, and still out: {some(done.stay_out)}; `withdraw ID --undo`")
+    if done.erasing:
+        context.tell(f"being erased: {len(done.erasing)} posts: {some(done.erasing)}: too late to bring them back")
+    if len(done.requests) > 1:
+        context.tell(f"{len(done.requests)} requests had asked for it, lifted as one: {'; '.join(done.requests)}")
+    for source in done.paused:
+        context.tell(f"still paused: `clipledger resume {source}` has it read again")

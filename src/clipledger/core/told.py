@@ -106,7 +106,9 @@ EVENTS: Mapping[str, Told] = {
     "metrics_served": Told("metrics can be scraped", ("url",)),
     "page": Told("a page of a source is in the queue", ("source", "ids", "new", "bad", "end")),
     "looked_up": Told("the id behind a handle or tag is known", ("source", "id", "declared")),
-    "source_failed": Told("a source could not be read; it is asked again later", ("source", "reason", "why"), _WARNING),
+    "source_failed": Told(
+        "a source could not be read; it is asked again later", ("source", "reason", "again_in_s", "why"), _WARNING
+    ),
     "call": Told(
         "a paid call was answered, or its answer was lost",
         ("endpoint", "reason", "outcome", "credits", "seconds", "waited_s", "aweme_id", "source"),

@@ -68,6 +68,11 @@ def key_of_post(aweme_id: str) -> ObjectKey:
     return ObjectKey(f"{FOLDER}{aweme_id}.json")
 
 
+def key_of_author(author_id: str) -> ObjectKey:
+    """Name the object of an author."""
+    return ObjectKey(f"{FOLDER}{_AUTHOR}{author_id}.json")
+
+
 def encode(stone: Tombstone) -> bytes:
     """Write a tombstone: the same one gives the same bytes."""
     body = {"format": _FORMAT} | asdict(stone) | {name: iso_time(getattr(stone, name)) for name in _TIMES}

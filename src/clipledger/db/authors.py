@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, case, func, select
+from sqlalchemy import Connection, bindparam, case, func, select, text, update
 from sqlalchemy.dialects.sqlite import Insert
 
 from clipledger.core.model import Author
@@ -17,6 +17,7 @@ from clipledger.db.database import Database
 from clipledger.db.engine import InsertInto, per_dialect
 from clipledger.db.index_tables import author_handles, authors
 from clipledger.db.tables import posts
+from clipledger.db.withheld import HIDDEN_AUTHORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +95,15 @@ _ROW = (
     authors.c.last_seen_at,
     _archived,
 )
-_SOME = (
-    select(*_ROW).where(authors.c.author_id > bindparam("after")).order_by(authors.c.author_id).limit(bindparam("n"))
-)
-_ONE = select(*_ROW).where(authors.c.author_id == bindparam("id"))
+_SHOWN = select(*_ROW).where(text(f"authors.author_id NOT IN ({HIDDEN_AUTHORS})"))
+_SOME = _SHOWN.where(authors.c.author_id > bindparam("after")).order_by(authors.c.author_id).limit(bindparam("n"))
+_ONE = _SHOWN.where(authors.c.author_id == bindparam("id"))
 _CALLED = (
-    select(*_ROW)
-    .join(_h, _h.c.author_id == authors.c.author_id)
+    _SHOWN.join(_h, _h.c.author_id == authors.c.author_id)
     .where(_h.c.handle == bindparam("h"))
     .order_by(authors.c.last_seen_at.desc(), authors.c.author_id)
 )
+_TOUCH = update(authors).where(authors.c.author_id == bindparam("id")).values(handle=authors.c.handle)
 _HANDLES = (
     select(_h.c.author_id, _h.c.handle, _h.c.first_seen_at, _h.c.last_seen_at)
     .where(_h.c.author_id.in_(bindparam("ids", expanding=True)))
@@ -131,8 +131,13 @@ def meet(connection: Connection, met: Iterable[Met]) -> None:
         connection.execute(_call(connection), [called[key] for key in sorted(called)])
 
 
+def touch(connection: Connection, author_id: str) -> None:
+    """Have the next export write an author's row anew, or leave it out: the journal is told by a change of the row."""
+    connection.execute(_TOUCH, {"id": author_id})
+
+
 def ids_called(connection: Connection, handles: Iterable[str]) -> dict[str, list[str]]:
-    """Give for each handle the ids of all who have or had it."""
+    """Give for each handle the ids of all who have or had it, withheld ones too."""
     found: dict[str, list[str]] = {handle: [] for handle in handles}
     for handle, author_id in connection.execute(_IDS, {"handles": list(found)}) if found else ():
         found[handle].append(author_id)
@@ -140,7 +145,7 @@ def ids_called(connection: Connection, handles: Iterable[str]) -> dict[str, list
 
 
 class Authors:
-    """Look at the tables `authors` and `author_handles`."""
+    """Look at the tables `authors` and `author_handles`; of who is withheld they show nothing."""
 
     def __init__(self, db: Database) -> None:
         self._db = db

@@ -24,7 +24,7 @@ removals = Table(
     Column("purge_at", UtcTime, nullable=False),  # not before
     Column("purged_at", UtcTime),
     Column("was", Text, nullable=False),  # core.model.State before
-    Column("author_id", Text),  # until it is purged
+    Column("author_id", Text),  # until it is purged; of whom it is, where it is kept out for its author
     Index(
         "removals_due",
         "purge_at",

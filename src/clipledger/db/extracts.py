@@ -20,6 +20,7 @@ from clipledger.core.query import Query, both
 from clipledger.core.scrub import scrub_text
 from clipledger.db.search import matching_ids
 from clipledger.db.tables import UtcTime
+from clipledger.db.withheld import HIDDEN_AUTHORS, WITHHELD_IDS
 
 ROWS = 16_384
 """Rows in memory at once."""
@@ -174,12 +175,6 @@ EXTRACTS: dict[str, Extract] = {
 }
 """Every exported table."""
 
-_WITHHELD = "SELECT aweme_id FROM archive_queue WHERE state = 'withheld'"
-# Who has only posts that are withheld is withheld too.
-_HIDDEN = (
-    f"SELECT p.author_id FROM posts p WHERE p.aweme_id IN ({_WITHHELD}) AND NOT EXISTS "
-    f"(SELECT 1 FROM posts o WHERE o.author_id = p.author_id AND o.aweme_id NOT IN ({_WITHHELD}))"
-)
 _DATED = "length(t.aweme_id) = {n} AND t.aweme_id >= :lo AND t.aweme_id < :hi".replace("{n}", str(len(DATED_FROM)))
 _UNDATED = f"NOT (length(t.aweme_id) = {len(DATED_FROM)} AND t.aweme_id >= :lo AND t.aweme_id < :hi)"
 _SEEN = "t.first_seen_at >= :lo AND t.first_seen_at < :hi"
@@ -242,7 +237,7 @@ class Wanted:
 
 
 def _authors_of(connection: Connection, ids: set[str]) -> set[str]:
-    statement = text(f"SELECT author_id FROM posts WHERE aweme_id IN :ids AND aweme_id NOT IN ({_WITHHELD})")
+    statement = text(f"SELECT author_id FROM posts WHERE aweme_id IN :ids AND aweme_id NOT IN ({WITHHELD_IDS})")
     some = sorted(ids)
     cuts = (some[at : at + 1000] for at in range(0, len(some), 1000))
     asked = statement.bindparams(bindparam("ids", expanding=True))
@@ -280,9 +275,9 @@ def _bounds(extract: Extract, day: int) -> dict[str, object]:
 def _statement(extract: Extract, dialect: str, *, undated: bool) -> TextClause:
     told = ", ".join(f"{_sql(column, dialect)} AS {column.name}" for column in extract.columns)
     if extract.by_id:
-        where = f"{_UNDATED if undated else _DATED} AND t.aweme_id NOT IN ({_WITHHELD})"
+        where = f"{_UNDATED if undated else _DATED} AND t.aweme_id NOT IN ({WITHHELD_IDS})"
     else:
-        where = f"{_SEEN} AND t.author_id NOT IN ({_HIDDEN})"
+        where = f"{_SEEN} AND t.author_id NOT IN ({HIDDEN_AUTHORS})"
     order = ", ".join(f"t.{name}{_collated(name, dialect)}" for name in extract.order)
     statement = text(f"SELECT {told} FROM {extract.source} t WHERE {where} ORDER BY {order}")
     if extract.by_id:

@@ -17,6 +17,7 @@ from clipledger.db import audit
 from clipledger.db.custody_tables import holds, removals
 from clipledger.db.database import Database
 from clipledger.db.tables import UtcTime, archive_queue, posts, sightings
+from clipledger.db.withheld import AUTHOR_WITHHELD, PURGED, PURGING
 
 ID, AUTHOR, SOURCE = "id", "author", "source"
 
@@ -37,10 +38,15 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What placing a hold came to: how many posts it covers, and how many purges were under way already."""
+    """What placing a hold came to: how many posts it covers, and how many purges were under way already.
+
+    `erased` before; `never_kept`: kept out for their author, so that there was never anything to hold.
+    """
 
     posts: int
     too_late: int
+    erased: int = 0
+    never_kept: int = 0
 
 
 _h, _p, _r, _s = holds, posts, removals, sightings
@@ -53,10 +59,15 @@ _COVERED = union_all(
     .where(_LASTING, _p.c.aweme_id.in_(_ids)),
     select(_r.c.aweme_id, _h.c.reason)
     .join(_h, (_h.c.subject == _r.c.author_id) & (_h.c.kind == AUTHOR))
-    .where(_LASTING, _r.c.aweme_id.in_(_ids)),
+    .where(_LASTING, _r.c.aweme_id.in_(_ids), _r.c.state != PURGED),
     select(_s.c.aweme_id, _h.c.reason)
     .join(_h, (_h.c.subject == _s.c.source) & (_h.c.kind == SOURCE))
     .where(_LASTING, _s.c.aweme_id.in_(_ids)),
+)
+_TOO_LATE = (
+    (_r.c.state == PURGING,),
+    (_r.c.state == PURGED, _r.c.reason != AUTHOR_WITHHELD),
+    (_r.c.state == PURGED, _r.c.reason == AUTHOR_WITHHELD),
 )
 _ANY = select(literal(1)).where(select(_h.c.seq).where(_LASTING).exists())
 _SAME = select(_h.c.seq).where(_LASTING, _h.c.kind == bindparam("kind"), _h.c.subject == bindparam("subject"))
@@ -75,7 +86,7 @@ _MEMBERS = {
     ID: select(archive_queue.c.aweme_id).where(archive_queue.c.aweme_id == bindparam("subject")),
     AUTHOR: union_all(
         select(_p.c.aweme_id).where(_p.c.author_id == bindparam("subject")),
-        select(_r.c.aweme_id).where(_r.c.author_id == bindparam("subject")),
+        select(_r.c.aweme_id).where(_r.c.author_id == bindparam("subject"), _r.c.state != PURGED),
     ),
     SOURCE: select(_s.c.aweme_id).where(_s.c.source == bindparam("subject")),
 }
@@ -125,9 +136,10 @@ def _place(connection: Connection, who: Who, kind: str, subject: str, reason: st
         audit.append(connection, who, now, Entry(Act.HOLD, _spelt(kind, subject), reason))
     members = _MEMBERS[kind].subquery()
     count = select(func.count(members.c.aweme_id.distinct()))
-    late = select(func.count()).where(_r.c.aweme_id.in_(select(members.c.aweme_id)), _r.c.state != "quarantined")
+    of_them = _r.c.aweme_id.in_(select(members.c.aweme_id))
+    late = tuple(select(func.count()).where(of_them, *which) for which in _TOO_LATE)
     asked = {"subject": subject}
-    return Placed(connection.execute(count, asked).scalar_one(), connection.execute(late, asked).scalar_one())
+    return Placed(*(connection.execute(each, asked).scalar_one() for each in (count, *late)))
 
 
 def _release(connection: Connection, who: Who, kind: str, subject: str, why: str, now: float) -> bool:

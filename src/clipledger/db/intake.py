@@ -61,10 +61,11 @@ class PageOut:
 
 @dataclass(frozen=True, slots=True)
 class AddedOut:
-    """How many ids were never seen before, and how many distinct others were known."""
+    """How many ids were never seen before, how many distinct others were known, and which are withheld."""
 
     new: int
     known: int
+    withheld: tuple[AwemeId, ...] = ()
 
 
 _q = archive_queue
@@ -155,27 +156,28 @@ def _unseen(connection: Connection, page: PageIn, ids: Collection[AwemeId]) -> i
 
 
 def _take_in(connection: Connection, page: PageIn, items: Mapping[AwemeId, Post]) -> int:
-    kept_out = withheld.withheld_of(connection, (post.author.id for post in items.values()))
-    rows = [_queued(page, post) for post in items.values() if post.author.id not in kept_out]
+    theirs = withheld.kept_out(connection, {i: (post.author.id, post.author.handle) for i, post in items.items()})
+    rows = [_queued(page, post) for aweme_id, post in items.items() if aweme_id not in theirs]
     new = connection.execute(_ENQUEUE(connection), rows, execution_options=_COUNTED).rowcount if rows else 0
-    if kept_out:
-        new += _keep_out(connection, page, [post for post in items.values() if post.author.id in kept_out])
+    if theirs:
+        new += _keep_out(connection, page, theirs)
     connection.execute(_sight(connection), [_sighted(page, post) for post in items.values()])
     hidden = withheld.withheld(connection, items)
-    shown = {aweme_id: post for aweme_id, post in items.items() if aweme_id not in hidden}
+    told = (post for aweme_id, post in items.items() if aweme_id not in hidden and aweme_id not in theirs)
+    shown = {post.aweme_id: post for post in told}
     measure(connection, list(shown.values()), page.now, "list")
     availability.sighted(connection, shown, page.now)
     authors.meet(connection, (authors.Met(post.author, page.now) for post in shown.values()))
     return new
 
 
-def _keep_out(connection: Connection, page: PageIn, items: Sequence[Post]) -> int:
-    """Take note of a withheld author's ids; they are never asked for."""
+def _keep_out(connection: Connection, page: PageIn, theirs: Mapping[str, str]) -> int:
+    """Take note of withheld authors' ids, with that of the author; they are never asked for."""
     rest = {"state": State.WITHHELD, "settled_at": page.now}
-    rows = [_pending(post.aweme_id, page.source, page.priority, page.now) | rest for post in items]
+    rows = [_pending(AwemeId(aweme_id), page.source, page.priority, page.now) | rest for aweme_id in theirs]
     new = connection.execute(_ENQUEUE(connection), rows, execution_options=_COUNTED).rowcount
-    ids = withheld.withheld(connection, (post.aweme_id for post in items))
-    withheld.refuse(connection, ids, page.now)
+    out = withheld.withheld(connection, theirs)
+    withheld.refuse(connection, {aweme_id: of for aweme_id, of in theirs.items() if aweme_id in out}, page.now)
     return new
 
 
@@ -265,12 +267,18 @@ def _refreshed(post: Post, now: float, before: tuple[int | None, float], known: 
 def add_by_hand(
     connection: Connection, asked: Collection[tuple[AwemeId, str | None]], source: str, priority: int, now: float
 ) -> AddedOut:
-    """Take in ids that the operator named; of an id named twice the first spelling is kept."""
+    """Take in ids that the operator named; of an id named twice the first spelling is kept.
+
+    What is withheld is told, and leaves no sighting: nobody asked a second time for what is kept out.
+    """
     spelt = dict(reversed(list(asked)))
     if not spelt:
         return AddedOut(0, 0)
     rows = [_pending(aweme_id, source, priority, now) | {"asked_url": url} for aweme_id, url in spelt.items()]
     new = connection.execute(_ENQUEUE(connection), rows, execution_options=_COUNTED).rowcount
+    out = withheld.withheld(connection, spelt)
     seen = {"source": source, "seen_at": now, "last_seen_at": now, "is_ad": False, "pinned": False}
-    connection.execute(_sight(connection), [{"aweme_id": aweme_id} | seen for aweme_id in spelt])
-    return AddedOut(new, len(spelt) - new)
+    if sighted := [{"aweme_id": aweme_id} | seen for aweme_id in spelt if aweme_id not in out]:
+        connection.execute(_sight(connection), sighted)
+    told = tuple(dict.fromkeys(aweme_id for aweme_id, _ in asked if aweme_id in out))
+    return AddedOut(new, len(spelt) - new - len(told), told)

@@ -17,7 +17,10 @@ from clipledger.db.tables import archive_queue, dead_letters, post_metrics_histo
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """One source: canonical text, kind, since when it is read, how it ended last, and the ids that it showed."""
+    """One source: canonical text, kind, since when it is read, how it ended last, and the ids that it showed.
+
+    `refresh`: the steps at which its posts are asked again; None: those of the settings.
+    """
 
     source: str
     kind: str
@@ -25,6 +28,7 @@ class SourceFacts:
     sort: str
     added_at: str
     full_pass_at: str | None
+    refresh: str | None
     ids: int
 
 
@@ -54,6 +58,7 @@ _SOURCES = (
         sources.c.sort,
         sources.c.added_at,
         sources.c.full_pass_at,
+        sources.c.refresh,
         func.coalesce(_SHOWN.c.n, 0),
     )
     .join(_SHOWN, _SHOWN.c.source == sources.c.source, isouter=True)
@@ -82,7 +87,7 @@ def provenance(connection: Connection) -> Provenance:
     """Gather the facts."""
     return Provenance(
         tuple(
-            SourceFacts(*row[:4], iso_time(row[4]), iso_time(row[5]) if row[5] is not None else None, row[6])
+            SourceFacts(*row[:4], iso_time(row[4]), iso_time(row[5]) if row[5] is not None else None, *row[6:])
             for row in connection.execute(_SOURCES)
         ),
         dict(sorted(tuple(row) for row in connection.execute(_STATES))),

@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from clipledger.db import search_index
+from clipledger.db import search_index, withheld
 from clipledger.db.custody_tables import CUSTODY, quarantine, removals
 from clipledger.db.index_tables import author_handles, authors, hashtags, refreshes
 from clipledger.db.tables import (
@@ -69,9 +69,15 @@ _MENTIONS = (
     delete(events).where(or_(events.c.aweme_id == bindparam("id"), cast(events.c.detail, Text).like(_like))),
     delete(reply_samples).where(or_(reply_samples.c.aweme_id == bindparam("id"), reply_samples.c.body.like(_like))),
 )
+_REFUSED_SAMPLES = delete(reply_samples).where(
+    reply_samples.c.aweme_id.in_(
+        select(removals.c.aweme_id).where(removals.c.author_id.in_(_ids), removals.c.state == withheld.PURGED)
+    )
+)
+_HANDLES = select(author_handles.c.handle).distinct().where(author_handles.c.author_id.in_(_ids))
 _STILL = (
     select(posts.c.author_id).where(posts.c.author_id.in_(_ids)),
-    select(removals.c.author_id).where(removals.c.author_id.in_(_ids)),
+    select(removals.c.author_id).where(removals.c.author_id.in_(_ids), removals.c.state != "purged"),
 )
 
 
@@ -117,13 +123,30 @@ def forget(connection: Connection, ids: Sequence[str]) -> None:
     connection.execute(_EMPTY, {"ids": list(ids)})
 
 
-def forget_authors(connection: Connection, author_ids: Iterable[str]) -> None:
-    """Delete the names of authors of whom nothing is left."""
+def forget_authors(connection: Connection, author_ids: Iterable[str]) -> int:
+    """Delete the names of authors of whom nothing is left, and the replies that name them; give how many rows went."""
     asked = {"ids": list(author_ids)}
     still = {each for statement in _STILL for each in connection.execute(statement, asked).scalars()}
     nobody = [each for each in asked["ids"] if each not in still]
-    for table in (author_handles, authors):
-        connection.execute(delete(table).where(table.c.author_id.in_(_ids)), {"ids": nobody})
+    of_them = {"ids": nobody}
+    withheld.keep_marks(connection, nobody)
+    gone = _forget_samples(connection, nobody)
+    connection.execute(delete(author_handles).where(author_handles.c.author_id.in_(_ids)), of_them)
+    return gone + connection.execute(delete(authors).where(authors.c.author_id.in_(_ids)), of_them).rowcount
+
+
+def _forget_samples(connection: Connection, author_ids: Sequence[str]) -> int:
+    """Delete samples of replies about authors: of ids kept out for them, and whatever holds their id or a handle.
+
+    One too many is no harm: a sample only shows what a reply looked like that could not be read.
+    """
+    asked = {"ids": list(author_ids)}
+    gone = connection.execute(_REFUSED_SAMPLES, asked).rowcount
+    handles = connection.execute(_HANDLES, asked).scalars().all()
+    for word in (*author_ids, *(f'"{handle}"' for handle in handles), *(f"@{handle}" for handle in handles)):
+        told = reply_samples.c.body.icontains(word, autoescape=True)
+        gone += connection.execute(delete(reply_samples).where(told)).rowcount
+    return gone
 
 
 def _delete(connection: Connection, table: Table, ids: Sequence[str]) -> None:

@@ -9,29 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, bindparam, delete, null, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, delete, select, update
 
 from clipledger.core.chain import Act, Entry, Who
 from clipledger.core.model import AwemeId, State
 from clipledger.core.tombstone import RemovedFile, Tombstone
-from clipledger.db import audit, holds, meta, quarantine, search_index, withheld
-from clipledger.db.backend import in_order
-from clipledger.db.custody_tables import removals, removed_files, withheld_authors
+from clipledger.db import audit, authors, bans, holds, meta, purging, quarantine, search_index, withheld
+from clipledger.db.bans import Ban, Hidden, Named
+from clipledger.db.custody_tables import removals, removed_files
 from clipledger.db.database import Database
 from clipledger.db.engine import per_dialect
+from clipledger.db.purging import SCRUB_DUE, Purge
 from clipledger.db.tables import UtcTime, archive_queue, files, posts, told_time
-from clipledger.db.withheld import PURGED, PURGING, QUARANTINED
+from clipledger.db.withheld import PURGED, QUARANTINED
 
 CHUNK = 100
 """Posts taken out in one transaction."""
 
 BY_HAND = "by-hand"
 """The source of an id that nothing had shown."""
-
-SCRUB_DUE = "scrub_due"
-"""The key in `meta` of a moment: since then something deleted may still be in the database's files."""
 
 _RESTING = (State.ARCHIVED, State.DEAD)
 
@@ -41,7 +40,8 @@ class Grounds:
     """Why posts are taken out: the operator's words, the reference of who asked, or the rule that says so.
 
     `delay_s`: how long quarantine lasts; `settle_s`: how long a worker that has a post under way may still store it.
-    `asked_at`: when it was asked for, where that was before and only the store remembers it.
+    `asked_at`: when it was asked for, where that was before and only the store remembers it. `author_id`: of the author
+    all of whose posts are meant; empty where posts are named by id.
     """
 
     reason: str
@@ -50,26 +50,45 @@ class Grounds:
     delay_s: float = 0.0
     settle_s: float = 0.0
     asked_at: float | None = None
+    author_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """On which request, or by which rule, a post was out already, and since when."""
+
+    request: str
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of it: ids in quarantine now, those that are held, and why; those purged before; those under way."""
+    """What came of it: ids in quarantine now, those that are held, and why; those purged before; those under way.
+
+    `unseen`: those that nothing had ever shown; they are kept out from now on. `noted`: those that were out already on
+    another request, and on which: this one is in the log.
+    """
 
     taken: tuple[str, ...] = ()
     held: Mapping[str, str] = field(default_factory=dict)
     before: tuple[str, ...] = ()
     under_way: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    noted: Mapping[str, Earlier] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Purge:
-    """What has to be erased for one post: the keys that the catalog knew (with sha256), and where others may lie."""
+class Lifted:
+    """What letting an author in again came to.
 
-    aweme_id: AwemeId
-    day: str | None
-    author_part: str | None
-    known: Mapping[str, str]
+    `again`: how many ids that were kept out for it wait now; `back`: posts that came back with it, put out since the
+    others did; `hidden`: what stays out. `asked`: (reason, request) of each who had asked for the author.
+    """
+
+    again: int
+    back: tuple[str, ...]
+    hidden: Hidden
+    asked: tuple[tuple[str, str], ...]
 
 
 _q, _r = archive_queue, removals
@@ -81,7 +100,9 @@ _FOUND = (
     .order_by(_q.c.aweme_id)
     .with_for_update(of=_q)
 )
-_BEFORE = select(_r.c.aweme_id, _r.c.state).where(_r.c.aweme_id.in_(_ids))
+_BEFORE = select(_r.c.aweme_id, _r.c.state, _r.c.reason, _r.c.request, _r.c.rule, _r.c.asked_at, _r.c.author_id).where(
+    _r.c.aweme_id.in_(_ids)
+)
 _SOONER = (
     update(_r)
     .where(_r.c.aweme_id.in_(_ids), _r.c.state == QUARANTINED, _r.c.purge_at > bindparam("at", type_=UtcTime))
@@ -90,34 +111,12 @@ _SOONER = (
 _NEVER_SEEN = per_dialect(lambda into: into(_q).on_conflict_do_nothing())
 _FILE = per_dialect(lambda into: into(removed_files).on_conflict_do_nothing())
 _FILES = select(files.c.aweme_id, files.c.sha256, files.c.kind, files.c.bytes).where(files.c.aweme_id.in_(_ids))
-_DUE = (
-    select(_r.c.aweme_id)
-    .where(_r.c.state != PURGED, _r.c.purge_at <= bindparam("now", type_=UtcTime), _r.c.aweme_id > bindparam("after"))
-    .order_by(_r.c.aweme_id)
-    .limit(bindparam("n"))
-)
-_BEGIN = (
-    update(_r)
-    .where(_r.c.aweme_id.in_(_ids), _r.c.state != PURGED, _r.c.purge_at <= bindparam("now", type_=UtcTime))
-    .values(state=PURGING)
-    .returning(_r.c.aweme_id)
-)
-_PLACES = select(_q.c.aweme_id, _q.c.added_at, _q.c.author_part).where(_q.c.aweme_id.in_(_ids))
-_BEGUN = select(_r.c.aweme_id).where(_r.c.aweme_id.in_(_ids), _r.c.state == PURGING).order_by(_r.c.aweme_id)
-_END = (
-    update(_r)
-    .where(_r.c.aweme_id.in_(_ids))
-    .values(state=PURGED, purged_at=bindparam("now", type_=UtcTime), author_id=null())
-)
-_AUTHORS_OF = select(_r.c.author_id).distinct().where(_r.c.aweme_id.in_(_ids), _r.c.author_id.is_not(None))
 _WAS = select(_r.c.aweme_id, _r.c.was).where(_r.c.aweme_id.in_(_ids), _r.c.state == QUARANTINED)
 _RESTORE = (
     update(_q)
     .where(_q.c.aweme_id.in_(_ids), _q.c.state == State.WITHHELD)
     .values(state=bindparam("to"), settled_at=bindparam("at", type_=UtcTime))
 )
-_WITHHOLD_AUTHOR = per_dialect(lambda into: into(withheld_authors).on_conflict_do_nothing())
-_BY_AUTHOR = select(posts.c.aweme_id).where(posts.c.author_id == bindparam("of")).order_by(posts.c.aweme_id)
 
 
 class Removals:
@@ -127,18 +126,66 @@ class Removals:
         self._db, self._who = db, who
 
     async def of_author(self, author_id: str) -> list[AwemeId]:
-        """List an author's archived posts."""
-        asked = {"of": author_id}
-        found = await self._db.read(lambda connection: connection.execute(_BY_AUTHOR, asked).scalars().all())
-        return [AwemeId(each) for each in found]
+        """List an author's archived posts, and those of them that are in quarantine."""
+        return await self._db.read(lambda connection: bans.of_author(connection, author_id))
 
     def stone_of_author(self, author_id: str, grounds: Grounds, now: float) -> Tombstone:
         """Give what the store is to remember of an author who is kept out."""
         return Tombstone("", author_id, grounds.reason, grounds.request, "", _name(self._who), now, now)
 
-    async def withhold_author(self, author_id: str, grounds: Grounds, now: float) -> None:
-        """Keep out what an author posts from now on."""
-        await self._db.write(lambda connection: _withhold_author(connection, self._who, author_id, grounds, now))
+    async def withhold_author(self, author_id: str, grounds: Grounds, now: float) -> Ban | None:
+        """Keep out what an author posts from now on; give the ban that stood before, None if none did."""
+        return await self._db.write(lambda connection: _withhold_author(connection, self._who, author_id, grounds, now))
+
+    async def ban_on(self, author_id: str) -> Ban | None:
+        """Tell why an author is kept out; None when they are not."""
+        return await self._db.read(lambda connection: bans.standing(connection, [author_id]).get(author_id))
+
+    async def named(self, author_id: str) -> Named:
+        """Sort archived posts that tell a handle of an author's and no id."""
+        return await self._db.read(lambda connection: bans.named(connection, author_id))
+
+    async def keep_waiting_out(self, author_id: str, lists: Sequence[str], now: float) -> int:
+        """Keep out what waits and only an author's own lists showed, if they are withheld; give how many ids."""
+        kept, after = 0, ""
+        while lists:
+            keep = partial(_keep_waiting_out, of=author_id, lists=lists, after=after, now=now)
+            found, some = await self._db.write(keep)
+            if not found:
+                break
+            kept, after = kept + some, found[-1]
+        return kept
+
+    async def hidden_of(self, author_id: str, ban: Ban | None) -> Hidden:
+        """Sort what of an author's is out and not erased."""
+        return await self._db.read(lambda connection: bans.hidden_of(connection, author_id, ban))
+
+    async def banned_with(self, ids: Sequence[str]) -> dict[str, Ban]:
+        """Give those of these posts that are out whose author is kept out too, each with the ban."""
+        return await self._db.read(lambda connection: _banned_with(connection, ids))
+
+    async def strays(self, after: str) -> dict[str, Ban]:
+        """List archived posts, by id behind `after`, whose author is kept out, each with the ban: at most `CHUNK`."""
+        return await self._db.read(lambda connection: bans.strays(connection, after, CHUNK))
+
+    async def take_strays(self, ids: Sequence[str], ban: Ban, delay_s: float, now: float) -> list[str]:
+        """Hide posts for a ban if it stands yet; give those that nothing hid before.
+
+        Looked up in the transaction that hides them: whoever lifts the ban meanwhile meets all of them, or none.
+        """
+        return await self._db.write(lambda connection: _take_strays(connection, self._who, ids, ban, delay_s, now))
+
+    async def lift_ban(self, author_id: str, why: str, now: float) -> Lifted | None:
+        """Let an author in again, with all that is hidden for the ban, in one transaction; None if nobody was out."""
+        return await self._db.write(lambda connection: _lift_ban(connection, self._who, author_id, why, now))
+
+    async def let_in(self) -> list[str]:
+        """List authors who are not kept out and of whom ids are: `lift_ban` has those wait again."""
+        return await self._db.read(bans.let_in)
+
+    async def forget_name(self, author_id: str, now: float) -> None:
+        """Delete the name and the handles of an author of whom nothing is left."""
+        await self._db.write(lambda connection: _forget_name(connection, author_id, now))
 
     async def recall(self, stones: Sequence[Tombstone], now: float, delay_min_s: float) -> int:
         """Take out again what the store remembers and this database does not; give how many posts that were.
@@ -158,13 +205,11 @@ class Removals:
 
     async def due(self, now: float, after: str, limit: int) -> list[str]:
         """List what is to be purged, by id behind `after`; what was begun and what is held are among it."""
-        asked = {"now": now, "after": after, "n": limit}
-        found = await self._db.read(lambda connection: in_order(after, connection.execute(_DUE, asked).scalars().all()))
-        return list(found)
+        return await self._db.read(lambda connection: purging.due(connection, now, after, limit))
 
     async def begin(self, ids: Sequence[str], now: float) -> list[Purge]:
         """Begin to purge what is due; what a hold covers is left out. From here on a hold comes too late."""
-        return await self._db.write(lambda connection: _begin(connection, ids, now))
+        return await self._db.write(lambda connection: purging.begin(connection, ids, now))
 
     async def found(self, aweme_id: AwemeId, erased: Sequence[RemovedFile]) -> None:
         """Note files that the catalog did not know, before they are erased."""
@@ -172,28 +217,106 @@ class Removals:
 
     async def end(self, ids: Sequence[str], now: float) -> list[str]:
         """Drop all that is known of posts whose files are erased; give those that nobody ended before."""
-        return await self._db.write(lambda connection: _end(connection, self._who, ids, now))
+        return await self._db.write(lambda connection: purging.end(connection, self._who, ids, now))
 
 
-def _withhold_author(connection: Connection, who: Who, author_id: str, grounds: Grounds, now: float) -> None:
+def _withhold_author(connection: Connection, who: Who, author_id: str, grounds: Grounds, now: float) -> Ban | None:
     audit.lock(connection)
-    row = {"author_id": author_id, "reason": grounds.reason, "request": grounds.request, "who": _name(who)}
-    asked_at = now if grounds.asked_at is None else grounds.asked_at
-    if connection.execute(_WITHHOLD_AUTHOR(connection), row | {"asked_at": asked_at}).rowcount:
-        audit.append(connection, who, now, Entry(Act.WITHDRAW, f"author:{author_id}", grounds.reason, grounds.request))
+    before = bans.standing(connection, [author_id]).get(author_id)
+    if before is None:
+        asked_at = now if grounds.asked_at is None else grounds.asked_at
+        row = {"author_id": author_id, "reason": grounds.reason, "request": grounds.request, "who": _name(who)}
+        bans.place(connection, row | {"asked_at": asked_at})
+        authors.touch(connection, author_id)
+    elif (grounds.reason, grounds.request) in bans.asked_since(connection, author_id):
+        return before  # asked again, as who was cut off does
+    audit.append(connection, who, now, Entry(Act.WITHDRAW, f"author:{author_id}", grounds.reason, grounds.request))
+    return before
+
+
+def _keep_waiting_out(
+    connection: Connection, of: str, lists: Sequence[str], after: str, now: float
+) -> tuple[list[str], int]:
+    """Keep out what waits and is not held; give what was looked at, and how many of it that were."""
+    audit.lock(connection)
+    found = bans.waiting(connection, lists, after, CHUNK) if bans.standing(connection, [of]) else []
+    held = holds.held(connection, found)
+    ids = [aweme_id for aweme_id in found if aweme_id not in held]
+    withheld.withhold(connection, ids, now)
+    withheld.refuse(connection, dict.fromkeys(ids, of), now)
+    return found, len(ids)
+
+
+def _banned_with(connection: Connection, ids: Sequence[str]) -> dict[str, Ban]:
+    of = {row.aweme_id: row.author_id for row in connection.execute(_BEFORE, {"ids": list(ids)})}
+    found = bans.standing(connection, of.values())
+    return {aweme_id: found[author_id] for aweme_id, author_id in of.items() if author_id in found}
+
+
+def _take_strays(
+    connection: Connection, who: Who, ids: Sequence[str], ban: Ban, delay_s: float, now: float
+) -> list[str]:
+    audit.lock(connection)
+    if bans.standing(connection, [ban.author_id]).get(ban.author_id) != ban:
+        return []
+    out = {row.aweme_id for row in connection.execute(_BEFORE, {"ids": list(ids)})}
+    grounds = Grounds(ban.reason, ban.request, delay_s=delay_s, author_id=ban.author_id)
+    fresh = [aweme_id for aweme_id in ids if aweme_id not in out]  # what is out keeps its own date
+    return [each for each in _take(connection, who, fresh, grounds, now).taken if each not in out]
+
+
+def _lift_ban(connection: Connection, who: Who, author_id: str, why: str, now: float) -> Lifted | None:
+    audit.lock(connection)
+    ban = bans.standing(connection, [author_id]).get(author_id)
+    late = bans.hidden_of(connection, author_id, ban).for_ban  # a sweep that came in between hid them anew
+    back = [
+        each for at in range(0, len(late), CHUNK) for each in _restore(connection, who, late[at : at + CHUNK], why, now)
+    ]
+    asked = bans.asked_since(connection, author_id)
+    again = bans.lift(connection, author_id)
+    if again is None:
+        return None
+    audit.append(connection, who, now, Entry(Act.RESTORE, f"author:{author_id}", why, f"ids waiting again: {again}"))
+    return Lifted(again, tuple(back), bans.hidden_of(connection, author_id, None), tuple(asked))
+
+
+def _forget_name(connection: Connection, author_id: str, now: float) -> None:
+    if quarantine.forget_authors(connection, [author_id]):
+        meta.put(connection, SCRUB_DUE, told_time(now))
 
 
 def _take(connection: Connection, who: Who, ids: Sequence[str], grounds: Grounds, now: float) -> Taken:
     audit.lock(connection)
     held = holds.held(connection, ids)
     wanted = [aweme_id for aweme_id in dict.fromkeys(ids) if aweme_id not in held]
-    before = {row.aweme_id: row.state for row in connection.execute(_BEFORE, {"ids": wanted})}
+    bans.unrefuse(connection, wanted)  # no longer out for its author alone: it has a receipt of its own
+    before = {row.aweme_id: row for row in connection.execute(_BEFORE, {"ids": wanted})}
     fresh = [aweme_id for aweme_id in wanted if aweme_id not in before]
     connection.execute(_SOONER, {"ids": list(before), "at": now + grounds.delay_s})
-    under_way = _take_fresh(connection, who, fresh, grounds, now) if fresh else []
-    ended = tuple(aweme_id for aweme_id, state in before.items() if state == PURGED)
+    noted = _ask_again(connection, who, list(before.values()), grounds, now)
+    under_way, unseen = _take_fresh(connection, who, fresh, grounds, now) if fresh else ([], [])
+    ended = tuple(aweme_id for aweme_id, row in before.items() if row.state == PURGED)
     waiting = tuple(aweme_id for aweme_id in before if aweme_id not in ended)
-    return Taken((*fresh, *waiting), held, ended, tuple(under_way))
+    return Taken((*fresh, *waiting), held, ended, tuple(under_way), tuple(unseen), noted)
+
+
+def _ask_again(
+    connection: Connection, who: Who, before: Sequence[Any], grounds: Grounds, now: float
+) -> dict[str, Earlier]:
+    """Note a request for posts that are out on another; what was out for its author has grounds of its own by it."""
+    if grounds.author_id or grounds.rule:
+        return {}
+    others = [row for row in before if (row.reason, row.request) != (grounds.reason, grounds.request)]
+    banned = bans.standing(connection, [row.author_id for row in others])
+    for_ban = [
+        row.aweme_id
+        for row in others
+        if row.author_id in banned and banned[row.author_id].covers(row.reason, row.request)
+    ]
+    bans.stand_alone(connection, for_ban, grounds.reason, grounds.request, _name(who))
+    entries = (Entry(Act.WITHDRAW, row.aweme_id, grounds.reason, grounds.request) for row in others)
+    audit.append(connection, who, now, *entries)
+    return {row.aweme_id: Earlier(row.request or row.rule or row.reason, row.asked_at) for row in others}
 
 
 def _recall(connection: Connection, who: Who, stones: Sequence[Tombstone], now: float, delay_min_s: float) -> int:
@@ -217,12 +340,16 @@ def _note(connection: Connection, aweme_id: str, removed: Sequence[RemovedFile])
         connection.execute(_FILE(connection), rows)
 
 
-def _take_fresh(connection: Connection, who: Who, ids: Sequence[str], grounds: Grounds, now: float) -> list[str]:
+def _take_fresh(
+    connection: Connection, who: Who, ids: Sequence[str], grounds: Grounds, now: float
+) -> tuple[list[str], list[str]]:
+    """Take out what is not out; give what was under way, and what was never seen."""
     known = {row.aweme_id: row for row in connection.execute(_FOUND, {"ids": ids})}
     under_way = [each for each in ids if each in known and known[each].state == State.RUNNING]
-    unseen = {"source": BY_HAND, "state": State.WITHHELD, "added_at": now, "due_at": now}
-    if never := [{"aweme_id": aweme_id} | unseen for aweme_id in ids if aweme_id not in known]:
-        connection.execute(_NEVER_SEEN(connection), never)
+    unseen = [aweme_id for aweme_id in ids if aweme_id not in known]
+    if unseen:
+        entered = {"source": BY_HAND, "state": State.WITHHELD, "added_at": now, "due_at": now}
+        connection.execute(_NEVER_SEEN(connection), [{"aweme_id": aweme_id} | entered for aweme_id in unseen])
     withheld.withhold(connection, ids, now)
     told: dict[str, object] = {
         "state": QUARANTINED,
@@ -236,6 +363,8 @@ def _take_fresh(connection: Connection, who: Who, ids: Sequence[str], grounds: G
     for each in ids:
         row, delay_s = known.get(each), max(grounds.delay_s, grounds.settle_s if each in under_way else 0.0)
         was, author_id = (row.state, row.author_id) if row is not None else (State.PENDING, None)
+        author_id = author_id or grounds.author_id or None
+        was = State.PENDING if was == State.WITHHELD else was  # out for its author before, so it was wanted
         receipts.append(told | {"aweme_id": each, "purge_at": asked_at + delay_s, "was": was, "author_id": author_id})
     withheld.write_receipts(connection, receipts)
     if found := connection.execute(_FILES, {"ids": ids}).all():
@@ -243,7 +372,7 @@ def _take_fresh(connection: Connection, who: Who, ids: Sequence[str], grounds: G
     quarantine.hide(connection, ids)
     act, detail = (Act.RETIRE, grounds.rule) if grounds.rule else (Act.WITHDRAW, grounds.request)
     audit.append(connection, who, now, *(Entry(act, aweme_id, grounds.reason, detail) for aweme_id in ids))
-    return under_way
+    return under_way, unseen
 
 
 def _restore(connection: Connection, who: Who, ids: Sequence[str], why: str, now: float) -> list[str]:
@@ -263,31 +392,6 @@ def _restore(connection: Connection, who: Who, ids: Sequence[str], why: str, now
         search_index.index(connection, archived)
     audit.append(connection, who, now, *(Entry(Act.RESTORE, aweme_id, why) for aweme_id in was))
     return list(was)
-
-
-def _begin(connection: Connection, ids: Sequence[str], now: float) -> list[Purge]:
-    audit.lock(connection)
-    held = holds.held(connection, ids)
-    begun = connection.execute(_BEGIN, {"ids": [each for each in ids if each not in held], "now": now}).scalars().all()
-    known = quarantine.hidden_files(connection, begun)
-    return [
-        Purge(AwemeId(row.aweme_id), told_time(row.added_at)[:10], row.author_part, known[row.aweme_id])
-        for row in connection.execute(_PLACES, {"ids": list(begun)})
-    ]
-
-
-def _end(connection: Connection, who: Who, ids: Sequence[str], now: float) -> list[str]:
-    audit.lock(connection)
-    ended = list(connection.execute(_BEGUN, {"ids": list(ids)}).scalars())
-    if not ended:
-        return []
-    authors = list(connection.execute(_AUTHORS_OF, {"ids": ended}).scalars())
-    quarantine.forget(connection, ended)
-    connection.execute(_END, {"ids": ended, "now": now})
-    quarantine.forget_authors(connection, authors)
-    meta.put(connection, SCRUB_DUE, told_time(now))
-    audit.append(connection, who, now, *(Entry(Act.PURGE, each) for each in ended))
-    return ended
 
 
 def _name(who: Who) -> str:

@@ -30,6 +30,7 @@ from clipledger.db.database import Database
 from clipledger.db.index_tables import availability, hashtags
 from clipledger.db.tables import UtcTime, archive_queue, credit_days, post_metrics_history, posts
 from clipledger.db.tables import credits as paid_calls
+from clipledger.db.withheld import hidden
 
 Points = list[tuple[float, float]]
 """(unix seconds, number), in order of time."""
@@ -159,7 +160,8 @@ def _observed(connection: Connection, aweme_id: str, after: float, limit: int) -
 
 
 def _growth_by(connection: Connection, handle: str) -> Series:
-    who = ids_called(connection, [handle])[handle]
+    out = hidden(connection)
+    who = [each for each in ids_called(connection, [handle])[handle] if each not in out]
     if not who:
         raise UsageError(f"@{handle}: this archive has seen nobody of that handle")
     return _growth(connection, posts.c.author_id.in_(who))

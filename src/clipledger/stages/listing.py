@@ -212,7 +212,13 @@ class Listing:
             # Nothing to hurry for: a deleted account or tag is asked again at its usual time.
             delay_s = job.every_s or parse_duration(self._settings.listing.every)
         await self._sources.fail(job, error.reason, error.detail, now + delay_s)
-        self._events.emit("source_failed", source=job.source, reason=error.reason, why=error.detail)
+        self._events.emit(
+            "source_failed",
+            source=job.source,
+            reason=error.reason,
+            again_in_s=max(round(delay_s, 1), 0.1),
+            why=error.detail,
+        )
 
 
 async def known_regions(

@@ -13,11 +13,13 @@ from clipledger.core import layout
 from clipledger.core.errors import Misconfigured, StorageUnavailable
 from clipledger.core.model import AwemeId, ObjectKey
 from clipledger.core.ports import Bucket, Clock, ObjectStore
-from clipledger.core.tombstone import RemovedFile, Tombstone
+from clipledger.core.tombstone import RECALLED_S, RemovedFile, Tombstone
 from clipledger.db import search_index
+from clipledger.db.bans import Ban
 from clipledger.db.database import Database
 from clipledger.db.meta import Meta
-from clipledger.db.removals import CHUNK, SCRUB_DUE, Grounds, Purge, Removals, Taken
+from clipledger.db.purging import SCRUB_DUE, Purge
+from clipledger.db.removals import CHUNK, Grounds, Lifted, Removals, Taken
 from clipledger.db.withheld import Receipt, Receipts
 from clipledger.events import Events
 from clipledger.stages.tombstones import Tombstones
@@ -28,6 +30,8 @@ SCRUB_BYTES_MAX = 256 * 2**20
 
 PASS_MAX = 1000
 """Posts that one pass of the janitor erases."""
+
+_LET_IN = "its author was let in just then"
 
 _PARTS_MAX = 100_000
 
@@ -60,38 +64,57 @@ class Removal:
         self._clock, self._events = clock, events
         self._receipts, self._tombstones = Receipts(db), Tombstones(store)
 
-    async def withhold_author(self, author_id: str, grounds: Grounds) -> None:
-        """Keep out what an author posts from now on, whatever becomes of the database.
+    async def withhold_author(self, author_id: str, grounds: Grounds) -> Ban | None:
+        """Keep out what an author posts from now on, whatever becomes of the database; give the ban that stood before.
 
         The store learns of it first: whoever is cut off in between is asked again, and a database made anew knows.
         """
         now = self._clock.now()
         await self._tombstones.lay([self._removals.stone_of_author(author_id, grounds, now)])
-        await self._removals.withhold_author(author_id, grounds, now)
+        return await self._removals.withhold_author(author_id, grounds, now)
 
     async def withdraw(self, ids: Sequence[str], grounds: Grounds) -> Taken:
         """Hide posts at once; they are erased once their quarantine is over."""
         parts = list[Taken]()
         for at in range(0, len(ids), CHUNK):
             parts.append(await self._removals.take(ids[at : at + CHUNK], grounds, self._clock.now()))
-            await self._remember(parts[-1].taken)
+            await self._remember(parts[-1].taken, anew=not grounds.author_id and not grounds.rule)
         return Taken(
             tuple(each for part in parts for each in part.taken),
             {each: why for part in parts for each, why in part.held.items()},
             tuple(each for part in parts for each in part.before),
             tuple(each for part in parts for each in part.under_way),
+            tuple(each for part in parts for each in part.unseen),
+            {each: on for part in parts for each, on in part.noted.items()},
         )
 
     async def restore(self, ids: Sequence[str], why: str) -> list[str]:
         """Take posts out of quarantine again; give those that were in it."""
-        await self._tombstones.lift(ids)
-        back = await self._removals.restore(ids, why, self._clock.now())
-        await self._remember([each for each in ids if each not in back])  # a purge was quicker
+        back = list[str]()
+        for at in range(0, len(ids), CHUNK):
+            some = ids[at : at + CHUNK]
+            await self._tombstones.lift(some)
+            back += await self._removals.restore(some, why, self._clock.now())
+            await self._tombstones.lift([each for each in some if each in back])  # laid by a sweep meanwhile
+            await self._remember([each for each in some if each not in back])  # a purge was quicker
         return back
+
+    async def readmit_author(self, author_id: str, why: str) -> Lifted | None:
+        """Let an author in again, with what is hidden for the ban; None if nobody was kept out.
+
+        The store forgets first, as with posts: whoever is cut off in between finds the ban standing, and lifts it.
+        """
+        await self._tombstones.lift_author(author_id)
+        lifted = await self._removals.lift_ban(author_id, why, self._clock.now())
+        await self._tombstones.lift(lifted.back if lifted is not None else ())
+        return lifted
 
     async def tidy(self) -> None:
         """Do what is due; a store that fails is told, and asked again with the next pass."""
         try:
+            await self.take_out_strays()
+            for author_id in await self._removals.let_in():
+                await self._removals.lift_ban(author_id, _LET_IN, self._clock.now())
             purged = await self.purge_due(PASS_MAX)
         except (Misconfigured, StorageUnavailable) as error:
             self._events.emit("purge_failed", why=error.detail)
@@ -99,6 +122,15 @@ class Removal:
         await self.scrub()
         if purged.posts:
             self._events.emit("purged", posts=purged.posts, files=purged.files, bytes=purged.bytes)
+
+    async def take_out_strays(self) -> None:
+        """Take out what came in of authors who are kept out: stored when they were, or brought back from the store."""
+        after = ""
+        while strays := await self._removals.strays(after):
+            after = list(strays)[-1]
+            for ban in dict.fromkeys(strays.values()):
+                ids = [aweme_id for aweme_id, told in strays.items() if told == ban]
+                await self._remember(await self._removals.take_strays(ids, ban, RECALLED_S, self._clock.now()))
 
     async def purge_due(self, limit: int) -> Purged:
         """Erase at most so many posts whose quarantine is over, but for those that are held."""
@@ -141,9 +173,15 @@ class Removal:
             purged.bytes += sum(file.bytes for file in erased)
         purged.posts += len(await self._removals.end([purge.aweme_id for purge in begun], self._clock.now()))
 
-    async def _remember(self, ids: Sequence[str]) -> None:
-        """Have the store know that posts are taken out: a database made anew from it must not bring them back."""
-        await self._tombstones.lay([_stone(receipt) for receipt in await self._receipts.of_all(ids)])
+    async def _remember(self, ids: Sequence[str], *, anew: bool = False) -> None:
+        """Have the store know that posts are taken out: a database made anew from it must not bring them back.
+
+        `anew`: what it says of the grounds may no longer be so. What came back while it was told is forgotten again.
+        """
+        stones = [_stone(receipt) for receipt in await self._receipts.of_all(ids)]
+        await (self._tombstones.renew(stones) if anew else self._tombstones.lay(stones))
+        still = {receipt.aweme_id for receipt in await self._receipts.of_all(ids)} if stones else set()
+        await self._tombstones.lift([stone.aweme_id for stone in stones if stone.aweme_id not in still])
 
     async def _erase(self, purge: Purge) -> list[RemovedFile]:
         """Erase every file of a post, known or not; the sidecar first, so that nobody takes the rest for a post."""

@@ -31,10 +31,24 @@ class Tombstones:
             with suppress(KeyTaken):
                 await self._store.put_bytes(tombstone.key_of(stone), tombstone.encode(stone), MediaType.JSON)
 
+    async def renew(self, stones: Iterable[Tombstone]) -> None:
+        """Lay down those that are missing, and anew those that tell other grounds: a post asked for by itself since."""
+        for stone in stones:
+            told = await self._read(tombstone.key_of(stone))
+            if isinstance(told, Tombstone) and (told.reason, told.request) == (stone.reason, stone.request):
+                continue
+            if told is not None:
+                await self._store.delete(tombstone.key_of(stone))
+            await self.lay([stone])
+
     async def lift(self, ids: Sequence[str]) -> None:
         """Remove those of posts that are brought back."""
         for aweme_id in ids:
             await self._store.delete(tombstone.key_of_post(aweme_id))
+
+    async def lift_author(self, author_id: str) -> None:
+        """Remove that of an author who is let in again."""
+        await self._store.delete(tombstone.key_of_author(author_id))
 
     async def all(self) -> AsyncIterator[Tombstone | tuple[str, str]]:
         """Read every one, in the order of their keys; (key, what is wrong) for one that cannot be read."""

@@ -21,7 +21,9 @@ def withdraw(
     request: Annotated[str, typer.Option(metavar="REF", help="Who asked for it: a ticket, a letter's number.")] = "",
     now: Annotated[bool, typer.Option("--now", help="Erase at once, without quarantine.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; do nothing.")] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Take posts out of quarantine again.")] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take posts out of quarantine again; with --author let that one in again.")
+    ] = False,
     notices: Annotated[
         bool, typer.Option("--notices", help="Print a JSON line for each removal, for those who were given copies.")
     ] = False,

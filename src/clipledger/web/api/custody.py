@@ -100,27 +100,49 @@ class WithdrawIn(BaseModel):
 
 
 class WithdrawnOut(BaseModel):
-    """What was withdrawn; it is erased for good at `purge_at`."""
+    """What was withdrawn; it is erased for good from `purge_at` to `purge_last_at`.
+
+    `never_seen`: ids of it that nothing had ever shown; they are kept out from now on. `withdrawn_already`: by id, or
+    `author:ID`, the earlier request that it was out on. `by_handle`: posts that tell the author's handle and no id;
+    `unsure`: such that were not taken, since others bore it too. `kept_waiting`: ids of their lists that waited.
+    """
 
     withdrawn: list[str]
+    never_seen: list[str]
     purged_before: list[str]
     under_way: list[str]
+    by_handle: list[str]
+    unsure: list[str]
+    kept_waiting: int
+    withdrawn_already: dict[str, dict[str, str]]
     purge_at: str | None
+    purge_last_at: str | None
 
 
 class RestoreIn(BaseModel):
-    """What to take out of quarantine again, and why."""
+    """What to take out of quarantine again, or which author to let in again, and why."""
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: Annotated[list[Id], Field(min_length=1, max_length=_IDS_MAX)]
+    ids: Annotated[list[Id], Field(max_length=_IDS_MAX)] = []
+    author: Name | None = None
     reason: Text
 
 
 class RestoredOut(BaseModel):
-    """What is as it was before."""
+    """What is as it was before.
+
+    Of an author also what waits again, stays out on other grounds, is being erased, and is paused; and all the requests
+    that were lifted.
+    """
 
     restored: list[str]
+    author_id: str | None = None
+    due_again: int = 0
+    stay_out: list[str] = []
+    erasing: list[str] = []
+    paused: list[str] = []
+    requests: list[str] = []
 
 
 class LogRow(BaseModel):
@@ -194,23 +216,35 @@ async def removals(desk: AtDesk, limit: Limit = 100, after: After = None) -> Rem
 @router.post("/removals", dependencies=[Admin])
 async def withdraw(archive: AsVisitor, body: WithdrawIn) -> WithdrawnOut:
     """Take posts out: hidden at once, erased when lifecycle.purge_after is over, never archived again."""
-    if bool(body.ids) == (body.author is not None):
-        raise UsageError("name ids, or an author, not both")
+    _refuse_both(body)
     asked = removing.Asked(body.ids, body.author, body.reason, body.request, now=False, dry_run=False, undo=False)
-    taken, _, _, due_at = await removing.withdraw(archive, asked)
+    done = await removing.withdraw(archive, asked)
+    taken, (first, last) = done.taken, done.due if done.due is not None else (None, None)
     return WithdrawnOut(
         withdrawn=list(taken.taken),
+        never_seen=list(taken.unseen),
         purged_before=list(taken.before),
         under_way=list(taken.under_way),
-        purge_at=iso_time(due_at) if due_at is not None else None,
+        by_handle=list(done.named.theirs),
+        unsure=list(done.named.unsure),
+        kept_waiting=done.kept_waiting,
+        withdrawn_already=removing.noted_told(done),
+        purge_at=iso_time(first) if first is not None else None,
+        purge_last_at=iso_time(last) if last is not None else None,
     )
 
 
-@router.post("/removals/undo", dependencies=[Admin])
+@router.post("/removals/undo", dependencies=[Admin], response_model_exclude_defaults=True)
 async def restore(archive: AsVisitor, body: RestoreIn) -> RestoredOut:
-    """Take posts out of quarantine again: as they were before."""
-    asked = removing.Asked(body.ids, None, body.reason, "", now=False, dry_run=False, undo=True)
-    return RestoredOut(restored=await removing.restore(archive, asked))
+    """Take posts out of quarantine again, or all of an author's: as they were before."""
+    _refuse_both(body)
+    asked = removing.Asked(body.ids, body.author, body.reason, "", now=False, dry_run=False, undo=True)
+    return RestoredOut(**removing.restored_told(await removing.restore(archive, asked)))
+
+
+def _refuse_both(body: WithdrawIn | RestoreIn) -> None:
+    if bool(body.ids) == (body.author is not None):
+        raise UsageError("name ids, or an author, not both")
 
 
 @router.get("/log", dependencies=[Depends(needs(Role.OPERATOR))])

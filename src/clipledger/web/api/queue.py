@@ -69,9 +69,10 @@ class Which(BaseModel):
 
 
 class CountedOut(BaseModel):
-    """How many rows it came to."""
+    """How many rows it came to; which of those named are withheld, and stay out."""
 
     count: int
+    withheld: list[str] = []
 
 
 @router.get("/failures")
@@ -115,10 +116,11 @@ async def waiting(desk: AtDesk, limit: Limit = 100) -> list[WaitingOut]:
     ]
 
 
-@router.post("/failures/retry")
+@router.post("/failures/retry", response_model_exclude_defaults=True)
 async def retry_failures(archive: AsVisitor, which: Which) -> CountedOut:
     """Make failed and waiting ids due now."""
-    return CountedOut(count=await retry(archive, which.chosen()))
+    done = await retry(archive, which.chosen())
+    return CountedOut(count=done.due, withheld=[*done.withheld])
 
 
 @router.post("/failures/acknowledge")

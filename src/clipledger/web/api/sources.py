@@ -57,10 +57,11 @@ class AddIn(BaseModel):
 
 
 class AddedOut(BaseModel):
-    """What came in, and which lines could not be understood."""
+    """What came in, which posts are withheld and stay out, and which lines could not be understood."""
 
     posts_new: int
     posts_known: int
+    posts_withheld: list[str]
     sources_new: int
     sources_known: int
     problems: list[str]
@@ -96,11 +97,12 @@ async def add_sources(archive: AsVisitor, body: AddIn) -> AddedOut:
     options = Options(body.region, body.sort, body.published_within, body.every, body.max_pages, body.priority)
     check(options)
     added, problems = await add(archive, [("", line) for line in body.sources], options)
-    if problems and not (added.posts_new + added.posts_known + added.sources_new + added.sources_known):
+    if problems and not added.taken:
         raise UsageError(problems[0])
     counts: dict[str, Any] = {
         "posts_new": added.posts_new,
         "posts_known": added.posts_known,
+        "posts_withheld": added.withheld,
         "sources_new": added.sources_new,
         "sources_known": added.sources_known,
     }

@@ -16,7 +16,7 @@ from clipledger.db.search import Sort
 from clipledger.db.tags import Tags
 from clipledger.web.desk import AtDesk
 from clipledger.web.pages.drawing import ROWS, Named, draw, link
-from clipledger.web.pages.gallery import veiled
+from clipledger.web.pages.gallery import veils_of
 from clipledger.web.problems import Problem
 from clipledger.web.reading.posts import tiles
 
@@ -91,5 +91,4 @@ async def lost(request: Request, desk: AtDesk, author: Named = "", tag: Named = 
 async def _of(archive: Archive, query: str | Query, words: str, whose: dict[str, str]) -> dict[str, object]:
     """Find somebody's newest posts. `words` are the same for the search, '' where it has none."""
     page = await tiles(archive, query, Sort.NEW, TILES, None)
-    shown = {post.aweme_id for post in page.posts if veiled(archive, post.title)}
-    return {"q": words, "posts": page.posts, "whose": whose, "veils": shown}
+    return {"q": words, "posts": page.posts, "whose": whose, "veils": veils_of(archive, page.posts)}

@@ -75,7 +75,7 @@ async def retry_failures(archive: AsVisitor, id: Ids = [], reason: Typed = "") -
     which = a_reason(reason) if reason else [post_id(archive, each) for each in id]
     if not which:
         raise UsageError("nothing was chosen: tick the rows first")
-    return back("/queue", "retried", await retry(archive, which))
+    return back("/queue", "retried", (await retry(archive, which)).due)
 
 
 @router.post("/queue/acknowledge")

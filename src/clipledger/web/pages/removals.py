@@ -51,15 +51,15 @@ async def withdraw(
     """Withdraw posts, or everything of an author."""
     ids, author = _named(what)
     asked = removing.Asked(ids, author, reason, request, now=False, dry_run=False, undo=False)
-    taken, *_ = await removing.withdraw(archive, asked)
-    return back("/removals", "withdrawn", len(taken.taken))
+    done = await removing.withdraw(archive, asked)
+    return back("/removals", "withdrawn", len(done.taken.taken))
 
 
 @router.post("/removals/restore", dependencies=[Admin])
 async def restore(archive: AsVisitor, id: Annotated[str, Form(max_length=20)], reason: Reason) -> Response:
     """Take one post out of quarantine again."""
     asked = removing.Asked([id], None, reason, "", now=False, dry_run=False, undo=True)
-    return back("/removals", "restored", len(await removing.restore(archive, asked)))
+    return back("/removals", "restored", len((await removing.restore(archive, asked)).posts))
 
 
 @router.post("/holds/place", dependencies=[Admin])

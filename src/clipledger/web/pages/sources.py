@@ -46,9 +46,10 @@ async def add_sources(
     check(options)
     added, problems = await add(archive, [("", line) for line in lines], options)
     if problems:
-        good = added.posts_new + added.posts_known + added.sources_new + added.sources_known
-        raise UsageError(f"{good} of {len(lines)} lines were taken; not taken: {'; '.join(problems[:5])}")
+        raise UsageError(f"{added.taken} of {len(lines)} lines were taken; not taken: {'; '.join(problems[:5])}")
     new = added.posts_new + added.sources_new
+    if added.withheld:
+        return back("/sources", "kept_out", len(added.withheld))
     return back("/sources", "added" if new else "known", new)
 
 
