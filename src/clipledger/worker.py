@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from clipledger.core.errors import (
     CapReached,
@@ -134,7 +135,7 @@ class Worker:
         self._clock, self._events, self._policy = clock, events, policy
         self._slots, self._lease_s, self._caps, self._jitter = slots, lease_s, caps, jitter
         self._largest_bytes = 0
-        self._open: dict[AwemeId, Attempt] = {}
+        self._open: dict[tuple[AwemeId, int], Attempt] = {}  # by token too: one may begin before its last try is noted
         self._dropped: list[Attempt] = []
         self._unwritten: list[Settlement] = []  # verdicts that a full disk refused
         self._full: StorageFull | None = None
@@ -209,12 +210,11 @@ class Worker:
             room = 0 if self.held else await self._room()
             claimed = await self._claim(room) if room else []
             for job in claimed:
-                self._open[job.aweme_id] = attempt = Attempt(job)
-                jobs.create_task(self._do(attempt))
+                self._begin(jobs, Attempt(job))
             if claimed:
                 continue
             if self._open:
-                await self._wait(_TICK_S)
+                await wait_for(self.stop.wake, _TICK_S)
             elif not await more():
                 return
             if self._open:
@@ -259,20 +259,24 @@ class Worker:
             jobs = await self._queue.claim(1, self._clock.now(), self._lease_s, self.name, alone=True)
         return jobs
 
+    def _begin(self, jobs: asyncio.TaskGroup, attempt: Attempt) -> None:
+        # Noted by the task's end, not in it: one that is cancelled before its first step runs nothing of its own.
+        self._open[attempt.job.aweme_id, attempt.job.token] = attempt
+        jobs.create_task(self._do(attempt)).add_done_callback(partial(self._ended, attempt))
+
+    def _ended(self, attempt: Attempt, task: asyncio.Task[None]) -> None:
+        del self._open[attempt.job.aweme_id, attempt.job.token]
+        if task.cancelled():
+            self._dropped.append(attempt)
+        self.stop.wake.set()
+
     async def _do(self, attempt: Attempt) -> None:
-        job = attempt.job
         try:
-            self._captured(job, await self._download.act(attempt))
+            self._captured(attempt.job, await self._download.act(attempt))
         except LeaseLost:
-            self._lost(job)
+            self._lost(attempt.job)
         except ClipledgerError as error:
             await self._settle(attempt, error)
-        except asyncio.CancelledError:
-            self._dropped.append(attempt)
-            raise
-        finally:
-            del self._open[job.aweme_id]
-            self.stop.wake.set()
 
     def _captured(self, job: Job, captured: Captured) -> None:
         self.tally.captured += 1
@@ -372,7 +376,7 @@ class Worker:
                 self.stop.cut.set()
                 return
             self.stop.wake.clear()
-            await self._wait(_TICK_S if grace_ends is None else grace_ends - now)
+            await wait_for(self.stop.wake, _TICK_S if grace_ends is None else grace_ends - now)
 
     async def _cutter(self) -> None:
         await self.stop.cut.wait()
@@ -384,9 +388,6 @@ class Worker:
         for attempt in self._dropped:
             await self._write_verdict(given_back(attempt.job, paid=attempt.paid, now=now), now)
         self._dropped.clear()
-
-    async def _wait(self, seconds: float) -> None:
-        await wait_for(self.stop.wake, seconds)
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> bool:

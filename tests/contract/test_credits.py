@@ -209,3 +209,29 @@ def test_the_breaker_remembers_over_a_restart(tmp_path: Path) -> None:
 def test_a_day_is_a_utc_day() -> None:
     """The day of a call is its UTC day, to the millisecond."""
     assert (utc_day(MIDNIGHT - 0.001), utc_day(MIDNIGHT)) == ("2026-05-28", "2026-05-29")
+
+
+def test_canaries_are_told_with_what_they_were_answered(tmp_path: Path) -> None:
+    """Of the posts asked for, the answers that found them alive or gone when they were asked as canaries, in order."""
+
+    async def act(credits: Credits, _db: Database) -> None:
+        for nth, (number, outcome, reason) in enumerate(
+            [
+                (1, CallOutcome.GONE, CallReason.CANARY),
+                (2, CallOutcome.OK, CallReason.CANARY),
+                (1, CallOutcome.GONE, CallReason.FIRST),
+                (3, CallOutcome.GONE, CallReason.CANARY),
+                (1, CallOutcome.FAILED, CallReason.CANARY),
+                (1, CallOutcome.OK, CallReason.CANARY),
+            ]
+        ):
+            call = replace(CALL, aweme_id=vid(number), reason=reason)
+            await credits.settle(await credits.intend(call, NOW + nth), outcome, 1, NOW + nth + 0.5)
+        assert await credits.canaries([vid(1), vid(2), vid(9)]) == [
+            Outcome(NOW, Answer.GONE, vid(1)),
+            Outcome(NOW + 1, Answer.ALIVE, vid(2)),
+            Outcome(NOW + 5, Answer.ALIVE, vid(1)),
+        ]
+        assert await credits.canaries([]) == []
+
+    with_credits(tmp_path, act)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from process.harness import Archive, Sim, archive_for, events_of, simulator
 pytestmark = pytest.mark.slow
 
 OUTAGE_CALLS_MAX = 80
-RUN_ENDS_S = 20.0
+RUN_ENDS_S = 60.0
 
 
 def test_an_outage_in_the_middle_of_a_run_kills_nothing(tmp_path: Path) -> None:
@@ -73,3 +74,16 @@ def test_an_api_that_fails_every_call_stops_the_run(tmp_path: Path) -> None:
         sim.turn(http_500=0)
         assert archive.finish()["states"]["dead"] == 0
         archive.audited(sim)
+
+
+def test_who_cannot_reach_the_api_is_told_when_it_is_tried_again(tmp_path: Path) -> None:
+    """While no source can be read each failure says how long the silence after it will be."""
+    with simulator(40) as sim:
+        archive = archive_for(tmp_path / "archive", sim)
+        archive.cli("add", *sim.names()[:2])
+        sim.turn(http_500=1)
+        with archive.started("run", "--follow", "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            failures = (event for event in events_of(process.stdout) if event["event"] == "source_failed")
+            told = list(islice(failures, 3))
+            process.kill()
+    assert len(told) == 3 and all(0 < failure["again_in_s"] < 60 for failure in told), told

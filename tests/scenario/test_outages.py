@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,19 @@ def test_a_run_that_follows_sits_a_dead_cdn_out(folder: Path) -> None:
     play = staged(folder, "cdn_403@20-3620")
     play.run(follow=True, stop_after_s=1.6 * HOUR_S)
     everything_is_saved(play)
+
+
+def test_an_outage_of_shapes_ends_though_a_gone_post_waits(folder: Path) -> None:
+    """A gone post takes its turn in every round of probes; living ones, one an hour, end the outage all the same."""
+    play = Play(folder, seed=2, posts=400, faults="links_renamed=1@3600-7200", photo_share=0.0)
+    alive = [post_id for post_id in play.world.ids() if play.world.truth(post_id).alive]
+    began = play.now()
+    play.add(*alive[:20])
+    play.run()
+    play.wait(began + 3700.0 - play.now())
+    play.add(*alive[20:23])
+    gone = stranger(play.world, str(int(alive[0]) + 1000))
+    during = {hour * HOUR_S: partial(play.adding, alive[23 + hour]) for hour in range(2, 9)}
+    run = play.run(follow=True, stop_after_s=18 * HOUR_S, during={4000.0: partial(play.adding, gone)} | during)
+    assert run.events[0]["breaker_opened"] == run.events[0]["breaker_closed"] == 1
+    assert play.states() == {"archived": 30, "dead": 1}

@@ -56,12 +56,12 @@ def test_a_list_with_many_dead_posts_costs_few_canaries(folder: Path) -> None:
     assert play.rows("SELECT count(*) FROM credits WHERE reason = 'canary'")[0][0] <= 40
 
 
-def tiny(folder: Path, new: int = 5) -> Play:
-    """Archive five posts, delete them all, and ask for `new` others that are gone as well."""
+def tiny(folder: Path, new: int = 5, archived: int = 5) -> Play:
+    """Archive a few posts, delete them all, and ask for `new` others that are gone as well."""
     play = Play(folder, seed=2, posts=60, faults="calm")
-    alive = list(islice((post_id for post_id in play.world.ids() if play.world.truth(post_id).alive), 5))
+    alive = list(islice((post_id for post_id in play.world.ids() if play.world.truth(post_id).alive), archived))
     play.add(*alive)
-    assert play.run().ending == "done" and play.states() == {"archived": 5}
+    assert play.run().ending == "done" and play.states() == {"archived": archived}
     play.wait(HOUR_S)
     play.world.scene.plan = play.world.scene.plan.having("not_found_outage", 1.0)
     play.add(*(stranger(play.world, str(int(alive[0]) + 1000 * more)) for more in range(1, new + 1)))
@@ -82,6 +82,36 @@ def test_a_tiny_archive_that_lost_its_posts_is_not_stuck(new: int, folder: Path)
     assert endings[0] == "outage" and play.run().ending == "done"
     assert len(endings) <= 27 + new
     assert play.rows("SELECT sum(credits) FROM credits WHERE reason <> 'first'")[0][0] in (0, None)
+
+
+@pytest.mark.parametrize("every_h", [4, 24])
+def test_an_archive_that_lost_its_posts_is_not_stuck_for_ever(every_h: int, folder: Path) -> None:
+    """Fourteen archived posts all deleted, new ids gone as well: nobody is believed dead for a week, then they are."""
+    play, runs = tiny(folder, 6, archived=14), 0
+    while play.states() == {"archived": 14, "pending": 6} and runs < 9 * 24:
+        assert play.run().ending == "outage"
+        runs += 1
+        play.wait(every_h * HOUR_S)
+    assert runs * every_h / 24 > 7
+    while "pending" in play.states() and runs < 90:
+        play.run()
+        runs += 1
+        play.wait(every_h * HOUR_S)
+    assert play.states() == {"archived": 14, "dead": 6} and play.run().ending == "done"
+    assert runs * every_h / 24 <= (9 if every_h == 4 else 14), "three posts a look, three looks each"
+
+
+def test_a_lost_archive_in_an_outage_comes_back_by_itself(folder: Path) -> None:
+    """When a post is alive after all, the first whole answer ends it: nobody else is believed to be gone."""
+    play = tiny(folder, 6, archived=14)
+    play.add(*[post_id for post_id in play.world.ids() if play.world.truth(post_id).alive][14:24])
+    for _ in range(7 * 6):
+        assert play.run().ending == "outage"
+        play.wait(4 * HOUR_S)
+    assert play.states() == {"archived": 14, "pending": 16}
+    play.world.scene.plan = play.world.scene.plan.having("not_found_outage", 0.0)
+    play.run_to_the_end(6)
+    assert play.states() == {"archived": 24, "dead": 6} and play.audit().findings == []
 
 
 def test_half_a_day_of_outage_kills_nobody_in_a_tiny_archive(folder: Path) -> None:

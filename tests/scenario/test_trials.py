@@ -34,7 +34,7 @@ def test_an_hour_of_drawn_trouble_is_recovered_from(seed: int, fresh: Callable[[
     assert verdict.findings == (), verdict.replay
 
 
-@pytest.mark.parametrize("seed", [61, 107, 202, 465])
+@pytest.mark.parametrize("seed", [61, 107, 202, 465, 743])
 def test_an_hour_that_went_wrong_once_does_not_again(seed: int, fresh: Callable[[], Path]) -> None:
     """Links told apart by name alone; three deaths of a process within a minute; a CDN that fails a third of all; a
     short link to what was still to be made."""
@@ -50,10 +50,32 @@ def test_every_kind_of_fault_is_recovered_from(nth: int, fresh: Callable[[], Pat
     assert verdict.findings == (), verdict.replay
 
 
+@pytest.mark.parametrize("nth", [197, 273])
+def test_a_pair_of_faults_that_went_wrong_once_does_not_again(nth: int, fresh: Callable[[], Path]) -> None:
+    """Two deleted posts of twelve that were asked as canaries each time, the living never; a fifth attempt that met
+    headers too fat, and passed for a post that is too large for good."""
+    verdict = matrix.tried(matrix.pairs(1, nth + 1)[-1], fresh)
+    assert verdict.findings == (), verdict.replay
+
+
 @pytest.mark.parametrize("which", OUTAGES, ids=[which.name for which in OUTAGES])
 def test_a_mass_outage_costs_no_id_and_hardly_a_credit(which: Outage, fresh: Callable[[], Path]) -> None:
     """A thousand ids meet four hours of an API that fails them all: none dies, none loses an attempt, all are saved."""
     verdict = outage.met(which, 3, IDS, fresh)
+    assert verdict.findings == (), verdict.replay
+
+
+def test_posts_that_are_answered_as_before_do_not_speak_for_the_others(fresh: Callable[[], Path]) -> None:
+    """Links of videos in a new shape, those of photo posts not: each photo post closed the breaker, and the videos
+    that came behind it opened it again, at some twenty credits a time."""
+    verdict = outage.met(next(each for each in OUTAGES if each.name == "drifted_links"), 3, 600, fresh)
+    assert verdict.findings == (), verdict.replay
+
+
+def test_a_timer_knows_what_the_run_before_it_saw(fresh: Callable[[], Path]) -> None:
+    """The same outage met by a run every ten minutes: each asks one post, whatever photo posts were answered before."""
+    outage_of_shapes = Outage("drifted_links", "links_as_objects", "outage", follows=False)
+    verdict = outage.met(outage_of_shapes, 2, 600, fresh)
     assert verdict.findings == (), verdict.replay
 
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from clipledger.core.breaker import (
     CANARY_EVERY,
     FAILED_RUN,
+    FEW_CANARIES,
     GONE_MAX,
     GONE_RUN,
+    LOST_S,
     MALFORMED_MAX,
     NEIGHBOURS,
     WINDOW,
@@ -20,6 +22,8 @@ from clipledger.core.breaker import (
     Mood,
     Outcome,
     Window,
+    in_turn,
+    is_lost,
     is_vouched_for,
     probe_delay_s,
 )
@@ -274,3 +278,44 @@ def test_probes_back_off_to_half_an_hour() -> None:
     waits = [probe_delay_s(n) / 60 for n in range(7)]
     assert waits == [1, 2, 4, 8, 16, 30, 30]
     assert probe_delay_s(10**6) == 1800
+
+
+def told_of(*answers: tuple[str, float, Answer]) -> list[Outcome]:
+    """Make the answers of canaries, oldest first."""
+    return [Outcome(at, answer, AwemeId(name)) for name, at, answer in answers]
+
+
+def test_canaries_that_were_called_gone_are_asked_last() -> None:
+    """Whoever was called gone last time vouches for little: others first, then the longest not asked."""
+    pool = [AwemeId(name) for name in "abcde"]
+    told = told_of(("a", 1.0, G), ("b", 2.0, G), ("a", 3.0, A), ("c", 4.0, G), ("b", 5.0, G))
+    assert in_turn(pool, told, 0) == ["a", "d", "e", "c", "b"], "a came back"
+    assert in_turn(pool, told, 1) == ["d", "a", "e", "c", "b"], "the others take turns, one that is alive beside them"
+    assert in_turn(pool, [*told, *told_of(("e", 6.0, A))], 1) == ["d", "a", "e", "c", "b"], "whose answer is oldest"
+    assert in_turn([], told, 3) == []
+    assert in_turn(pool[1:3], told, 5) == ["c", "b"]
+
+
+MANY = FEW_CANARIES + 1
+ALL_GONE = [(f"{n}", n * LOST_S / (MANY - 1), G) for n in range(MANY)]
+
+
+def test_an_archive_is_lost_when_nobody_answered_for_a_week() -> None:
+    """More than a handful of different canaries, all called gone, the first of them a week ago."""
+    assert is_lost(told_of(*ALL_GONE), LOST_S)
+    assert is_lost(told_of(*ALL_GONE, ("0", LOST_S, G)), LOST_S)
+
+
+@pytest.mark.parametrize(
+    ("told", "now"),
+    [
+        ([], LOST_S),
+        (ALL_GONE, LOST_S - 1.0),
+        (ALL_GONE[:-1] * 9, LOST_S),
+        ([*ALL_GONE[:4], ("5", LOST_S / 2, A), *ALL_GONE[4:]], LOST_S),
+    ],
+    ids=["nobody asked", "sooner", "too few", "one alive"],
+)
+def test_an_archive_is_not_given_up_sooner(told: list[tuple[str, float, Answer]], now: float) -> None:
+    """Less than a week, a few canaries asked again and again, or a single living one prove no loss."""
+    assert not is_lost(told_of(*told), now)

@@ -38,6 +38,10 @@ REFUSED_MAX = 3
 FEW_CANARIES = 10
 """An archive of so few posts may have lost them all: that they are gone does not prove an outage."""
 
+LOST_S = 7 * 24 * 3600.0
+"""Where more than `FEW_CANARIES` were asked for so long while the breaker was open and all were called gone, the
+archive has lost its posts, or the outage does not end: canaries that are not alive any more prove neither."""
+
 SHARE_MIN, SHARE_WINDOW = 20, 200
 """The share of the gone is judged over 20 resolves or more; once canaries answered, 200 later."""
 
@@ -162,6 +166,32 @@ def _ids(outcomes: Sequence[Outcome], answer: Answer) -> set[AwemeId]:
 def is_vouched_for(before: Sequence[Answer], after: Sequence[Answer]) -> bool:
     """Say whether the answers to the `NEIGHBOURS` resolves on either side of a not-found speak for believing it."""
     return all(sum(answer is Answer.ALIVE for answer in side) >= NEIGHBOURS for side in (before, after))
+
+
+def in_turn(pool: Sequence[AwemeId], told: Sequence[Outcome], turn: int) -> list[AwemeId]:
+    """Put canaries in the order in which they are asked. `told`: what they were answered so far, oldest first.
+
+    Those that were not called gone last time come first and take turns: one that was really deleted must not keep
+    the breaker open for ever. Second is one that was found alive, the longest ago: an author who deleted everything
+    would else hide the others. Those called gone follow, the longest not asked first.
+    """
+    last = {outcome.aweme_id: outcome for outcome in told}
+    gone = [each for each in pool if each in last and last[each].answer is Answer.GONE]
+    fresh = [each for each in pool if each not in last or last[each].answer is not Answer.GONE]
+    first = turn % len(fresh) if fresh else 0
+    line = fresh[first:] + fresh[:first]
+    if found := [each for each in line[1:] if each in last]:
+        second = min(found, key=lambda each: last[each].at)
+        line.remove(second)
+        line.insert(1, second)
+    return line + sorted(gone, key=lambda each: last[each].at)
+
+
+def is_lost(told: Sequence[Outcome], now: float) -> bool:
+    """Say whether canaries prove nothing any more. `told`: what they were answered since the breaker opened."""
+    if any(outcome.answer is Answer.ALIVE for outcome in told) or len(_ids(told, Answer.GONE)) <= FEW_CANARIES:
+        return False
+    return now - min(outcome.at for outcome in told) >= LOST_S
 
 
 @dataclass(frozen=True, slots=True)

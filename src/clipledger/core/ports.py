@@ -74,7 +74,10 @@ class Sink(Protocol):
 
 
 class WireError(Exception):
-    """An exchange that gave no complete answer. `kind` is one of the words below; no secrets."""
+    """An exchange that gave no complete answer. `kind` is one of the words below; no secrets.
+
+    `too_large` is said of a body alone, declared or received; `headers` of headers over their own cap.
+    """
 
     KINDS = (
         "dns",
@@ -85,6 +88,7 @@ class WireError(Exception):
         "reset",
         "short",
         "too_large",
+        "headers",
         "refused_address",
         "protocol",
         "descriptors",

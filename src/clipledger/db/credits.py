@@ -192,12 +192,21 @@ _OUTCOMES = (
     select(calls.c.settled_at, calls.c.outcome, calls.c.aweme_id)
     .where(
         calls.c.endpoint.in_(bindparam("paths", expanding=True)),
-        calls.c.outcome.in_([CallOutcome.OK, CallOutcome.GONE]),
+        calls.c.outcome.in_([CallOutcome.OK, CallOutcome.GONE, CallOutcome.MALFORMED]),
         calls.c.aweme_id.is_not(None),
         calls.c.reason.not_in((CallReason.CANARY, CallReason.REFRESH)),
     )
     .order_by(calls.c.seq.desc())
     .limit(bindparam("n"))
+)
+_OF_CANARIES = (
+    select(calls.c.at, calls.c.outcome, calls.c.aweme_id)
+    .where(
+        calls.c.aweme_id.in_(bindparam("ids", expanding=True)),
+        calls.c.reason == CallReason.CANARY,
+        calls.c.outcome.in_([CallOutcome.OK, CallOutcome.GONE]),
+    )
+    .order_by(calls.c.at, calls.c.seq)
 )
 
 
@@ -270,7 +279,7 @@ class Credits:
         return await self._db.read(lambda connection: [CallTotal(*row) for row in connection.execute(_TOTALS)])
 
     async def outcomes(self, endpoints: Sequence[str], limit: int) -> list[Outcome]:
-        """List the last resolves that found a post alive or gone, oldest first; canaries left out."""
+        """List the last resolves that found a post alive, gone or in no known shape, oldest first; no canaries."""
         asked = {"paths": list(endpoints), "n": limit}
         rows = await self._db.read(lambda connection: connection.execute(_OUTCOMES, asked).all())
         return [Outcome(at, _answer(outcome), AwemeId(aweme_id)) for at, outcome, aweme_id in reversed(rows)]
@@ -281,6 +290,11 @@ class Credits:
         rows = await self._db.read(lambda connection: connection.execute(_SHARE, asked).all())
         counts = {outcome: count for outcome, count in rows}
         return counts.get(CallOutcome.GONE, 0), sum(counts.values())
+
+    async def canaries(self, ids: Sequence[AwemeId]) -> list[Outcome]:
+        """List what those of `ids` that were asked as canaries were answered, oldest first."""
+        rows = await self._db.read(lambda connection: connection.execute(_OF_CANARIES, {"ids": list(ids)}).all())
+        return [Outcome(at, _answer(outcome), AwemeId(aweme_id)) for at, outcome, aweme_id in rows]
 
     async def neighbours(
         self, aweme_id: AwemeId, endpoints: Sequence[str], n: int
@@ -298,8 +312,11 @@ def _neighbours(
     return [_answer(outcome) for outcome in before], [_answer(outcome) for outcome in after]
 
 
+_ANSWERS: dict[str, Answer] = {CallOutcome.GONE: Answer.GONE, CallOutcome.MALFORMED: Answer.MALFORMED}
+
+
 def _answer(outcome: str) -> Answer:
-    return Answer.GONE if outcome == CallOutcome.GONE else Answer.ALIVE
+    return _ANSWERS.get(outcome, Answer.ALIVE)
 
 
 def _intend(connection: Connection, rows: Sequence[_Intent]) -> list[int | None]:

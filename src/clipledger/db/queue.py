@@ -9,6 +9,7 @@ means, or when.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from sqlalchemy import Connection
@@ -16,7 +17,7 @@ from sqlalchemy import Connection
 from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import Settlement
 from clipledger.core.model import AwemeId, Job, ObjectKey, Quality, State
-from clipledger.db import intake, leases, retries, settling, standing, suspects
+from clipledger.db import intake, leases, retries, settling, standing, suspects, withheld
 from clipledger.db.database import Database
 from clipledger.db.intake import AddedOut, PageIn, PageOut
 from clipledger.db.leases import CHUNK, Released
@@ -47,11 +48,14 @@ class Queue:
     ) -> AddedOut:
         """Take in ids with the URL each was asked by; any number, in transactions of `HAND_CHUNK`."""
         new, distinct = 0, len({aweme_id for aweme_id, _ in ids})
+        out = dict[AwemeId, None]()
         for start in range(0, len(ids), HAND_CHUNK):
             chunk = ids[start : start + HAND_CHUNK]
             add = partial(intake.add_by_hand, asked=chunk, source=source, priority=priority, now=now)
-            new += (await self._db.write(add)).new
-        return AddedOut(new, distinct - new)
+            part = await self._db.write(add)
+            new += part.new
+            out |= dict.fromkeys(part.withheld)
+        return AddedOut(new, distinct - new - len(out), tuple(out))
 
     # Handed out
 
@@ -108,15 +112,15 @@ class Queue:
         anew: bool = False,
         video_sha256: str | None = None,
         author_id: str = "",
+        handle: str = "",
     ) -> bool:
         """Note that a paid resolve answered; author part and key stay as first fixed, the key unless `anew`.
 
         `rendition` and `video_sha256` are those of the video about to be published; None leaves what was noted. A
         post that turns out to be a withheld author's is withheld: its lease is lost.
         """
-        told = settling.Resolved(
-            job.aweme_id, job.token, now, author_part, storage_key, thin, rendition, anew, video_sha256, author_id
-        )
+        told = settling.Resolved(job.aweme_id, job.token, now, author_part, storage_key, thin, rendition, anew)
+        told = replace(told, video_sha256=video_sha256, author_id=author_id, handle=handle)
         return await self._resolved(told)
 
     async def mark_stored(self, job: Job, now: float) -> bool:
@@ -202,6 +206,13 @@ class Queue:
     async def row(self, aweme_id: AwemeId) -> QueueRow | None:
         """Look one id up."""
         return await self._db.read(lambda connection: standing.row(connection, aweme_id))
+
+    async def withheld(self, ids: Sequence[AwemeId]) -> list[AwemeId]:
+        """Give those of `ids` that are withheld, in their order."""
+        out = set[str]()
+        for at in range(0, len(ids), CHUNK):
+            out |= await self._db.read(partial(withheld.withheld, ids=ids[at : at + CHUNK]))
+        return [aweme_id for aweme_id in ids if aweme_id in out]
 
     async def counts(self) -> dict[State, int]:
         """Count the ids in each state; ids in a state we do not know are `verify`'s to find."""

@@ -58,6 +58,7 @@ class Resolved:
     anew: bool = False
     video_sha256: str | None = None
     author_id: str = ""
+    handle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,8 @@ def mark_resolved(connection: Connection, rows: Sequence[Resolved]) -> list[bool
 
     What is a withheld author's is withheld first, which takes the lease away.
     """
-    withheld.refuse_running(connection, {row.aweme_id: row.author_id for row in rows}, max(row.now for row in rows))
+    told: dict[str, tuple[str, str]] = {row.aweme_id: (row.author_id, row.handle) for row in rows}
+    withheld.refuse_running(connection, told, max(row.now for row in rows))
     return _change(connection, _resolved, [_resolved_values(row) for row in rows])[0]
 
 

@@ -188,6 +188,7 @@ class Download:
             anew=anew,
             video_sha256=sha256,
             author_id=post.author.id if sha256 is None else "",
+            handle=post.author.handle if sha256 is None else "",
         ):
             raise LeaseLost(f"{capture.job.aweme_id} was taken over, or its author is withheld")
         capture.rendition = rendition

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clipledger.core import parse
 from clipledger.core.breaker import (
-    FEW_CANARIES,
     NEIGHBOURS,
     REFUSED_MAX,
     SHARE_WINDOW,
@@ -23,10 +21,9 @@ from clipledger.core.breaker import (
     Window,
     is_vouched_for,
 )
-from clipledger.core.errors import ClipledgerError, Gone, Held, MalformedReply, Outage, Reason, Throttled, Transient
-from clipledger.core.lifecycle import LAST_IN_LINE_S, CallReason, Policy
-from clipledger.core.links import post_url
-from clipledger.core.model import ApiCall, AwemeId
+from clipledger.core.errors import ClipledgerError, Gone, Outage, Reason
+from clipledger.core.lifecycle import LAST_IN_LINE_S, Policy
+from clipledger.core.model import AwemeId
 from clipledger.core.ports import Clock
 from clipledger.db.catalog import Catalog
 from clipledger.db.credits import Credits
@@ -34,20 +31,18 @@ from clipledger.db.queue import Queue
 from clipledger.db.suspects import Suspect
 from clipledger.db.switches import Switch, Switches
 from clipledger.events import Events
-from clipledger.stages.paid import PaidCalls, Purpose
+from clipledger.stages.canaries import Canaries
+from clipledger.stages.paid import PaidCalls
 
 RESOLVES = ("/post-detail/", "/download-video/")
 PROBES = 3
 """Jobs let through one after another while the breaker is open and no canary can answer."""
 
-CANARY_POOL = 50
-"""Canaries are taken out of so many posts archived last."""
-
 SUSPECTS_MAX = 1000
 """So many suspects are looked at in one go; the rest wait for the next."""
 
-SHARE_CANARIES, SHARE_GONE = 10, 4
-"""Where more are gone than usual, so many canaries are asked at most; so many gone and none alive are enough."""
+SHARE_CANARIES = 10
+"""Where more are gone than usual, so many canaries are asked at most."""
 
 _API, _CDN = "open:api", "open:cdn"
 _PARTIAL = "partial_block"
@@ -75,12 +70,13 @@ class Guard:
         self._recent_since = clock.now()
         self._until_share = 0  # resolves until the share of the gone is judged again
         self._partial = False  # a part of all posts is answered not found, alive or not
-        self._few = False  # too few canaries to tell an outage from an archive that lost its posts
+        self._canaries = Canaries(paid, RESOLVES[0], catalog, credits, clock)
         self._unvouched = False  # a run of not-founds was seen, and not every canary asked was alive
-        self._odd_canary = False  # while the breaker is open, one was answered in a shape we do not know
         self._refused: set[AwemeId] = set()  # whose links were refused since a file was last delivered
         self._deceived: str | None = None  # why the CDN is not believed, whatever it delivers
         self._open: str | None = None
+        self._open_since = 0.0
+        self._changed = False  # it opened on replies of a shape we do not know
         self._probes_left = PROBES
 
     @property
@@ -91,23 +87,27 @@ class Guard:
     def excuses(self, error: ClipledgerError) -> bool:
         """Say whether a failure is nobody's: while the breaker is open, it is.
 
-        But an archive of few posts may have lost them all. There a post that is gone is noted down each time, or
-        the breaker would never close.
+        But an archive of few posts may have lost them all, and so may one whose canaries were all called gone for a
+        week. There a post that is gone is noted down each time, or the breaker would never close.
         """
-        return self._open is not None and not (isinstance(error, Gone) and self._open == _API and self._few)
+        return self._open is not None and not (isinstance(error, Gone) and self._open == _API and self._canaries.mute)
 
     async def load(self) -> None:
         """Take up the window and the switch where the last process left them; an outage's answers tell nothing."""
         switch = await self._switches.get("breaker")
-        self._open = switch.state if switch is not None and switch.state != "closed" else None
+        self._open = None
+        if switch is not None and switch.state != "closed":
+            self._open, self._open_since = switch.state, switch.since
         self._suspects = await self._queue.suspect_count() > 0
         self._usual = Share(*await self._credits.share(RESOLVES))
         partial = await self._switches.get(_PARTIAL)
         if partial is not None and partial.state != "closed":
             self._partial, self._recent_since = True, partial.since
+        outcomes = await self._credits.outcomes(RESOLVES, WINDOW)
         if self._open is not None:
+            self._changed = self._open == _API and Window(tuple(outcomes)).mood() is Mood.CHANGED
             return
-        for outcome in await self._credits.outcomes(RESOLVES, WINDOW):
+        for outcome in outcomes:
             if switch is None or outcome.at > switch.since:
                 self._resolves = self._resolves.observe(outcome)
 
@@ -149,7 +149,7 @@ class Guard:
         if self._deliveries.mood() is Mood.FAILING:
             await self._trip(_CDN, f"downloads: {self._deliveries.evidence()}")
         if mood in (Mood.FAILING, Mood.CHANGED):
-            await self._trip(_API, self._resolves.evidence())
+            await self._trip(_API, self._resolves.evidence(), changed=mood is Mood.CHANGED)
         if self._suspects:
             await self._judge_share()
         # Where a part is known to be blocked, many gone tell nothing new: nobody is believed dead meanwhile.
@@ -180,7 +180,7 @@ class Guard:
             await self._confirm(asked_at)
             return 0
         if gone:
-            await self._trip(_API, self._canaries_gone(gone), count=self._few)
+            await self._trip(_API, self._canaries_gone(gone), count=self._canaries.few)
         due_at = asked_at + self._policy.suspect_hold_s
         await self._queue.acquit_suspects(asked_at, due_at, count=True)
         self._events.emit("unconfirmed", suspects=left, why="nothing alive answered beside them")
@@ -230,7 +230,7 @@ class Guard:
         alive, gone = await self._ask_canaries(SHARE_CANARIES, enough=SHARE_CANARIES, gone_enough=2)
         self._events.emit("canaries", alive=alive, gone=gone, evidence=f"{self._recent.gone} of {self._recent.asked}")
         if gone and not alive:
-            await self._trip(_API, self._canaries_gone(gone), count=self._few)
+            await self._trip(_API, self._canaries_gone(gone), count=self._canaries.few)
         if not gone or (gone == 1 and not self._partial):
             await self._share_is_usual()
             return
@@ -278,10 +278,10 @@ class Guard:
             await self._trip(
                 _API,
                 f"{self._resolves.evidence()}; {alive} of {alive + gone} posts known to be alive answered",
-                count=self._few and gone > 0 and not alive,
+                count=self._canaries.few and gone > 0 and not alive,
             )
         if gone and not alive:
-            await self._trip(_API, self._canaries_gone(gone), count=self._few)
+            await self._trip(_API, self._canaries_gone(gone), count=self._canaries.few)
         if gone >= 2 and not self._partial:
             await self._set_partial(f"{self._resolves.evidence()}; so were {gone} canaries, others not")
         self._unvouched |= gone > 0 or not alive
@@ -290,50 +290,20 @@ class Guard:
             await self._confirm(asked_at)
 
     async def _ask_canaries(self, wanted: int, *, enough: int, gone_enough: int | None = None) -> tuple[int, int]:
-        """Ask up to `wanted` different canaries; stop at `enough` alive, or `gone_enough` gone beside one alive."""
-        alive = gone = 0
-        self._odd_canary = False
-        pool = await self._pool()
-        # Others each minute: a canary that was really deleted must not keep the breaker open for ever.
-        first = int(self._clock.now() // 60) % len(pool) if pool else 0
-        for canary in (pool[first:] + pool[:first])[:wanted]:
-            verdict = await self._ask(canary)
-            alive += verdict is True
-            gone += verdict is False
-            if (
-                self._odd_canary
-                or alive >= enough
-                or (gone_enough is not None and gone >= (gone_enough if alive else SHARE_GONE))
-            ):
-                break
-        return alive, gone
+        """Ask up to `wanted` canaries that were archived before what is in question; stop at `enough` alive."""
+        began = min((outcome.at for outcome in self._resolves.outcomes), default=self._clock.now())
+        return await self._canaries.ask(
+            wanted,
+            enough=enough,
+            before=min(began, self._recent_since),
+            open_since=self._open_since if self._open is not None else None,
+            gone_enough=gone_enough,
+        )
 
-    async def _pool(self) -> list[AwemeId]:
-        """Choose posts that were archived before what is in question began: a block lets through whom it spares."""
-        now = self._clock.now()
-        everybody = await self._catalog.canaries(CANARY_POOL, now)
-        self._few = 0 < len(everybody) <= FEW_CANARIES
-        since = min((outcome.at for outcome in self._resolves.outcomes), default=now)
-        return await self._catalog.canaries(CANARY_POOL, min(since, self._recent_since)) or everybody
-
-    async def _ask(self, aweme_id: AwemeId) -> bool | None:
-        call, now = ApiCall(RESOLVES[0], (("url", post_url(aweme_id)),)), self._clock.now()
-        purpose = Purpose(CallReason.CANARY, aweme_id)
-        try:
-            await self._paid.buy(call, purpose, lambda body: parse.detail(body, asked=aweme_id, now=now))
-        except Gone:
-            return False
-        except MalformedReply:
-            self._odd_canary = self._open is not None
-            return None
-        except (Held, Throttled, Transient):
-            return None
-        return True
-
-    async def _trip(self, state: str, evidence: str, *, count: bool = False) -> None:
+    async def _trip(self, state: str, evidence: str, *, count: bool = False, changed: bool = False) -> None:
         now, window = self._clock.now(), self._deliveries if state == _CDN else self._resolves
-        self._open, self._probes_left = state, PROBES
-        self._odd_canary = False
+        self._open, self._open_since, self._probes_left, self._changed = state, now, PROBES, changed
+        self._canaries.odd = self._canaries.lost = False
         self._resolves, self._deliveries = Window(), Window()
         await self._switches.set(Switch("breaker", state, now, evidence))
         hold_s = self._policy.suspect_hold_s
@@ -343,7 +313,10 @@ class Guard:
         raise Outage(evidence)
 
     async def _probe(self, in_flight: int) -> int:
-        """Half-open: canaries first, then a few single jobs; the first whole answer closes the breaker."""
+        """Half-open: canaries first, then a few single jobs; the first whole answer closes the breaker.
+
+        Where shapes changed, so many jobs in a row: a kind of post that is answered as before speaks for no other.
+        """
         if await self._recovered():
             return await self._reclose()
         if in_flight:
@@ -362,14 +335,23 @@ class Guard:
         Where a canary met it too few are left to choose another one from, jobs are probed all the same.
         """
         probed = any(outcome.answer is Answer.MALFORMED for outcome in self._resolves.outcomes)
-        return probed or (self._odd_canary and not self._few)
+        return probed or (self._canaries.odd and not self._canaries.few)
 
     async def _recovered(self) -> bool:
         window = self._deliveries if self._open == _CDN else self._resolves
-        if any(outcome.answer is Answer.ALIVE for outcome in window.outcomes):
+        alive = sum(outcome.answer is Answer.ALIVE for outcome in window.outcomes)
+        if self._changed:
+            return await self._known_again() >= PROBES
+        if alive:
             return True
         first_look = self._probes_left == PROBES and not window.outcomes and self._open != _CDN
         return first_look and (await self._ask_canaries(2, enough=1))[0] > 0
+
+    async def _known_again(self) -> int:
+        """Count the whole answers since the last of an unknown shape, whichever process and round had them."""
+        outcomes = [o for o in await self._credits.outcomes(RESOLVES, WINDOW) if o.at >= self._open_since]
+        last = max((n for n, o in enumerate(outcomes, 1) if o.answer is Answer.MALFORMED), default=0)
+        return sum(outcome.answer is Answer.ALIVE for outcome in outcomes[last:])
 
     async def _reclose(self) -> int:
         """Begin anew: nobody who was called gone while the breaker was open is a suspect."""
@@ -385,6 +367,9 @@ class Guard:
         switch = await self._switches.get("breaker")
         self._resolves, self._deliveries = Window(), Window()
         now, hold_s = self._clock.now(), self._policy.suspect_hold_s
-        # Last in line, so that the next probes ask others.
-        await self._queue.acquit_suspects(now, now - LAST_IN_LINE_S, Reason.OUTAGE, count=self._few, every_s=hold_s)
+        # Behind whoever is last in line, so that the next probes ask others.
+        last = await self._queue.next_due_at()
+        due_at = min(now - LAST_IN_LINE_S, last - 1.0 if last is not None else now)
+        count = self._canaries.mute
+        await self._queue.acquit_suspects(now, due_at, Reason.OUTAGE, count=count, every_s=hold_s)
         return Outage(f"still: {switch.evidence if switch else 'no answer came whole'}")
