@@ -1,4 +1,4 @@
-"""Suit the interpreter to a process that works for hours: turns for its threads, and when garbage is looked for.
+"""Suit the interpreter to a process that works for hours: turns for its threads, memory, when garbage is looked for.
 
 Must not: know what the process does. A command that only looks something up is better off without it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 TURN_S = 0.0005
 """How long one thread keeps the interpreter while others wait. A commit hands it over with each of its statements, and
@@ -16,6 +16,24 @@ waited for it each time, 5 ms as Python has it: measured, two thirds more posts 
 
 GARBAGE_MIN = 10_000
 """Objects made, less those dropped, after which cycles are searched for; Python's own 700 is for small programs."""
+
+_MALLOPT = {-8: 1, -3: 64 * 2**10}
+"""glibc's M_ARENA_MAX: heaps; and M_MMAP_THRESHOLD: bytes from which on a piece lies outside of them. Left to itself
+the C library gives each thread a heap and moves the other bound up with every large piece that is freed; what is held
+then pins what is free, and a run of an hour crept up by 9 MB."""
+
+
+def keep_memory_together() -> None:
+    """Have all threads share one heap, and large pieces go back to the system when they are freed.
+
+    To be called before there are threads. Where the C library is not glibc this does nothing.
+    """
+    import ctypes  # 6 ms, which no other command shall pay
+
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        for name, value in _MALLOPT.items():
+            library.mallopt(name, value)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from clipledger.core.errors import StorageFull, StorageUnavailable
 from clipledger.core.model import AwemeId, MediaType, ObjectKey
 from clipledger.storage.local import LocalStore
-from clipledger.storage.spool import HELD_MAX, Spool, SpoolPart
+from clipledger.storage.spool import CHUNKS_MAX, HELD_MAX, Spool, SpoolPart
 from contract.stores import no_descriptor_leaks, run
 
 T = TypeVar("T")
@@ -35,7 +35,10 @@ def names(spool: Spool) -> list[str]:
 
 
 @settings(max_examples=30, deadline=None)
-@given(chunks=st.lists(st.binary(max_size=200_000), max_size=5), expected=st.sampled_from([None, 0, HELD_MAX, 10**9]))
+@given(
+    chunks=st.lists(st.binary(max_size=200_000) | st.binary(max_size=50).map(lambda some: some * 20_000), max_size=5),
+    expected=st.sampled_from([None, 0, HELD_MAX, 10**9]),
+)
 def test_a_part_counts_and_hashes_what_it_was_given(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], expected: int | None
 ) -> None:
@@ -80,6 +83,7 @@ def test_a_small_part_is_a_file_once_it_is_sealed(spool: Spool) -> None:
             grown.write(b"x" * HELD_MAX)
             assert names(spool) == []
             grown.write(b"x")
+            assert grown.read_at(HELD_MAX, 9) == b"x"
             assert names(spool) == [f"{ID}.1.1.part"] and grown.path.stat().st_size == HELD_MAX + 1
             await small.seal()
             assert small.path.read_bytes() == b"abc" and small.path.stat().st_mode & 0o777 == 0o640
@@ -164,6 +168,39 @@ def test_a_cancelled_attempt_is_cleaned_when_its_thread_comes_late(spool: Spool)
     assert names(spool) == []
 
 
+def test_a_cancelled_attempt_takes_no_others_end_with_it(spool: Spool) -> None:
+    """Parts that end together share a thread: when the one who waits for it is stopped, the others' files go too."""
+    busy: list[asyncio.Event] = []
+
+    async def one_thread(work: Callable[[], T]) -> T:
+        if busy:
+            await busy.pop(0).wait()
+        return work()
+
+    shared = Spool(spool.folder, run=one_thread)
+
+    async def attempt(n: int, end: asyncio.Event) -> None:
+        async with shared.open(ID, 1, n):
+            await end.wait()
+
+    async def scenario() -> None:
+        ends, soon, never = [asyncio.Event(), asyncio.Event()], asyncio.Event(), asyncio.Event()
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            attempts = [tasks.create_task(attempt(n, ends[n > 0])) for n in range(3)]
+            await asyncio.sleep(0)
+            assert len(names(spool)) == 3
+            busy.extend((soon, never))
+            for event in (*ends, soon):  # the first ends alone, the others wait, then one of them asks for both
+                event.set()
+                for _ in range(5):
+                    await asyncio.sleep(0)
+            attempts[1].cancel()
+
+    with no_descriptor_leaks():
+        run(scenario())
+    assert names(spool) == []
+
+
 def test_only_a_sealed_part_has_a_hash_and_only_an_open_one_is_written(spool: Spool) -> None:
     """Nobody can take the hash of half a file, or add to one that is sealed or over."""
 
@@ -235,6 +272,91 @@ def test_a_part_that_failed_once_is_never_trusted_again(
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("told_by", ["write", "read", "seal"])
+def test_what_fails_aside_is_told_by_the_next_call(spool: Spool, monkeypatch: pytest.MonkeyPatch, told_by: str) -> None:
+    """A disk that is full while the next bytes arrive ends the download: nobody goes on, and nothing is sealed."""
+
+    def full(fd: int, *_: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def ask(part: SpoolPart) -> None:
+        if told_by == "seal":
+            await part.seal()
+        elif told_by == "read":
+            part.read_at(0, 9)
+        else:
+            part.write(b"more")
+
+    async def scenario() -> None:
+        async with spool.open(ID, 1, 0, 10**9) as part:
+            monkeypatch.setattr(os, "write", full)
+            part.write(b"x" * (HELD_MAX + 1))
+            await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+            for _ in range(200):
+                await asyncio.sleep(0.01)
+                if not part._waiting:  # the thread has had its piece
+                    break
+            with pytest.raises(StorageFull):
+                await ask(part)
+            with pytest.raises(StorageUnavailable, match="before"):
+                await part.seal()
+
+    with no_descriptor_leaks():
+        run(scenario())
+    assert names(spool) == []
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "more"])
+def test_a_piece_that_memory_did_not_suffice_for_spoils_the_part(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """What a thread lost for want of memory is never passed over: a film with a hole in it is not sealed."""
+    write, calls = os.write, list[int]()
+
+    def once(fd: int, chunk: Any) -> int:
+        calls.append(fd)
+        if len(calls) == 1:
+            raise MemoryError
+        return write(fd, chunk)
+
+    async def scenario() -> None:
+        async with spool.open(ID, 1, 0) as part:
+            monkeypatch.setattr(os, "write", once)
+            part.write(b"x" * (HELD_MAX + 1))
+            for _ in range(200):
+                await asyncio.sleep(0.01)
+                if calls and not part._lock.locked():  # the thread has had its piece
+                    break
+            with pytest.raises(MemoryError):
+                if meanwhile == "more":
+                    part.write(b"y" * (HELD_MAX + 1))
+                await part.seal()
+            with pytest.raises(StorageUnavailable, match="before"):
+                await part.seal()
+            with pytest.raises(ValueError, match="not sealed"):
+                _ = part.sha256
+
+    with no_descriptor_leaks():
+        run(scenario())
+    assert names(spool) == []
+
+
+def test_a_server_that_sends_bytes_one_by_one_takes_no_more_memory(spool: Spool) -> None:
+    """Chunks are counted as well as bytes, and come together in the file however many there were."""
+    body = bytes(range(256)) * 40
+
+    async def scenario() -> None:
+        async with spool.open(ID, 1, 0, 9) as part:
+            for byte in body:
+                part.write(bytes([byte]))
+                assert len(part._gathering) <= CHUNKS_MAX
+            assert part.read_at(0, len(body)) == body
+            await part.seal()
+            assert part.sha256 == hashlib.sha256(body).hexdigest()
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("aweme_id", ["", "../1", "a/b", "a.b", "1\0", "7" * 65, "١"])
 def test_an_id_that_is_none_makes_no_file(spool: Spool, aweme_id: str) -> None:
     """Whatever the API calls an id, no part is made outside the spool."""
@@ -260,6 +382,7 @@ def test_a_dead_part_of_the_same_name_makes_room(spool: Spool) -> None:
             with pytest.raises(StorageUnavailable, match="held by another"):
                 async with spool.open(ID, 1, 0):
                     raise AssertionError
+            await part.seal()
             assert part.path.read_bytes() == b"new"
 
     run(scenario())

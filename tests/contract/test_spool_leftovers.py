@@ -65,7 +65,8 @@ from clipledger.storage.spool import Spool
 
 async def main():
     async with Spool(Path(sys.argv[1])).open("7387261234567890123", 5, 2) as part:
-        part.write(b"half")
+        part.write(b"half" * 200_000)
+        part.head(4)
         print(part.path.name, flush=True)
         sys.stdin.read()
 
@@ -85,7 +86,7 @@ def test_the_parts_of_a_killed_worker_are_found_and_removed(spool: Spool) -> Non
 
     async def scenario() -> None:
         found = (await spool.leftovers(FAR_FUTURE, 0))[0]
-        assert (found.path.name, found.aweme_id, found.token, found.size_bytes) == (name, ID, 5, 4)
+        assert (found.path.name, found.aweme_id, found.token, found.size_bytes) == (name, ID, 5, 800_000)
         now = found.path.stat().st_mtime
         assert [part.age_s for part in await spool.leftovers(now + 60.5, 60)] == [60.5]
         assert await spool.leftovers(now + 59.5, 60) == []

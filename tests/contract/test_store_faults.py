@@ -330,8 +330,9 @@ def test_a_file_larger_than_the_disk_takes_is_its_own_trouble(spool: Spool, monk
     async def scenario() -> None:
         async with spool.open(AwemeId("1"), 1, 0) as part:
             monkeypatch.setattr(os, "write", refuse)
+            part.write(b"x")
             with pytest.raises(TooLarge):
-                part.write(b"x")
+                await part.seal()
             monkeypatch.undo()
 
     run(scenario())

@@ -29,3 +29,15 @@ def small_disk(folder: Path, options: str) -> Iterator[Path]:
 def remount(disk: Path, options: str) -> None:
     """Give it other options."""
     subprocess.run(["mount", "-o", f"remount,{options}", str(disk)], check=True)
+
+
+@contextmanager
+def read_only_mount(disk: Path, at: Path) -> Iterator[Path]:
+    """Show a file system at a second place, where nothing can be written."""
+    at.mkdir()
+    subprocess.run(["mount", "--bind", str(disk), str(at)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(at)], check=True)
+        yield at
+    finally:
+        subprocess.run(["umount", str(at)], check=True)

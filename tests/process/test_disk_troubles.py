@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from queue import Queue
@@ -16,10 +18,12 @@ from typing import Any
 
 import pytest
 
+from clipledger.archive import open_archive
+from clipledger.core.model import AwemeId, State
 from process.faulting import why_not
-from process.harness import Archive, Sim, events_of, simulator, wait_until
+from process.harness import Archive, Sim, events_of, finished_archive, simulator, wait_until
 from process.killing import judged, placed
-from process.small_disk import remount, small_disk
+from process.small_disk import read_only_mount, remount, small_disk
 from process.zygote import Forked, forked, zygote
 
 pytestmark = pytest.mark.slow
@@ -110,6 +114,42 @@ def test_following_waits_for_space_and_goes_on_by_itself(tmp_path: Path, few: st
         nothing_is_burnt(archive)
         assert archive.one("SELECT MAX(attempts) FROM archive_queue") == 1
         all_is_saved_in_the_end(archive, sim)
+
+
+@pytest.mark.root
+def test_an_archive_on_a_disk_that_is_read_only_can_be_read(tmp_path: Path) -> None:
+    """What nobody has open is searched and verified where nothing can be written; a run says why it cannot."""
+    with small_disk(tmp_path / "disk", "size=64M") as disk:
+        archive = finished_archive(disk / "here")
+        with closing(sqlite3.connect(archive.folder / "clipledger.db")) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        assert not list(archive.folder.glob("*.db-*")), "whoever closes it last takes the log away"
+        before = archive.json("search")
+        remount(disk, "ro")
+        assert archive.json("search") == before
+        archive.cli("status")
+        archive.cli("verify")
+        archive.cli("run", code=6).says("Read-only")
+
+
+@pytest.mark.root
+def test_who_reads_through_a_read_only_mount_sees_what_others_write(tmp_path: Path) -> None:
+    """Where an archive is written through another mount meanwhile, each read tells what stands then."""
+    with small_disk(tmp_path / "disk", "size=64M") as disk, read_only_mount(disk, tmp_path / "seen") as seen:
+        archive = finished_archive(disk / "here")
+        with closing(sqlite3.connect(archive.folder / "clipledger.db")) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        first = archive.ids("archived")[0]
+
+        async def read() -> None:
+            async with open_archive(seen / "here") as reader:
+                assert (await reader.queue.counts())[State.ARCHIVED] > 20
+                for words in (("withdraw", first, "--reason", "x", "--request", "y", "--now"), ("db", "scrub")):
+                    archive.cli(*words)
+                    row = await reader.queue.row(AwemeId(first))
+                    assert row is not None and row.state == "withheld", words
+
+        asyncio.run(read())
 
 
 @pytest.mark.root

@@ -344,13 +344,14 @@ SMALL = FetchLimits(max_bytes=1000, deadline_s=0.3)
         (Answer(raw=b"nonsense\r\n\r\n"), CdnUnavailable),
         (Answer(body=repeat(b"z" * 100), chunked=True), TooLarge),
         (Answer(body=b"z" * 1001), TooLarge),
+        (Answer(headers=(("X-Fat", "z" * 100_000),)), CdnUnavailable),  # tells nothing of the post's size
         (Answer(status=403, body=repeat(b"z" * 100), chunked=True), UrlExpired),
         (Answer(status=403, body=b"z", declared=100, ending="reset"), UrlExpired),
         (Answer(status=500, body=b"z", declared=100, ending="hang"), CdnUnavailable),
     ],
 )
 def test_a_broken_download_is_named(answer: Answer, kind: type[ClipledgerError]) -> None:
-    """Short, reset, silent, endless or nonsense: each has its name; an error page's status outranks how it ended."""
+    """Short, silent, endless, fat or nonsense: each has its name; an error page's status outranks how it ended."""
     assert type(fetched(answer, limits=SMALL).found) is kind
 
 

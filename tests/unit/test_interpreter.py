@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import re
+import subprocess
 import sys
+
+import pytest
 
 from clipledger.interpreter import suited_to_work
 
@@ -15,3 +20,41 @@ def test_the_interpreter_is_left_as_it_was() -> None:
     with suited_to_work():
         assert sys.getswitchinterval() < 0.001 and gc.get_freeze_count()
     assert (sys.getswitchinterval(), gc.get_threshold()) == before and not gc.get_freeze_count()
+
+
+_MEMORY = """
+import ctypes, json, sys, threading
+from clipledger.interpreter import keep_memory_together
+if sys.argv[1:]:
+    keep_memory_together()
+library, held, told = ctypes.CDLL(None), [], threading.Barrier(7)
+library.fopen.restype = ctypes.c_void_p
+def hold():
+    held.append([bytes(3000) for _ in range(100)])
+    told.wait()
+    told.wait()
+for _ in range(6):
+    threading.Thread(target=hold).start()
+bytes(4 * 2**20)  # a large piece comes and goes
+held.append(bytes(2**20))
+told.wait()
+out = ctypes.c_void_p(library.fopen(b"/dev/stdout", b"w"))
+library.malloc_info(0, out)
+library.fclose(out)
+told.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="NOT TESTED: another C library than glibc")
+def test_threads_share_one_heap_and_large_pieces_lie_outside() -> None:
+    """What a thread frees the others can use, and no large piece leaves a hole; without this both are otherwise."""
+
+    def told(*words: str) -> tuple[int, int]:
+        ended = subprocess.run([sys.executable, "-c", _MEMORY, *words], capture_output=True, text=True, check=True)
+        outside = re.findall(r'<total type="mmap" count="\d+" size="(\d+)"', ended.stdout)
+        return ended.stdout.count("<heap nr="), int(outside[-1])
+
+    heaps, outside = told("together")
+    heaps_left, outside_left = told()
+    assert heaps == 1 < heaps_left
+    assert outside - outside_left >= 2**20

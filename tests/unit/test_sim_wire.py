@@ -95,7 +95,7 @@ def test_a_file_arrives_whole_and_takes_its_time() -> None:
     [
         ("truncated=1", Limits(30), "short"),
         ("cdn_reset=1", Limits(30), "reset"),
-        ("fat_headers=1", Limits(30), "too_large"),
+        ("fat_headers=1", Limits(30), "headers"),
         ("endless=1", Limits(1000, max_bytes=2**20), "too_large"),
         ("calm", Limits(30, max_bytes=1000), "too_large"),
         ("chunked=1", Limits(30, max_bytes=1000), "too_large"),

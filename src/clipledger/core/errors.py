@@ -69,7 +69,7 @@ class ApiUnreachable(ApiUnavailable):
 
 
 class CdnUnavailable(Transient):
-    """The CDN answered 5xx, reset, stalled or could not be reached."""
+    """The CDN answered 5xx or with headers over their cap, reset, stalled or could not be reached."""
 
     reason = Reason.CDN_UNAVAILABLE
 
@@ -87,7 +87,7 @@ class NotMedia(Transient):
 
 
 class TooLarge(Transient):
-    """More bytes than the cap allows."""
+    """A body of more bytes than the cap allows, declared or received."""
 
     reason = Reason.TOO_LARGE
 

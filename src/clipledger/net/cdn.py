@@ -57,7 +57,8 @@ _BROKEN: dict[str, type[ClipledgerError]] = {
     "refused_address": RefusedUrl,
     "descriptors": TooManyOpenFiles,
 }
-"""What a broken exchange means, by the kind of WireError; any other kind is CdnUnavailable."""
+"""What a broken exchange means, by the kind of WireError; any other kind is CdnUnavailable. So are headers that are
+too fat: they tell of the server that sent them, nothing of the size of the post."""
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _AMBIGUOUS = re.compile(r"[\\\x00-\x1f\x7f]")

@@ -88,6 +88,7 @@ _OPTIONS: tuple[tuple[int, Any], ...] = (
     (pycurl.FOLLOWLOCATION, 0),
     (pycurl.NETRC, pycurl.NETRC_IGNORED),
     (pycurl.NOSIGNAL, 1),
+    (pycurl.BUFFERSIZE, 256 * 2**10),  # received at a time: all transfers share the one buffer
     (pycurl.TCP_KEEPALIVE, 1),
     (pycurl.PATH_AS_IS, 1),  # a signature covers the path as it is written
     (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),
@@ -103,16 +104,15 @@ _CODES = {
     "tls": (35, 53, 54, 58, 59, 60, 66, 77, 80, 82, 83, 90, 91),  # SSL_..., PEER_FAILED_VERIFICATION
     "reset": (16, 52, 55, 56, 92),  # HTTP2, GOT_NOTHING, SEND_ERROR, RECV_ERROR, HTTP2_STREAM
     "short": (18,),  # PARTIAL_FILE
-    # FILESIZE_EXCEEDED; TOO_LARGE (OUT_OF_MEMORY before 8.6): a header line over libcurl's own bound
-    "too_large": (63, 100, 27),
+    "too_large": (63,),  # FILESIZE_EXCEEDED
+    "headers": (100, 27),  # TOO_LARGE (OUT_OF_MEMORY before 8.6): a header line over libcurl's own bound
     "refused_address": (42,),  # ABORTED_BY_CALLBACK: nothing else aborts without an exception
 }
 _KINDS = {code: kind for kind, codes in _CODES.items() for code in codes}
 """CURLE codes by number, as pycurl does not name the newer ones. Any other is `protocol`."""
 
 _URL, _HEADER, _STATUS = re.compile(r"[!-~]+"), re.compile(r"[ -~]*"), re.compile(rb"HTTP/\S+ (\d{3})")
-_TELLING = ("dns", "connect", "tls")
-"""Kinds whose libcurl text is passed on: it holds a host at most, and people need it."""
+_TELLING = ("dns", "connect", "tls")  # their libcurl text is passed on: it holds a host at most, and people need it
 
 
 class _Carrier:
@@ -205,7 +205,7 @@ class _Exchange:
     def _read_header(self, line: bytes) -> None:
         self._header_bytes += len(line)
         if self._header_bytes > self.request.limits.max_header_bytes:
-            raise WireError("too_large", f"headers over {self.request.limits.max_header_bytes} bytes")
+            raise WireError("headers", f"over {self.request.limits.max_header_bytes} bytes")
         if self._opened:
             return  # trailers: the headers are already told
         if line.startswith(b"HTTP/") and (status := _STATUS.match(line)):

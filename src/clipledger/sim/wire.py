@@ -72,7 +72,7 @@ class SimWire:
             raise WireError("reset" if reply.ending is Ending.RESET else "short")
         headers = _headers(reply)
         if sum(len(name) + len(value) + 4 for name, value in headers.items()) > request.limits.max_header_bytes:
-            raise WireError("too_large", "headers")
+            raise WireError("headers", "over their cap")
         sink.open(Response(reply.status, headers))
         received = await self._body(reply, request, sink)
         self._world.delivered(reply)

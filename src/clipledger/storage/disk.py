@@ -47,7 +47,8 @@ async def in_thread(work: Callable[[], T]) -> T:
 class Gathered:
     """Run the small works of many tasks in as few hops to a thread as they need: those that wait together share one.
 
-    For work that neither fails nor waits for a disk: it is done one after another.
+    For work that neither fails nor waits for a disk, and may be done twice: it is done one after another. Whoever is
+    cancelled does its own; that of the others is left to the next of them.
     """
 
     def __init__(self, run: Runner) -> None:
@@ -59,7 +60,11 @@ class Gathered:
         async with self._turn:
             if work in self._waiting:
                 together, self._waiting = self._waiting, []
-                await self._run(lambda: [each() for each in together])
+                try:
+                    await self._run(lambda: [each() for each in together])
+                except asyncio.CancelledError:  # no thread may ever come to it
+                    self._waiting = [each for each in together if each != work] + self._waiting
+                    raise
 
 
 def failure(error: OSError, doing: str) -> ClipledgerError:
@@ -127,7 +132,7 @@ def sync_path(folder: Path) -> None:
         os.close(fd)
 
 
-def write_all(fd: int, chunk: bytes) -> None:
+def write_all(fd: int, chunk: bytes | bytearray) -> None:
     """Write every byte, however short the kernel's steps."""
     rest = memoryview(chunk)
     while rest:

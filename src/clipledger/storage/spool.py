@@ -14,13 +14,14 @@ import hashlib
 import os
 import re
 import threading
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from clipledger.core.errors import StorageUnavailable
+from clipledger.core.errors import ClipledgerError, StorageUnavailable
 from clipledger.core.model import AwemeId
 from clipledger.storage.disk import (
     FILE_MODE,
@@ -37,8 +38,14 @@ from clipledger.storage.disk import (
 _NAME = re.compile(r"([0-9A-Za-z_-]{1,64})\.([0-9]{1,19})\.([0-9]{1,9})\.part")
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-HELD_MAX = 256 * 2**10
-"""Bytes of a part that are held in memory, at most: for all downloads at once as much as one of them has in buffers."""
+HELD_MAX = 512 * 2**10
+"""Bytes that are gathered before they are hashed and written, aside of the loop."""
+
+CHUNKS_MAX = 1024
+"""Chunks that are gathered at most: a server that sends a byte at a time costs no more memory than another."""
+
+WAITING_MAX = 2
+"""Gathered pieces of a part that may wait for a thread; with more the loop itself does it, and receives no faster."""
 
 _CREATE_TRIES = 4  # the janitor can be in the way once; more often is no accident
 
@@ -68,7 +75,7 @@ class Spool:
     ) -> AsyncIterator[SpoolPart]:
         """Begin the `n`-th part of an attempt; its file is gone afterwards, linked elsewhere or not.
 
-        A part that is expected to have `HELD_MAX` bytes or fewer is held in memory until it is sealed, or larger after
+        A part that is expected to have `HELD_MAX` bytes or fewer gets its file when it is sealed, or larger after
         all. A dead part of that name is replaced; a live one raises `StorageUnavailable`, at the latest by `seal`.
         """
         name = f"{aweme_id}.{token}.{n}.part"
@@ -132,8 +139,9 @@ class _State(Enum):
 class SpoolPart:
     """A `ports.Part` on a locked file of the spool. `sha256` raises ValueError until it is sealed.
 
-    `create` and `discard` block and belong to the spool; the lock between them and `seal` keeps the
-    descriptor from being closed under a thread whose task was cancelled.
+    Bytes are gathered, then hashed and written in a thread, so that the next ones can be received meanwhile; what
+    fails there is raised by the call that comes next. `create` and `discard` block and belong to the spool. The
+    lock orders the threads: a piece is written whole and once, and no descriptor is closed under one that writes.
     """
 
     def __init__(self, path: Path, run: Runner) -> None:
@@ -141,8 +149,11 @@ class SpoolPart:
         self._run = run
         self._lock = threading.Lock()
         self._state = _State.NEW
+        self._failure: ClipledgerError | MemoryError | None = None
         self._fd = -1
-        self._held = bytearray()  # what no file was made for yet
+        self._gathering, self._gathered_bytes = list[bytes](), 0
+        self._waiting = deque[list[bytes]]()
+        self._helped = False
         self._hash = hashlib.sha256()
         self._size_bytes = 0
         self._sha256: str | None = None
@@ -160,18 +171,19 @@ class SpoolPart:
         return self._sha256
 
     def write(self, chunk: bytes) -> None:
-        """Append and hash. After `StorageFull` or `StorageUnavailable` the part is of no more use."""
+        """Append and hash, by and by. After `StorageFull` or `StorageUnavailable` the part is of no more use."""
         self._expect_open()
-        if self._fd < 0 and len(self._held) + len(chunk) <= HELD_MAX:
-            self._held += chunk
-        else:
-            self._state = _State.FAILED  # unless every byte goes through
-            with translated(f"write {self.path.name}"):
-                self._spill()
-                write_all(self._fd, chunk)
-            self._state = _State.OPEN
-        self._hash.update(chunk)
+        self._gathering.append(chunk)
+        self._gathered_bytes += len(chunk)
         self._size_bytes += len(chunk)
+        if self._gathered_bytes > HELD_MAX or len(self._gathering) > CHUNKS_MAX:
+            self._pass_on()
+            if len(self._waiting) > WAITING_MAX:
+                self._work_off()
+                self._expect_open()
+            elif not self._helped:  # one thread a part: a second one would only wait for the lock
+                self._helped = True
+                asyncio.get_running_loop().run_in_executor(None, self._work_off)
 
     def head(self, n: int) -> bytes:
         """Read the first `n` bytes, fewer when there are fewer."""
@@ -179,8 +191,14 @@ class SpoolPart:
 
     def read_at(self, offset: int, n: int) -> bytes:
         """Read up to `n` bytes from `offset`; b"" at or past the end."""
-        if self._fd < 0 and self._state is not _State.CLOSED:
-            return bytes(memoryview(self._held)[offset : offset + n])
+        if self._state is not _State.SEALED:
+            self._expect_open()
+            if self._size_bytes == self._gathered_bytes:
+                self._gathering = [b"".join(self._gathering)]
+                return self._gathering[0][offset : offset + n]
+            self._pass_on()
+            self._work_off()
+            self._expect_open()
         with translated(f"read {self.path.name}"):
             return os.pread(self._fd, n, offset)
 
@@ -189,7 +207,7 @@ class SpoolPart:
         await self._run(self._seal)
 
     def hold(self) -> None:
-        """Take bytes without a file; `seal` makes it."""
+        """Take bytes without a file; it is made when there are many, or by `seal`."""
         self._state = _State.OPEN
 
     def create(self) -> None:
@@ -213,25 +231,48 @@ class SpoolPart:
         with self._lock:
             if self._state is _State.SEALED:
                 return
+            self._pass_on()
+            self._write_waiting()
             self._expect_open()
             self._state = _State.FAILED  # unless the disk says otherwise; a second fsync would lie
             with translated(f"sync {self.path.name}"):
-                self._spill()
                 sync_file(self._fd)
             self._sha256 = self._hash.hexdigest()
             self._state = _State.SEALED
 
-    def _spill(self) -> None:
+    def _pass_on(self) -> None:
+        self._waiting.append(self._gathering)
+        self._gathering, self._gathered_bytes = [], 0
+
+    def _work_off(self) -> None:
+        with self._lock:
+            self._write_waiting()
+            self._helped = False  # what came in this very moment is taken by the next piece's thread, or by `seal`
+
+    def _write_waiting(self) -> None:
+        try:
+            with translated(f"write {self.path.name}"):
+                while self._state is _State.OPEN and self._waiting:
+                    self._write_piece(self._waiting.popleft())
+        except (ClipledgerError, MemoryError) as error:  # the piece is lost: what comes behind it must not be sealed
+            self._failure, self._state = error, _State.FAILED
+
+    def _write_piece(self, chunks: list[bytes]) -> None:
+        piece = b"".join(chunks)  # one call for all: a thread that lets go of the interpreter waits to have it again
         if self._fd < 0:
             self._fd = _create_locked(self.path)
-            write_all(self._fd, bytes(self._held))
-            self._held = bytearray()
+        write_all(self._fd, piece)
+        self._hash.update(piece)
 
     def _expect_open(self) -> None:
-        if self._state is _State.FAILED:
+        state = self._state  # looked at first, as a thread sets it last: what failed is then told by its own name
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        if state is _State.FAILED:
             raise StorageUnavailable(f"{self.path.name} could not be written before")
-        if self._state is not _State.OPEN:
-            raise ValueError(f"{self.path.name} is {self._state.value}")
+        if state is not _State.OPEN:
+            raise ValueError(f"{self.path.name} is {state.value}")
 
 
 def _create_locked(path: Path) -> int:
