@@ -277,6 +277,17 @@ def test_photo_posts_of_a_new_shape_are_not_taken_for_video() -> None:
         assert "images" in caught.value.sample and "S" not in caught.value.sample.split("images")[1][:60]
 
 
+@pytest.mark.parametrize("odd", [{"url_list": ["https://a/1"]}, ["https://a/1"], 7])
+@pytest.mark.parametrize("where", ["images", "live_images"])
+def test_a_slide_that_cannot_be_read_is_no_missing_one(where: str, odd: object) -> None:
+    """One readable slide does not make a post whole whose others changed their shape: it is asked for again."""
+    told = {"images": [None, "https://a/2"], "live_images": [None, "https://a/2v"]}
+    assert len(read(**told).slides) == 2
+    told[where] = [odd, told[where][1]]  # type: ignore[list-item]
+    with pytest.raises(MalformedReply, match="slides"):
+        read(**told)
+
+
 @pytest.mark.parametrize("images", [None, [], "", 0])
 def test_a_video_may_say_that_it_has_no_slides(images: object) -> None:
     """A video whose `images` is empty is a video."""

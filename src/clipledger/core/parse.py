@@ -88,6 +88,8 @@ def _odd_images(reply: Reply) -> str | None:
         return f"a photo post of more than {SLIDES_MAX} slides"
     if not _slides(reply):
         return "a detail body whose `images` holds no link"
+    if not all(entry is None or isinstance(entry, str) for entry in (*images, *_list(reply.get("live_images")))):
+        return "a photo post whose slides are neither links nor empty"
     return None
 
 
