@@ -16,6 +16,7 @@ from clipledger.core.model import MediaType, ObjectKey
 from clipledger.core.ports import KeyTaken
 from clipledger.storage import aws as aws_module
 from clipledger.storage.aws import Address, Aws
+from clipledger.storage.mark import OBJECT
 from clipledger.storage.place import read_place
 from clipledger.storage.probe import Mode, probe
 from clipledger.storage.s3 import S3Store
@@ -310,6 +311,25 @@ def test_an_object_that_broke_off_counts_as_absent_and_is_replaced(
         assert await stands(store, VIDEO, BODY)
 
     run(scenario())
+
+
+def test_a_mark_that_broke_off_is_nobodys(store: S3Store, server: S3Server) -> None:
+    """A first run killed while it marked its place leaves no archive that cannot use it; another's mark stays."""
+    where = {"Bucket": BUCKET, "Key": f"{store.url.removeprefix(f's3://{BUCKET}/')}/{OBJECT}"}
+    client = boto(server)
+    client.put_object(**where, Body=b"", Metadata={"bytes": "5"})
+
+    async def scenario() -> None:
+        assert await store.mark() is None
+        await store.set_mark("mine")
+        assert await store.mark() == "mine"
+        await store.set_mark("yours")
+        assert await store.mark() == "mine"
+
+    run(scenario())
+    client.put_object(**where, Body=b"")  # by hand, and no note of a size: not ours to judge
+    assert run(store.mark()) == ""
+    client.close()
 
 
 def test_no_byte_is_read_twice_to_be_sent(store: S3Store, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -188,18 +188,14 @@ class S3Store:
                 return None
             raise refusal.failure from None
         async with reading("read the mark", answer) as body:
-            return mark.text_of(await body.read(mark.BYTES_MAX))
+            text = mark.text_of(await body.read(mark.BYTES_MAX))
+        return None if is_torn(answer) else text
 
     async def set_mark(self, uuid: str) -> None:
         """Lay the mark down; on a store that knows no conditions the last of two that come at once stands."""
         if await self.mark() is None:
-            offer = of_bytes(f"{uuid}\n".encode())
-            conditional = self.mode is not Mode.HEAD_THEN_PUT
-            try:
-                await self._send(mark.OBJECT, offer, MediaType.UNKNOWN, in_pieces=False, conditional=conditional)
-            except Answered as answer:
-                if answer.status not in _TAKEN:
-                    raise answer.failure from None
+            with suppress(KeyTaken):
+                await self._put(ObjectKey(mark.OBJECT), of_bytes(f"{uuid}\n".encode()), MediaType.UNKNOWN)
 
     async def attempt(self, name: str, body: bytes, *, sha256: str, multipart: bool) -> Trial:
         """Put under a name on the condition that nothing stands there: one request, for the probe."""
