@@ -29,7 +29,7 @@ from clipledger.membership import BEAT_S, Doing, Membership, pause_words
 from clipledger.patience import RoomPatience, first_halt, leaf
 from clipledger.settings import Settings
 from clipledger.stages.fixity import Fixity
-from clipledger.stages.guard import Guard
+from clipledger.stages.guard import PROBES, Guard
 from clipledger.stages.history import History
 from clipledger.stages.janitor import Janitor
 from clipledger.stages.listing import Listing
@@ -52,11 +52,8 @@ SUSPECTED_S = 600.0
 """Following, a suspect this old is settled at the next idle moment: new answers may be hours away."""
 
 _IDLE_S = 5.0
-_REST_S = 60.0  # how long one who follows rests when the beat does not rouse it
-_BEHIND_S = 15.0
-_KEEP_S = 10.0
-_LOOK_S = 1.0
-_SETTLE_S = 0.05
+_REST_S = 120.0  # how long one who follows rests when the beat does not rouse it
+_BEHIND_S, _KEEP_S, _LOOK_S, _SETTLE_S = 15.0, 10.0, 1.0, 0.05
 _GATHER_S = 2.0  # so long a stored post waits for others to be indexed with: in one statement for all of each kind
 
 
@@ -318,7 +315,7 @@ class Crew:
                 except* Outage as group:
                     if not self._plan.follow:
                         raise
-                    probes = 0 if self.worker.tally.captured > captured else probes
+                    probes = 0 if self.worker.tally.captured - captured > PROBES else probes
                     self._events.emit("waiting_out", why=first_halt(group).detail, seconds=probe_delay_s(probes))
                 await self._pause(probe_delay_s(probes))
                 probes += 1
@@ -334,8 +331,7 @@ class Crew:
             return await self._soon(due_at)
         if self._plan.follow and not self.worker.held:
             await self._guard.close(older_than_s=SUSPECTED_S)
-        wait_s = self._rest_s if due_at is None else due_at - self._clock.now()
-        await wait_for(self.worker.stop.wake, min(max(wait_s, _SETTLE_S), self._rest_s))
+        await wait_for(self.worker.stop.wake, self._rest(due_at))
         return True
 
     async def _record(self) -> None:
@@ -361,7 +357,7 @@ class Crew:
                     if not await self._soon(due_at):
                         return
                 elif others:
-                    await wait_for(self._left, _BEHIND_S)
+                    await wait_for(self._left, self._rest(due_at, _BEHIND_S))
                 elif self._plan.follow:
                     await self._pause(_BEHIND_S)
                 else:
@@ -389,12 +385,16 @@ class Crew:
     async def _soon(self, due_at: float | None) -> bool:
         """Sleep towards the next due moment; False when it is too far off for this run, or there is none."""
         self.worker.stop.due.clear()
-        wait_s = self._rest_s if due_at is None else max(due_at - self._clock.now(), 0.0)
-        if not self._plan.follow and (due_at is None or wait_s > PATIENCE_S):
+        if not self._plan.follow and (due_at is None or due_at - self._clock.now() > PATIENCE_S):
             return False
         if not self.worker.stop:
-            await wait_for(self.worker.stop.due, min(max(wait_s, _SETTLE_S), self._rest_s))
+            await wait_for(self.worker.stop.due, self._rest(due_at))
         return not self.worker.stop
+
+    def _rest(self, due_at: float | None, at_least: float = _SETTLE_S) -> float:
+        """Say for how many seconds nothing need be looked at, short of being roused."""
+        wait_s = self._rest_s if due_at is None else due_at - self._clock.now()
+        return max(min(wait_s, self._rest_s), at_least)
 
     async def _pause(self, seconds: float) -> None:
         await wait_for(self.worker.stop.asked, seconds)

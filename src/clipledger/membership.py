@@ -1,6 +1,7 @@
 """Sign the roll: tell every few seconds that this process is at work, and hear what the operator wants of it.
 
-One transaction a beat. Must not: know a role, act on an order, or say that anybody is dead.
+One transaction a beat, which only reads while there is nothing new to tell: a disk can rest. Must not: know a role,
+act on an order, or say that anybody is dead.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from clipledger.db.members import Members, Orders, Sign
 from clipledger.db.switches import Switch
 
 BEAT_S = 5.0
-"""How often a process signs: an order reaches it within this time, for one small transaction."""
+"""How often a process looks for orders, and signs when it did something: one small transaction."""
 
-SILENT_S = 6 * BEAT_S
+SIGN_S = 4 * BEAT_S
+"""How often one signs that does nothing."""
+
+SILENT_S = 8 * BEAT_S
 """A member that did not sign for so long is shown as silent."""
 
 _MINUTE_S = 60.0
@@ -57,11 +61,15 @@ class Membership:
         self._members, self._clock, self._doing = members, clock, doing
         self._began_at = clock.now()
         self._past: deque[tuple[float, Doing]] = deque([(self._began_at, doing())])
+        self._told: tuple[Doing, float, float] | None = None
+        self._signed_at = float("-inf")
 
     async def sign(self, reading: Sequence[str] = ()) -> Orders:
-        """Write the row anew; give what is wanted of this process."""
+        """Write the row anew, if there is anything new to tell; give what is wanted of this process."""
         now, doing = self._clock.now(), self._doing()
         videos, credits = self._rates(now, doing)
+        if (doing, videos, credits) == self._told and 0 <= now - self._signed_at < SIGN_S - BEAT_S / 2:
+            return await self._members.orders(self._worker, now, reading)
         sign = Sign(
             worker=self._worker,
             host=self._place.host,
@@ -76,7 +84,9 @@ class Membership:
             videos_per_min=videos,
             credits_per_min=credits,
         )
-        return await self._members.sign(sign, reading)
+        orders = await self._members.sign(sign, reading)
+        self._told, self._signed_at = (doing, videos, credits), now
+        return orders
 
     async def leave(self) -> None:
         """Take the row out."""

@@ -226,10 +226,8 @@ EXTRA_JOBS = 4
 CONNECTIONS = 64
 """Sockets of the wire, `net.wire.CurlWire`."""
 
-_HELD_FILES, _FILES_A_POST = (
-    20,
-    3,
-)  # a run at rest holds 16 to 18; a post has a socket, its twin while it connects, a part
+_HELD_FILES = 20  # a run at rest holds 16 to 18
+_FILES_A_POST = 3  # a socket, its twin while it connects, a part
 _OTHER_FILES = 96  # three database connections of three files, threads at work on files, logs, a scrape
 
 

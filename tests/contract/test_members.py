@@ -11,7 +11,7 @@ from clipledger.db.members import Members, Sign
 from clipledger.db.queue import Queue
 from clipledger.db.sources import SourceIn, Sources
 from clipledger.db.switches import PAUSE, PAUSED, RESUMED, Switch, Switches
-from clipledger.membership import BEAT_S, Doing, Membership, Place
+from clipledger.membership import BEAT_S, SIGN_S, SILENT_S, Doing, Membership, Place
 from contract.archives import NOW, LoopClock, archive_at, commits, in_archive, in_jumping_time, new_archive, vid
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -92,6 +92,34 @@ def test_a_source_that_has_no_list_cannot_be_paused(tmp_path: Path) -> None:
         assert job is not None and job.source == "@a"
 
     in_archive(tmp_path, act)
+
+
+def test_one_that_does_nothing_hears_each_beat_and_writes_seldom(tmp_path: Path) -> None:
+    """A disk can rest while nothing happens; an order is heard all the same, and what is new is told at once."""
+    new_archive(tmp_path)
+
+    async def main() -> None:
+        async with Database.open(archive_at(tmp_path)) as db:
+            clock, members, done = LoopClock(), Members(db), [0]
+            roll = Membership("w", Place("h", 1), {"capture"}, members, clock, lambda: Doing(0, done[0], 0, 0))
+            seen: list[float] = []
+            for _ in range(13):
+                assert (await roll.sign()).stop == 0
+                seen.append((await members.all())[0].seen_at)
+                assert clock.now() - seen[-1] < SILENT_S / 2
+                await clock.sleep(BEAT_S)
+            assert len(set(seen)) == 1 + 12 * BEAT_S / SIGN_S
+            await roll.sign()
+            await members.ask_to_stop(["w"], 1)
+            await clock.sleep(BEAT_S)
+            assert (await roll.sign()).stop == 1
+            done[0] = 1
+            await clock.sleep(BEAT_S)
+            await roll.sign()
+            (told,) = await members.all()
+            assert (told.captured, told.seen_at) == (1, clock.now())
+
+    in_jumping_time(main())
 
 
 def test_rates_are_those_of_the_last_minute(tmp_path: Path) -> None:

@@ -49,13 +49,13 @@ def end(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.close()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
 
 
 def killed(process: subprocess.Popen[str]) -> None:
     """Kill a process with SIGKILL, as the kernel does when memory runs out."""
     process.send_signal(signal.SIGKILL)
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
 
 
 def lock_of(archive: Path, worker: str) -> Path:

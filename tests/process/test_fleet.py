@@ -53,7 +53,7 @@ def test_workers_go_when_their_supervisor_is_killed(tmp_path: Path) -> None:
             wait_for_workers(archive, 2)
             fleet.kill()
             fleet.wait()
-        wait_until(lambda: not archive.rows("SELECT 1 FROM workers"), 40.0)
+        wait_until(lambda: not archive.rows("SELECT 1 FROM workers"))
         assert not archive.rows("SELECT 1 FROM archive_queue WHERE state = 'running'")
         assert paid_twice(archive) == 0
 

@@ -64,10 +64,10 @@ def test_two_nodes_share_the_work_and_outlive_the_head(tmp_path: Path) -> None:
             assert len(raylets) == 2, "one seat after the other: both nodes have some"
             cluster.kill_head()
             saved = len(archive.ids())
-            wait_until(lambda: len(archive.ids()) > saved, 20.0)
+            wait_until(lambda: len(archive.ids()) > saved)
             cluster.process.send_signal(signal.SIGTERM)
             cluster.process.wait(30)
-            wait_until(lambda: not set(workers_of(archive)) & first, 40.0)
+            wait_until(lambda: not set(workers_of(archive)) & first)
             with ray_cluster(port, nodes=2):
                 wait_for_workers(archive, 4)
                 assert ended(fleet) == 0

@@ -1,4 +1,4 @@
-"""Who works on the archive, on whatever machine: one row a process, written anew every few seconds.
+"""Who works on the archive, on whatever machine: one row a process, written anew every few seconds while it works.
 
 For people and for the size of a fleet. Must not: say who is dead. What a silent member holds is taken over
 when its leases run out, or when the lock files of its own machine show that it died.
@@ -107,6 +107,10 @@ class Members:
         """Write one process's row and hear what is wanted of it; `reading` names the sources it lists now."""
         return await self._db.write(lambda connection: _signed(connection, sign, reading))
 
+    async def orders(self, worker: str, at: float, reading: Sequence[str] = ()) -> Orders:
+        """Hear what is wanted of a process, as `sign` does, and write nothing."""
+        return await self._db.read(lambda connection: _orders(connection, worker, at, reading))
+
     async def remove(self, worker: str) -> None:
         """Take a process out that left, or is known to be dead."""
         await self._db.write(lambda connection: connection.execute(_REMOVE, {"who": worker}))
@@ -133,11 +137,15 @@ class Members:
 
 def _signed(connection: Connection, sign: Sign, reading: Sequence[str]) -> Orders:
     connection.execute(_sign(connection), asdict(sign))
+    return _orders(connection, sign.worker, sign.seen_at, reading)
+
+
+def _orders(connection: Connection, worker: str, at: float, reading: Sequence[str]) -> Orders:
     pause = connection.execute(_PAUSE).one_or_none()
     paused = connection.execute(_PAUSED_SOURCES, {"names": list(reading)}).scalars().all() if reading else ()
     return Orders(
-        connection.execute(_STOP, {"who": sign.worker}).scalar() or 0,
+        connection.execute(_STOP, {"who": worker}).scalar() or 0,
         Switch(*pause) if pause is not None else None,
         frozenset(paused),
-        standing.calls_for_work(connection, sign.seen_at),
+        standing.calls_for_work(connection, at),
     )
