@@ -62,7 +62,7 @@ def test_writes_gather_while_a_commit_is_under_way(tmp_path: Path) -> None:
     gate = threading.Event()
 
     def slow(connection: Connection) -> None:
-        gate.wait(5)
+        gate.wait(60)
         _keep(connection, ["slow"])
 
     async def act(db: Database) -> None:
@@ -217,7 +217,7 @@ def test_a_cancelled_writer_takes_nobody_with_it(tmp_path: Path) -> None:
 
     def keep(connection: Connection, rows: list[str]) -> list[str]:
         began.set()
-        gate.wait(5)
+        gate.wait(60)
         return _keep(connection, rows)
 
     async def act(db: Database) -> None:
@@ -266,7 +266,7 @@ def test_closing_waits_for_whoever_still_waits(tmp_path: Path) -> None:
 
     def slow(connection: Connection) -> None:
         began.set()
-        gate.wait(5)
+        gate.wait(60)
         _keep(connection, ["slow"])
 
     async def main() -> None:
@@ -329,7 +329,7 @@ def test_a_reader_sees_one_moment(tmp_path: Path) -> None:
     def twice(connection: Connection) -> tuple[int, int]:
         count = len(connection.execute(select(meta.c.key)).all())
         read_once.set()
-        written.wait(5)
+        written.wait(60)
         return count, len(connection.execute(select(meta.c.key)).all())
 
     async def act(db: Database) -> None:

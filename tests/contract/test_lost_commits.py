@@ -99,7 +99,7 @@ def test_a_serialization_failure_is_run_again_whole(tmp_path: Path) -> None:
         count = int(connection.execute(text(_READ)).scalar_one())
         runs.append(count)
         read.set()
-        changed.wait(10)
+        changed.wait(60)
         connection.execute(text("UPDATE meta SET value = :n WHERE key = 'n'"), {"n": str(count + 10)})
         return count
 
@@ -134,7 +134,7 @@ def test_a_deadlock_is_broken_and_both_go_through(tmp_path: Path) -> None:
                 change = "INSERT INTO meta VALUES (:k, '1') ON CONFLICT (key) DO UPDATE SET value = meta.value::int + 1"
                 connection.execute(text(change), {"k": name})
                 if name == first and len(runs) <= 2:
-                    meeting.wait(10)
+                    meeting.wait(60)
 
         return work
 

@@ -20,7 +20,7 @@ from clipledger.db.availability import answered, vanished
 from clipledger.db.catalog import Catalog, Record
 from clipledger.db.database import Database
 from clipledger.db.queue import Queue
-from clipledger.db.search import Search, Sort
+from clipledger.db.search import Hit, Search, Sort
 from clipledger.db.search_index import SearchIndex
 from contract.archives import NOW, in_archive, is_postgres, raw, vid
 from contract.test_catalog import record_of
@@ -157,13 +157,20 @@ def test_pages_are_stable_in_every_order(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def pages(db: Database, text: str, sort: Sort) -> list[int]:
-    """Read a search to its end, two posts a page."""
-    numbers, after = list[int](), None
+    """Read a search to its end, two posts a page, and back again from its last post to the first."""
+    found = await _read(db, text, sort, None, backwards=False)
+    back = await _read(db, text, sort, found[-1].key, backwards=True) if found else []
+    assert [hit.key for hit in back] == [hit.key for hit in reversed(found[:-1])], "the way back is another"
+    return [(int(hit.aweme_id) - int(vid(0))) // DAY for hit in found]
+
+
+async def _read(db: Database, text: str, sort: Sort, after: str | None, *, backwards: bool) -> list[Hit]:
+    hits = list[Hit]()
     for _ in range(20):
-        page = await Search(db).find(parse(text), sort, 2, after)
-        numbers += [(int(hit.aweme_id) - int(vid(0))) // DAY for hit in page.hits]
+        page = await Search(db).find(parse(text), sort, 2, after, backwards=backwards)
+        hits += page.hits
         if (after := page.after) is None:
-            return numbers
+            return hits
     raise AssertionError("the pages do not end")
 
 

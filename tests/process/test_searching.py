@@ -73,9 +73,16 @@ def test_an_archive_can_be_searched_and_looked_over(tmp_path: Path) -> None:
     assert document(folder, "show", handle)["authors"][0]["handles"]
     assert tell(folder, "search", "--tag", facets["tags"][0]["value"], "--sort", "growth").returncode == 0
 
+    words = document(folder, "search", "--limit", "1")["posts"][0]["title"].split()
+    plain = [word for word in words if word.isalnum()][:2]
+    assert document(folder, "search", *plain)["matches"] == document(folder, "search", " ".join(plain))["matches"] > 0
+    assert "search -- robot -dog" in tell(folder, "search", "robot", "-dog").stderr
+    assert "off but for the sources below" not in tell(folder, "history").stdout
+
     gone = document(folder, "gone")["gone"]
     assert {each["aweme_id"] for each in gone} == {row for (row,) in play.rows("SELECT aweme_id FROM dead_letters")}
     assert document(folder, "history", handle, "--refresh", "1h,1d")["sources"] == {handle: "1h,1d"}
+    assert "off but for the sources below; 0 due" in tell(folder, "history").stdout
     assert document(folder, "reindex") == {"posts": len(archived), "wrong": 0, "equal": True, "exit": "ok"}
 
     for words, why in {

@@ -123,9 +123,15 @@ class Search:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def find(self, query: Query, sort: Sort, limit: int, after: str | None = None) -> Page:
-        """Give `limit` matches behind the key `after`; posts whose count is not known are in no order by it."""
-        return await self._db.read(partial(_find, query=query, sort=sort, limit=limit, after=after))
+    async def find(
+        self, query: Query, sort: Sort, limit: int, after: str | None = None, *, backwards: bool = False
+    ) -> Page:
+        """Give `limit` matches behind the key `after`; posts whose count is not known are in no order by it.
+
+        `backwards`: in the order turned round, so the matches before the key, the nearest first.
+        """
+        find = partial(_find, query=query, sort=sort, limit=limit, after=after, backwards=backwards)
+        return await self._db.read(find)
 
     async def count(self, query: Query, cap: int = COUNTED_MAX) -> int:
         """Count the matches; stop at `cap`."""
@@ -154,14 +160,15 @@ def _weighed(connection: Connection, asked: Asked) -> Asked:
     return replace(asked, gathered=_count(connection, replace(asked, plays=False), few + 1) <= few)
 
 
-def _find(connection: Connection, query: Query, sort: Sort, limit: int, after: str | None) -> Page:
+def _find(connection: Connection, query: Query, sort: Sort, limit: int, after: str | None, backwards: bool) -> Page:
     asked = asked_of(connection, query)
     if sort in _COLUMNS:
-        rows = _by_column(connection, asked, _COLUMNS[sort], limit + 1, _ranked_key(after, sort))
+        ranking = _Ranking(_COLUMNS[sort], backwards, _ranked_key(after, sort), limit + 1)
+        rows = _by_column(connection, asked, ranking)
     elif sort is Sort.RELEVANCE and query.words:
-        rows = _by_relevance(connection, asked, query.words, limit + 1, _ranked_key(after, sort))
+        rows = _by_relevance(connection, asked, query.words, limit + 1, _ranked_key(after, sort), backwards)
     else:
-        rows = _by_age(connection, asked, sort is Sort.OLD, limit + 1, after)
+        rows = _by_age(connection, asked, (sort is Sort.OLD) is not backwards, limit + 1, after)
     keys = {aweme_id: aweme_id if rank is None else f"{rank!r}:{aweme_id}" for aweme_id, rank in rows[:limit]}
     hits = tuple(_hits(connection, keys))
     return Page(hits, hits[-1].key if len(rows) > limit and hits else None)
@@ -204,17 +211,44 @@ def _few(connection: Connection, asked: Asked) -> list[str] | None:
     return ids if len(ids) <= asked.speech.sorted_max else None
 
 
-def _by_column(
-    connection: Connection, asked: Asked, column: str, limit: int, after: tuple[float, str] | None
-) -> list[tuple[str, Any]]:
-    beyond, values = f"p.{column} IS NOT NULL", asked.values | {"n": limit}
-    if after is not None:
-        beyond = f"(p.{column}, p.aweme_id) < (:rank, :after)"
-        values |= {"rank": after[0], "after": after[1]}
-    order = f"ORDER BY p.{column} DESC, p.aweme_id DESC"
+@dataclass(frozen=True, slots=True)
+class _Ranking:
+    """Posts by a column, the highest first (`backwards`: the lowest), behind a key, so many."""
+
+    column: str
+    backwards: bool
+    after: tuple[float, str] | None
+    limit: int
+
+    @property
+    def beyond(self) -> str:
+        """Write what is behind the key."""
+        if self.after is None:
+            return f"p.{self.column} IS NOT NULL"
+        return f"(p.{self.column}, p.aweme_id) {'>' if self.backwards else '<'} (:rank, :after)"
+
+    @property
+    def before_last(self) -> str:
+        """Write what comes before the last one that is walked over."""
+        return f"(p.{self.column}, p.aweme_id) {'<' if self.backwards else '>'} (:last_rank, :last_id)"
+
+    @property
+    def order(self) -> str:
+        """Write the order."""
+        way = "ASC" if self.backwards else "DESC"
+        return f"ORDER BY p.{self.column} {way}, p.aweme_id {way}"
+
+    @property
+    def values(self) -> dict[str, object]:
+        """Give the values of the above."""
+        key = {} if self.after is None else {"rank": self.after[0], "after": self.after[1]}
+        return {"n": self.limit} | key
+
+
+def _by_column(connection: Connection, asked: Asked, ranking: _Ranking) -> list[tuple[str, Any]]:
     speech = asked.speech
     if speech.guesses and asked.match:
-        found = _walk(connection, asked, column, beyond, order, values, GLANCED_LOOKUPS, gathered=False)
+        found = _walk(connection, asked, ranking, GLANCED_LOOKUPS, gathered=False)
         if found is not None:
             return found
         asked = _weighed(connection, asked)
@@ -222,16 +256,14 @@ def _by_column(
     if not asked.match or count > speech.sorted_max:
         gathered = 0 < count <= speech.gathered_max
         walked = GATHERED_WALKED_MAX if gathered else speech.walked_max
-        found = _walk(connection, asked, column, beyond, order, values, walked, gathered=gathered)
+        found = _walk(connection, asked, ranking, walked, gathered=gathered)
         if found is not None:
             return found
         asked = replace(asked, gathered=speech.guesses and bool(asked.match))
     source = "posts p" if not asked.match else f"{asked.index} JOIN {speech.ranked} ON p.aweme_id = {speech.id}"
-    return _ranks(
-        connection,
-        f"SELECT p.aweme_id, p.{column} FROM {source} WHERE {asked.where} AND {beyond} {order} LIMIT :n",
-        values,
-    )
+    chosen = f"SELECT p.aweme_id, p.{ranking.column} FROM {source}"
+    sql = f"{chosen} WHERE {asked.where} AND {ranking.beyond} {ranking.order} LIMIT :n"
+    return _ranks(connection, sql, asked.values | ranking.values)
 
 
 def _matched(connection: Connection, asked: Asked) -> int:
@@ -244,27 +276,20 @@ def _matched(connection: Connection, asked: Asked) -> int:
 
 
 def _walk(
-    connection: Connection,
-    asked: Asked,
-    column: str,
-    beyond: str,
-    order: str,
-    values: dict[str, object],
-    walked: int,
-    *,
-    gathered: bool,
+    connection: Connection, asked: Asked, ranking: _Ranking, walked: int, *, gathered: bool
 ) -> list[tuple[str, Any]] | None:
     """Hold the first `walked` posts of an order against the query; None when too few of them match."""
     held = "p.aweme_id >= :low_id AND p.aweme_id < :high_id" + (" AND p.play_count >= :plays" if asked.plays else "")
     held += f" AND {_held(asked.speech, gathered)}" if asked.match else ""
-    chosen = f"SELECT p.aweme_id, p.{column} FROM posts p WHERE {beyond}"
-    end = _ranks(connection, f"{chosen} {order} LIMIT 1 OFFSET :walked", values | {"walked": walked})
-    bounds: dict[str, object] = {"low_id": str(asked.lowest), "high_id": str(asked.highest)}
+    chosen = f"SELECT p.aweme_id, p.{ranking.column} FROM posts p WHERE {ranking.beyond}"
+    values = asked.values | ranking.values | {"walked": walked}
+    end = _ranks(connection, f"{chosen} {ranking.order} LIMIT 1 OFFSET :walked", values)
+    values |= {"low_id": str(asked.lowest), "high_id": str(asked.highest)}
     if end:
-        held += f" AND (p.{column}, p.aweme_id) > (:last_rank, :last_id)"
-        bounds |= {"last_rank": end[0][1], "last_id": end[0][0]}
-    found = _ranks(connection, f"{chosen} AND {held} {order} LIMIT :n", values | bounds)
-    return found if not end or len(found) == values["n"] else None
+        held += f" AND {ranking.before_last}"
+        values |= {"last_rank": end[0][1], "last_id": end[0][0]}
+    found = _ranks(connection, f"{chosen} AND {held} {ranking.order} LIMIT :n", values)
+    return found if not end or len(found) == ranking.limit else None
 
 
 def _held(speech: Speech, gathered: bool) -> str:
@@ -279,7 +304,12 @@ def _ranks(connection: Connection, sql: str, values: Mapping[str, object]) -> li
 
 
 def _by_relevance(
-    connection: Connection, asked: Asked, words: Sequence[str], limit: int, after: tuple[float, str] | None
+    connection: Connection,
+    asked: Asked,
+    words: Sequence[str],
+    limit: int,
+    after: tuple[float, str] | None,
+    backwards: bool,
 ) -> list[tuple[str, Any]]:
     if asked.speech.guesses and len(_glance(connection, asked, False, COMMON, GLANCED_LOOKUPS)) < COMMON:
         asked = _weighed(connection, asked)
@@ -288,8 +318,8 @@ def _by_relevance(
         f"ORDER BY {asked.speech.key} DESC LIMIT :n"
     )
     rows = connection.execute(text(sql), asked.values | {"n": WEIGHED})
-    weighed = sorted(((relevance(kept, words), aweme_id) for aweme_id, kept in rows), reverse=True)
-    beyond = [each for each in weighed if after is None or each < after]
+    weighed = sorted(((relevance(kept, words), aweme_id) for aweme_id, kept in rows), reverse=not backwards)
+    beyond = [each for each in weighed if after is None or (each > after if backwards else each < after)]
     return [(aweme_id, weight) for weight, aweme_id in beyond[:limit]]
 
 

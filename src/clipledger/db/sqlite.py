@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, create_engine, event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry as _Record
 
 from clipledger.core.errors import ClipledgerError, Misconfigured, StorageFull, StorageUnavailable
 from clipledger.db.backend import BUSY_TIMEOUT_S, CONNECTIONS, WRITES, Engines
@@ -26,7 +30,8 @@ _FAILURES: dict[int, tuple[type[ClipledgerError], str]] = {
     sqlite3.SQLITE_IOERR: (StorageFull, "the disk that holds the database fails"),
     sqlite3.SQLITE_CANTOPEN: (
         StorageFull,
-        "the database cannot be opened: check the folder's rights, free space and `ulimit -n`",
+        "the database cannot be opened: check the folder's rights, free space and `ulimit -n`; one that was copied "
+        "while it was open is read only where its folder can be written",
     ),
     sqlite3.SQLITE_BUSY: (StorageUnavailable, "another process keeps the database locked"),
     sqlite3.SQLITE_LOCKED: (StorageUnavailable, "another process keeps the database locked"),
@@ -58,14 +63,47 @@ class Sqlite:
     def engines(self) -> Engines:
         """Make the engines. Transactions that write take the write lock at once."""
         engine = create_engine(
-            URL.create("sqlite", database=self.file),  # never by way of text: a path may hold ?, # and %
+            URL.create("sqlite", database=self.file),
+            creator=self._connect,
             pool_size=CONNECTIONS,
             max_overflow=0,
-            connect_args={"check_same_thread": False},  # the pool hands a connection to one thread at a time
         )
         event.listen(engine, "connect", _prepare)
+        event.listen(engine, "connect", self._note_state)
+        event.listen(engine, "checkout", self._check_state)
         event.listen(engine, "begin", _begin)
         return Engines(engine, engine.execution_options(**WRITES))
+
+    def _connect(self) -> sqlite3.Connection:
+        """Connect. The pool hands a connection to one thread at a time, so the driver need not check it."""
+        if not self._is_still:
+            return sqlite3.connect(self.file, check_same_thread=False)
+        return sqlite3.connect(f"file:{quote(self.file)}?immutable=1", uri=True, check_same_thread=False)
+
+    @property
+    def _is_still(self) -> bool:
+        """Say whether the file lies where nobody can write, and nobody has it open: a snapshot, a backup, a disc.
+
+        Beside a file that may change SQLite makes two more before it reads; there it could not.
+        """
+        file = Path(self.file)
+        return file.is_file() and not os.access(file.parent, os.W_OK) and not Path(f"{file}-wal").exists()
+
+    def _note_state(self, _connection: object, record: _Record) -> None:
+        if self._is_still:
+            record.info["stood"] = self._state()
+
+    def _check_state(self, _connection: object, record: _Record, _proxy: object) -> None:
+        """Have a new connection made when the file that nobody could write from here was written all the same.
+
+        Another machine may, or another mount; and what SQLite holds of an immutable file it never looks at again.
+        """
+        if "stood" in record.info and not (self._is_still and record.info["stood"] == self._state()):
+            raise DisconnectionError("the file was written elsewhere")
+
+    def _state(self) -> tuple[int, int, int]:
+        found = Path(self.file).stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
 
     def check_there(self) -> None:
         """Raise Misconfigured when there is no file; connecting would make an empty one."""

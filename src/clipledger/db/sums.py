@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import func, select
-
 from clipledger.core.errors import StorageFull, StorageUnavailable
 from clipledger.db import standing
 from clipledger.db.books import Balance, Books
@@ -21,14 +19,12 @@ from clipledger.db.credits import CallTotal as Total
 from clipledger.db.credits import Credits
 from clipledger.db.database import Database
 from clipledger.db.meta import Meta
-from clipledger.db.tables import credits as calls
 
 LARGE = 200_000
-"""Paid calls from which on sums are kept: below it, all of them take less than half a second."""
+"""Ids or paid calls from which on sums are kept: below it, all of them take less than half a second."""
 
 KEPT_S = 600.0
 _KEY = "sums"
-_CALLS = select(func.max(calls.c.seq))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +41,14 @@ class Sums:
 
 
 async def sums(db: Database, now: float, *, fresh: bool = False, kept_s: float = KEPT_S) -> Sums:
-    """Give the sums of now, or of up to `kept_s` ago where there are more than `LARGE` calls and not `fresh`."""
-    large = (await db.read(lambda connection: connection.execute(_CALLS).scalar()) or 0) > LARGE
+    """Give the sums of now, or of up to `kept_s` ago where there are more than `LARGE` ids or calls and not `fresh`."""
     meta = Meta(db)
-    if large and not fresh and (kept := await meta.get(_KEY)) is not None:
+    if not fresh and (kept := await meta.get(_KEY)) is not None:
         found = _read(kept)
-        if 0 <= now - found.as_of < kept_s:
+        if found is not None and 0 <= now - found.as_of < kept_s:
             return found
     made = await _sum(db, now)
-    if large:
+    if max(made.everything.seen, sum(total.calls for total in made.totals)) > LARGE:
         with suppress(StorageFull, StorageUnavailable):  # looking is allowed where writing is not
             await meta.set(_KEY, json.dumps(asdict(made)))
     return made
@@ -73,9 +68,13 @@ async def _sum(db: Database, now: float) -> Sums:
     )
 
 
-def _read(kept: str) -> Sums:
-    told = json.loads(kept)
-    told["everything"] = Balance(**told["everything"])
-    told["per_source"] = tuple(Balance(**row) for row in told["per_source"])
-    told["totals"] = tuple(Total(**row) for row in told["totals"])
-    return Sums(**told)
+def _read(kept: str) -> Sums | None:
+    """Read what was kept; None where it is not, to the letter, what this version keeps: it is made anew."""
+    with suppress(ValueError, TypeError, KeyError):
+        told = json.loads(kept)
+        told["everything"] = Balance(**told["everything"])
+        told["per_source"] = tuple(Balance(**row) for row in told["per_source"])
+        told["totals"] = tuple(Total(**row) for row in told["totals"])
+        found = Sums(**told)
+        return found if json.dumps(asdict(found)) == kept else None
+    return None
