@@ -142,12 +142,47 @@ def test_tags_that_people_chose_are_blurred(folder: Path) -> None:
 
     async def scenario(here: Visit) -> None:
         assert "#cats" in title.lower()
+        assert "Sensitive: show it" in (await here.client(accept=HTML).get("/")).text, "among the newest"
         for path in (f"/posts/{aweme_id}", f"/gallery?q={aweme_id}", "/gallery?q=tag:cats"):
             text = (await here.client(accept=HTML).get(path)).text
             assert ("Sensitive: show it" in text) == ("q=" + aweme_id not in path), path
         assert "Sensitive: show it" not in (await here.client(accept=HTML).get("/gallery?q=-tag:cats")).text
 
     visit(folder, scenario)
+
+
+def test_one_steps_through_posts_in_the_order_of_the_gallery(folder: Path) -> None:
+    """From a card on, post after post comes as the gallery had them, in each of its orders, and back again."""
+
+    async def scenario(here: Visit) -> None:
+        client = here.client(accept=HTML)
+        for query in (
+            "sort=new",
+            "sort=old",
+            "sort=plays",
+            "sort=growth",
+            "q=cats+OR+dogs&sort=relevance",
+            "q=is%3Aphoto",
+        ):
+            cards = re.findall(r'href="(/posts/[^"]+)" data-card', (await client.get(f"/gallery?{query}")).text)
+            wanted, at = [_id_in(link) for link in cards], unescape(cards[0])
+            assert len(wanted) > 4, query
+            for way, ids in (("next", wanted), ("prev", wanted[::-1])):
+                met = [_id_in(at)]
+                while len(met) < len(ids):
+                    (link,) = re.findall(rf'rel="{way}" data-step href="(/posts/[^"]+)"', (await client.get(at)).text)
+                    at = unescape(link)
+                    met.append(_id_in(at))
+                assert met == ids, f"{query}, {way}"
+            assert 'rel="prev"' not in (await client.get(at)).text, query
+        odd = await client.get(f"/posts/{wanted[0]}?sort=plays&at=x")
+        assert odd.status_code == 400 and "no key of this order" in unescape(odd.text)
+
+    visit(folder, scenario)
+
+
+def _id_in(link: str) -> str:
+    return link.removeprefix("/posts/").partition("?")[0]
 
 
 @pytest.mark.parametrize("handle", ["..", ".", "a/b", "\U0001f408 cat", "x" * 250, "%2e%2e", "?id=1#x", 'a"b<i>', ""])

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ import httpx
 import pytest
 
 from clipledger.cli.main import run
+from clipledger.cli.stopping import ECHO_S
 from process.harness import KEY, plain_environment, simulator
 from process.zygote import Ended, ran, zygote
 from web.visiting import rows
@@ -68,8 +70,10 @@ def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
     """Whatever is under way: after the second Ctrl-C the process is gone."""
     with serving(folder) as (base, process), httpx.Client(base_url=base) as client, client.stream("GET", "/live"):
         process.send_signal(signal.SIGTERM)
+        time.sleep(ECHO_S * 1.5)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE_S) == 0
+        # The second may come when everything is done and nobody listens any more.
+        assert process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
 
 
 def test_beyond_this_machine_it_asks_for_a_password(folder: Path) -> None:

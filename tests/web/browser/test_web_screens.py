@@ -106,6 +106,35 @@ def test_photos_turn_and_have_their_sound(here: Visitor, place: Archive) -> None
     page.wait_for_function("() => document.querySelector('audio').currentTime > 0.2")
 
 
+def test_photos_turn_and_sound_in_the_gallery_too(here: Visitor) -> None:
+    """A card's photos come one after the other where they are, and its sound plays until another's does."""
+    page = here.go("/gallery?q=is%3Aphoto")
+    cards = page.locator(".card:has([data-leaf-next])")
+    told, photo = cards.first.locator("[data-leaf-told]"), cards.first.locator(".shot img, .shot video")
+    many = int((told.text_content() or "").split()[0])
+    assert many > 1
+    cards.first.get_by_role("button", name="Next photo").click()
+    expect(told).to_have_text(f"2 of {many}")
+    shown = "document.querySelector('.card:has([data-leaf-next]) .shot').querySelector('img, video')"
+    page.wait_for_function(f"() => {shown}.naturalWidth > 0 || {shown}.readyState >= 2 || {shown}.error")
+    second = photo.get_attribute("src")
+    for _ in range(2):
+        cards.first.get_by_role("button", name="Photo before").click()
+    expect(told).to_have_text(f"{many} of {many}")
+    assert photo.count() == 1 and (photo.get_attribute("src") != second or many == 2)
+    page.evaluate("() => { const p = Audio.prototype.play; window.on = []; Audio.prototype.play ="
+                  " function () { this.muted = true; window.on.push(this); return p.call(this); }; }")  # fmt: skip
+    sounds = page.get_by_role("button", name="Sound")
+    sounds.nth(0).click()
+    page.wait_for_function("() => window.on[0].currentTime > 0.2")
+    sounds.nth(1).click()
+    page.wait_for_function("() => window.on[0].paused && window.on[1].currentTime > 0.2")
+    expect(sounds.nth(0)).to_have_attribute("aria-pressed", "false")
+    sounds.nth(1).click()
+    page.wait_for_function("() => window.on[1].paused")
+    assert page.url.endswith("/gallery?q=is%3Aphoto"), "no click went through to the post"
+
+
 def test_what_is_sought_is_found_and_opened(here: Visitor) -> None:
     """Type words into the box at the side, narrow them by a facet, open a post, step to the next, and cite it."""
     page = here.go("/")

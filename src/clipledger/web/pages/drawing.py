@@ -29,6 +29,7 @@ AwemeId = r"^[0-9]{5,20}$"
 DONE = {
     "added": "Added: {n} new.",
     "known": "All of that was known already; nothing was added.",
+    "kept_out": "{n} of these posts are withheld: they were taken out, and nothing brings them in. See their pages.",
     "retried": "Put back: {n}. The next run takes them up.",
     "acknowledged": "Noted: {n}. They stay in the books.",
     "paused": "Paused.",

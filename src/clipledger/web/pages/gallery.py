@@ -60,11 +60,12 @@ def veiled(archive: Archive, title: str) -> bool:
 async def _found(request: Request, archive: Archive, screen: str, q: str, sort: Sort, after: str | None) -> Response:
     page = await tiles(archive, q, sort, TILES, after)
     more = link(f"/{screen}", q=q, sort=sort.value, after=page.next) if page.next is not None else None
-    values = {"q": q, "sort": sort, "more": more, "posts": page.posts, "veils": _veils(archive, page.posts)}
+    values = {"q": q, "sort": sort, "more": more, "posts": page.posts, "veils": veils_of(archive, page.posts)}
     if request.headers.get("hx-request") and after is not None:
         return draw(request, "_cards.html", screen, **values)
     return draw(request, f"{screen}.html", screen, **values, sorts=list(Sort), kinds=KINDS, place=f"/{screen}")
 
 
-def _veils(archive: Archive, posts: tuple[Tile, ...]) -> set[str]:
+def veils_of(archive: Archive, posts: tuple[Tile, ...]) -> set[str]:
+    """Name the posts of a page that are shown blurred."""
     return {post.aweme_id for post in posts if veiled(archive, post.title)}

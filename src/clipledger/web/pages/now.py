@@ -16,6 +16,7 @@ from clipledger.db.search import Sort
 from clipledger.settings import checked_key, read_key
 from clipledger.web.desk import Asking, AsVisitor, AtDesk, the_desk
 from clipledger.web.pages.drawing import Typed, back, draw, status_for
+from clipledger.web.pages.gallery import veils_of
 from clipledger.web.reading.now import now_of
 from clipledger.web.reading.posts import tiles
 
@@ -33,7 +34,14 @@ async def now(request: Request, desk: AtDesk, visitor: Asking) -> Response:
     newest = await tiles(desk.archive, "", Sort.NEW, NEWEST, None)
     told = now_of(status)
     return draw(
-        request, "now.html", "now", now=told, status=status, newest=newest.posts, here_works=desk.workers.standing
+        request,
+        "now.html",
+        "now",
+        now=told,
+        status=status,
+        newest=newest.posts,
+        here_works=desk.workers.standing,
+        veils=veils_of(desk.archive, newest.posts),
     )
 
 
@@ -62,7 +70,7 @@ async def begin(
         if given is None and read_key() is None:
             raise Misconfigured("the API key is missing: without it nothing can be asked")
         added, problems = await add(archive, [("", line) for line in lines], Options())
-        if problems and not (added.posts_new + added.posts_known + added.sources_new + added.sources_known):
+        if problems and not added.taken:
             raise UsageError(problems[0])
         await desk.workers.begin(archive, given)
     except ClipledgerError as error:

@@ -20,14 +20,17 @@ from clipledger.db.catalog import SIDECAR
 from clipledger.db.search import Sort
 from clipledger.web.desk import AsVisitor, AtDesk
 from clipledger.web.pages.drawing import AwemeId as ID
-from clipledger.web.pages.drawing import Words, draw
+from clipledger.web.pages.drawing import Key, Words, draw, link
 from clipledger.web.pages.gallery import veiled
 from clipledger.web.problems import Problem
-from clipledger.web.reading.posts import one_post, tiles
+from clipledger.web.reading.posts import beside, one_post
 from clipledger.web.reading.timeline import timeline
 
 REPLY_MAX = 512 * 2**10
 """Bytes of a sidecar that are shown."""
+
+WAYS = {Sort.NEW: ("newer", "older"), Sort.OLD: ("older", "newer")}
+"""What lies before and behind a post in the orders that its id alone gives a place in."""
 
 InPath = Annotated[str, Path(pattern=ID, max_length=20)]
 
@@ -35,31 +38,35 @@ router = APIRouter()
 
 
 @router.get("/posts/{aweme_id}")
-async def post(request: Request, desk: AtDesk, aweme_id: InPath, q: Words = "") -> Response:
-    """Show everything of one id."""
+async def post(
+    request: Request, desk: AtDesk, aweme_id: InPath, q: Words = "", sort: Sort = Sort.NEW, at: Key = None
+) -> Response:
+    """Show everything of one id, between its neighbours in the list it was chosen from, where `at` is its place."""
     found = await one_post(desk.archive, AwemeId(aweme_id))
     if found is None:
         raise Problem(404, "never seen", f"this archive has never seen {aweme_id}", "Add it under Sources.")
     told = found.told
-    title = told["post"]["title"] if told["post"] is not None else ""
+    is_here = told["post"] is not None
+    title = told["post"]["title"] if is_here else ""
     created, now = float(created_second(AwemeId(aweme_id))), desk.archive.clock.now()
-    newer, older = await _beside(desk.archive, aweme_id, q) if told["post"] is not None else (None, None)
+    before, behind = await _beside(desk.archive, aweme_id, q, sort, at) if is_here else (None, None)
     waits = told["dead_letter"] is not None or told["state"] == State.PENDING
     return draw(
         request,
         "post.html",
-        "gallery" if told["post"] is not None else "queue",
+        "gallery" if is_here else "queue",
         found=found,
         told=told,
         post=told["post"],
         sample=await desk.archive.samples.of(AwemeId(aweme_id)) if waits else None,
-        q=q,
+        back_to=link("/gallery", q=q, sort=_said(sort)),
         tags=hashtags(title),
         veiled=veiled(desk.archive, title),
         created=iso_time(created),
         pieces=timeline(told["availability"], created, now),
-        newer=newer,
-        older=older,
+        before=before,
+        behind=behind,
+        ways=WAYS.get(sort, ("before", "next")),
     )
 
 
@@ -85,14 +92,20 @@ async def open_post(desk: AtDesk, q: Words = "") -> Response:
     return RedirectResponse(f"/posts/{post_id(desk.archive, q)}", 303)
 
 
-async def _beside(archive: Archive, aweme_id: str, q: str) -> tuple[str | None, str | None]:
-    """Give the posts made just after and just before one, among what matches `q`."""
-    newer = await tiles(archive, q, Sort.OLD, 1, aweme_id)
-    older = await tiles(archive, q, Sort.NEW, 1, aweme_id)
-    return (
-        newer.posts[0].aweme_id if newer.posts else None,
-        older.posts[0].aweme_id if older.posts else None,
+async def _beside(archive: Archive, aweme_id: str, q: str, sort: Sort, at: str | None) -> tuple[str | None, str | None]:
+    """Link to the posts just before and just behind one, among what matches `q`, in an order."""
+    if at is None:
+        sort, at = sort if sort in WAYS else Sort.NEW, aweme_id
+    found = await beside(archive, q, sort, at, AwemeId(aweme_id))
+    before, behind = (
+        link(f"/posts/{each.aweme_id}", q=q, sort=_said(sort), at=each.key if _said(sort) else None) if each else None
+        for each in found
     )
+    return before, behind
+
+
+def _said(sort: Sort) -> str | None:
+    return sort.value if sort is not Sort.NEW else None
 
 
 async def _sidecar(archive: Archive, aweme_id: AwemeId) -> str:

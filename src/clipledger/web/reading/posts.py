@@ -94,6 +94,14 @@ async def tiles(archive: Archive, words: str | Query, sort: Sort, limit: int, af
     return TilePage(tuple(_tile(hit, files.get(hit.aweme_id, [])) for hit in page.hits), page.after)
 
 
+async def beside(archive: Archive, words: str, sort: Sort, key: str, own: AwemeId) -> tuple[Hit | None, Hit | None]:
+    """Give the matches just before and just behind a key in an order; its own post, moved meanwhile, is neither."""
+    search, wanted = Search(archive.db), parse(words)
+    sides = [await search.find(wanted, sort, 2, key, backwards=backwards) for backwards in (True, False)]
+    before, behind = (next((hit for hit in side.hits if hit.aweme_id != own), None) for side in sides)
+    return before, behind
+
+
 async def facets(archive: Archive, words: str) -> Facets:
     """Tell how the newest matches spread by author, tag, region and month."""
     return await Search(archive.db).facets(parse(words), FACETS)

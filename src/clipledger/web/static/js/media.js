@@ -2,6 +2,7 @@
 export function media(part) {
   for (const veil of part.querySelectorAll("[data-reveal]")) veil.addEventListener("click", reveal);
   for (const box of part.querySelectorAll("[data-slides]")) slides(box);
+  for (const bar of part.querySelectorAll("[data-leaf]")) leaf(bar);
   for (const video of part.querySelectorAll("video[data-player]")) video.addEventListener("error", () => cannot(video), true);
   for (const picture of part.querySelectorAll(".shot img")) picture.addEventListener("error", () => { picture.hidden = true; });
   for (const button of part.querySelectorAll("[data-play-muted]")) button.addEventListener("click", () => turn(button));
@@ -58,6 +59,46 @@ function slides(box) {
   box.querySelector("[data-slide-next]")?.addEventListener("click", () => go(1));
   box.querySelector("[data-slide-back]")?.addEventListener("click", () => go(-1));
   strip.addEventListener("scroll", () => { told.textContent = `${at() + 1} of ${count}`; }, { passive: true });
+}
+
+// In the gallery: a card's photos one by one, in its place, with the sound of one card at a time.
+function leaf(bar) {
+  const shot = bar.parentElement.querySelector(".shot");
+  const told = shot.querySelector("[data-leaf-told]");
+  const links = bar.dataset.leaf.split(" ");
+  let at = 0;
+  const go = (way) => {
+    at = (at + way + links.length) % links.length;
+    const photo = document.createElement(links[at].includes("/video/") ? "video" : "img");
+    if (photo instanceof HTMLVideoElement) Object.assign(photo, { muted: true, loop: true, playsInline: true, autoplay: true });
+    else photo.alt = `Photo ${at + 1} of ${links.length}`;
+    photo.addEventListener("error", () => { photo.hidden = true; });
+    photo.src = links[at];
+    for (const old of shot.querySelectorAll("img, video, .mid")) old.remove();
+    shot.prepend(photo);
+    told.textContent = `${at + 1} of ${links.length}`;
+  };
+  bar.querySelector("[data-leaf-next]")?.addEventListener("click", () => go(1));
+  bar.querySelector("[data-leaf-back]")?.addEventListener("click", () => go(-1));
+  bar.querySelector("[data-leaf-sound]")?.addEventListener("click", hear);
+}
+
+let heard = null;
+
+function hear({ currentTarget: button }) {
+  const own = heard?.button === button;
+  hush();
+  if (own) return;
+  heard = { button, sound: new Audio(button.dataset.leafSound) };
+  heard.sound.loop = true;
+  button.setAttribute("aria-pressed", "true");
+  heard.sound.play().catch(() => { if (heard?.button === button) hush(); });
+}
+
+function hush() {
+  heard?.sound.pause();
+  heard?.button.setAttribute("aria-pressed", "false");
+  heard = null;
 }
 
 let playing = false;
