@@ -130,6 +130,7 @@ def test_the_data_card_proves_its_files(folder: Path) -> None:
     assert card["tables"]["posts"]["rows"] == len(POSTS) and card["tables"]["posts"]["first_day"] == "2026-05-06"
     assert card["archive"] == "0f0e" and card["sha256"] in card["cite"] and "0f0e" in card["cite"]
     assert {"capture", "history", "queue"} <= set(card["settings"])
+    assert all("refresh" in source for source in card["sources"])
     lines = (place / "SHA256SUMS").read_text().splitlines()
     assert len(lines) == len(card["files"]) == len(list(place.rglob("*.parquet")))
     for line in lines:

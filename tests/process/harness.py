@@ -323,7 +323,7 @@ def _for_psycopg(sql: str, values: tuple[object, ...]) -> str:
     return sql.replace("%", "%%").replace("?", "%s") if values else sql
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
     """Look every few milliseconds until something holds; fail when it does not in time."""
     deadline = time.monotonic() + seconds
     while not holds():

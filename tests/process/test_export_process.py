@@ -151,6 +151,7 @@ def test_the_commands_say_what_they_do(tmp_path: Path) -> None:
     archive.cli("export", "ids", "--to", "ftp://x/y", code=4).says("unknown scheme")
     ran = archive.cli("export", "ids", "--to", str(tmp_path / "i"), "--where", "from:@h1")
     assert "posts" in ran.out and (tmp_path / "i" / "ids.txt").read_text().startswith(f"{aweme(1)}\n")
+    archive.cli("export", "ids", "--to", str(tmp_path / "i"), code=2).says("--where 'from:@h1'", "--anew")
     rows = archive.json("sql", "SELECT count(*) AS n FROM posts")
     assert rows == {"columns": ["n"], "rows": [[COUNT - 15]], "more": False, "exit": "ok"}
     assert archive.cli("sql", "--csv", "SELECT '=1' AS a, 2 AS b").out == '"a","b"\n"\'=1",2\n'

@@ -96,8 +96,8 @@ def test_a_scrape_of_a_finished_run_agrees_with_the_books(tmp_path: Path) -> Non
         with scraped_run(archive) as (url, _process, _log):
             done = "SELECT count(*) FROM archive_queue WHERE state <> 'archived'"
             wait_until(lambda: len(archive.ids("archived")) > 20 and archive.one(done) == 0, 90)
-            wait_until(lambda: total(get(f"{url}/metrics")[1], "clipledger_queue_videos", state="pending") == 0, 30)
-            wait_until(lambda: total(get(f"{url}/metrics")[1], "clipledger_queue_videos", state="stored") == 0, 30)
+            wait_until(lambda: total(get(f"{url}/metrics")[1], "clipledger_queue_videos", state="pending") == 0)
+            wait_until(lambda: total(get(f"{url}/metrics")[1], "clipledger_queue_videos", state="stored") == 0)
             text = get(f"{url}/metrics")[1]
         archived = len(archive.ids("archived"))
         assert total(text, "clipledger_queue_videos", state="archived") == archived

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from clipledger.cli.stopping import ECHO_S
 from process.harness import Archive, Sim, archive_for, events_of, simulator, wait_until
 
 pytestmark = pytest.mark.slow
@@ -69,7 +71,7 @@ def test_sigterm_lets_what_is_under_way_finish(tmp_path: Path) -> None:
     """SIGTERM while answers take a second: what was bought is saved first, and nothing new is claimed."""
     with at_work(tmp_path / "archive", "slow=1:1", "run") as (archive, sim, process):
         process.send_signal(signal.SIGTERM)
-        ended(process, 10)
+        ended(process, GRACE_S - 2)
         assert 4 <= len(archive.ids()) <= 24
         assert archive.one("SELECT COUNT(*) FROM credits WHERE endpoint = '/post-detail/'") == len(archive.ids())
         given_back(archive, sim)
@@ -82,8 +84,22 @@ def test_a_second_signal_cuts(tmp_path: Path, words: tuple[str, ...]) -> None:
         process.send_signal(signal.SIGINT)
         stopping = next(event for event in events_of(process.stdout) if event["event"] == "stopping")
         assert stopping["signal"] == "SIGINT"
+        time.sleep(ECHO_S * 1.5)
         process.send_signal(signal.SIGINT)
-        ended(process, 4)
+        ended(process, GRACE_S - 8)
+        given_back(archive, sim)
+
+
+def test_a_signal_and_its_echo_are_one(tmp_path: Path) -> None:
+    """`timeout` signals the process and its group, so twice: what is under way is finished all the same."""
+    with at_work(tmp_path / "archive", "slow=1:1", "run") as (archive, sim, process):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        lines, _ = ended(process, GRACE_S - 2)
+        stopping = [event for line in lines if (event := json.loads(line))["event"] == "stopping"]
+        assert [event["how"] for event in stopping] == ["finishing what is under way"]
+        assert len(archive.ids()) >= 4
         given_back(archive, sim)
 
 
@@ -95,10 +111,10 @@ def test_follow_goes_on_until_sigterm(tmp_path: Path) -> None:
         with archive.started("run", "--follow", "-q", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             wait_until(lambda: len(archive.ids()) == 38)
             archive.cli("add", *list(sim.twin().ids())[-2:])  # not in any list yet: deleted from lists or unborn
-            wait_until(lambda: not archive.one("SELECT COUNT(*) FROM archive_queue WHERE resolved_at IS NULL"), 20)
+            wait_until(lambda: not archive.one("SELECT COUNT(*) FROM archive_queue WHERE resolved_at IS NULL"))
             assert process.poll() is None
             process.send_signal(signal.SIGTERM)
-            out, _ = process.communicate(timeout=8)
+            out, _ = process.communicate(timeout=GRACE_S)
             assert process.returncode == 130 and out == b""
         assert archive.ids("running") == [] == archive.ids("stored")
 
@@ -111,7 +127,7 @@ def test_ctrl_c_in_a_short_command_is_130(tmp_path: Path) -> None:
         wait_until(lambda: (archive.folder / "clipledger.db-shm").exists())
         time.sleep(0.3)  # it reads by now; were it earlier still, the promise would be the same
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and b"Traceback" not in err and out == b""
 
 

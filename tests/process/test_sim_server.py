@@ -39,7 +39,7 @@ def served(world: World, act: Any) -> Any:
 def get(world: World, url: str, headers: dict[str, str] = KEY) -> tuple[int, dict[str, str], bytes]:
     """GET over a connection of its own."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(world.base_url).port or 0, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", urlsplit(world.base_url).port or 0, timeout=60)
     try:
         connection.request("GET", f"{parts.path}?{parts.query}", headers=headers)
         response = connection.getresponse()
@@ -61,7 +61,7 @@ def books(world: World) -> Any:
 
 def raw(world: World, request: bytes, *, size: int = -1) -> bytes:
     """Send bytes and read what comes until the connection ends, or `size` bytes."""
-    with socket.create_connection(("127.0.0.1", urlsplit(world.base_url).port or 0), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", urlsplit(world.base_url).port or 0), timeout=60) as peer:
         peer.sendall(request)
         got = b""
         while size < 0 or len(got) < size:
@@ -185,7 +185,7 @@ def test_a_silent_answer_holds_nobody_who_leaves_and_no_stop() -> None:
 
 
 def _hang_up(port: int, request: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as peer:
         peer.sendall(request)
         return peer.recv(1000)
 
@@ -288,7 +288,7 @@ def test_the_command_announces_itself_and_stops_when_told(number: signal.Signals
         with socket.create_connection(("127.0.0.1", port)) as peer:
             peer.sendall(b"GET /region-list/ HTTP/1.1\r\nX-Api-Key: sim-key\r\n\r\n")
             os.kill(child.pid, number)
-            assert child.wait(10) == 0
+            assert child.wait(60) == 0
         assert child.stdout.read() == "" and child.stderr.read() == ""
 
 
@@ -315,7 +315,7 @@ def test_it_serves_thousands_of_small_replies_a_second() -> None:
 
 def raw_get(port: int, path: str) -> bytes:
     """GET without a world at hand."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", path)
     body = connection.getresponse().read()
     connection.close()

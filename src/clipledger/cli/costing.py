@@ -263,11 +263,12 @@ def _tell_credits(context: Context, body: Mapping[str, Any], since: str) -> None
     why = why.replace(",", ":", 1)
     ahead = body["forecast"]
     capped = f", cap {ahead['cap']:,} a day" if ahead["cap"] is not None else ""
+    whole = ahead["from_whole_days"]
+    basis = f"from {whole} whole days; {ahead['today']:,} today" if whole else "a guess: carried on from today alone"
     context.tell(
         f"{spent:,} credits in the last {since}; {wasted:,} bought no post of their own{share}{why}\n"
         f"{body['answered_gone']:,} calls were answered `gone` and are booked as 0 credits\n"
-        f"at this pace {ahead['per_day']:,} a day, {ahead['next_30_days']:,} in the next 30 days{capped} "
-        f"(from {ahead['from_whole_days']} whole days; {ahead['today']:,} today)"
+        f"at this pace {ahead['per_day']:,} a day, {ahead['next_30_days']:,} in the next 30 days{capped} ({basis})"
     )
     for what in ("day", "reason", "endpoint", "source"):
         rows = [(line["name"] or "-", line["calls"], line["credits"], line["gone"]) for line in body[f"by_{what}"]]

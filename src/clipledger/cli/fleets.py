@@ -22,7 +22,8 @@ from clipledger.cli.exits import Exit
 from clipledger.cli.logs import LogFormat, speller
 from clipledger.cli.output import Context
 from clipledger.cli.progress import watch
-from clipledger.cli.running import chosen_roles, ending, signals
+from clipledger.cli.running import chosen_roles, ending
+from clipledger.cli.stopping import signals
 from clipledger.core.errors import ClipledgerError, Misconfigured, UsageError
 from clipledger.core.scaling import Bounds, Load
 from clipledger.events import Events

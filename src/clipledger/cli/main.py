@@ -11,10 +11,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from clipledger import __version__
 from clipledger.cli.exits import Exit
 from clipledger.cli.streams import keep_streams_open, lost_output, printable, write_line
+
+if TYPE_CHECKING:
+    from typer.exceptions import TyperException
 
 _FLAGS = {"--json", "--quiet", "--verbose"}
 _VALUED = "--archive"
@@ -65,7 +69,7 @@ def run(argv: list[str]) -> Exit:
     except typer.Exit as ended:
         return Exit(ended.exit_code)
     except TyperException as error:
-        return _fail(argv, Exit.USAGE, error.format_message())
+        return _fail(argv, Exit.USAGE, _not_understood(error))
     except (typer.Abort, KeyboardInterrupt):
         return _fail(argv, Exit.INTERRUPTED, "interrupted")
     except ClipledgerError as error:
@@ -119,6 +123,13 @@ def _front(argv: Sequence[str]) -> int:
     while count < len(argv) and argv[count].startswith("-"):
         count += 2 if argv[count] == _VALUED else 1
     return count
+
+
+def _not_understood(error: TyperException) -> str:
+    """Say what the parser missed, and where it is explained."""
+    where = getattr(getattr(error, "ctx", None), "command_path", "clipledger")
+    hint = "a word to leave out stands behind --, as in `clipledger search -- robot -dog`; " * where.endswith(" search")
+    return f"{error.format_message().rstrip('.')}: {hint}see `{where} --help`"
 
 
 def _refuse_bytes(argv: Sequence[str]) -> None:

@@ -15,6 +15,9 @@ from typing import Any, TextIO
 from clipledger.cli.exits import Exit
 from clipledger.cli.streams import printable, write_line
 
+NAMED = 5
+"""Ids that are named in words; the rest is counted."""
+
 
 @dataclass(slots=True)
 class Context:
@@ -89,6 +92,11 @@ def table(rows: Sequence[Sequence[object]], head: Sequence[str]) -> str:
 def _cell(value: object) -> str:
     # A line break inside a cell would let a stranger's title forge a row.
     return "-" if value is None else printable(str(value)).replace("\n", "\\n")
+
+
+def some(ids: Sequence[str]) -> str:
+    """Name the first ids, and count the rest."""
+    return ", ".join(ids[:NAMED]) + (f" and {len(ids) - NAMED} more" if len(ids) > NAMED else "")
 
 
 def size(count: float) -> str:

@@ -171,8 +171,10 @@ class _Demo:
 
 
 def _own_name() -> str:
-    """Name this command so that it can be typed again: by its path where it is not on the PATH."""
-    return "clipledger" if shutil.which("clipledger") else os.path.relpath(Path(sys.executable).parent / "clipledger")
+    """Name this command so that it can be typed again: by its path where the PATH has none, or another install's."""
+    own, found = Path(sys.executable).parent / "clipledger", shutil.which("clipledger")
+    here = found is not None and (not own.exists() or own.samefile(found))
+    return "clipledger" if here else os.path.relpath(own)
 
 
 def _environment(base_url: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ from clipledger.archive import (
 from clipledger.cli.copying import target_of
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context, size
-from clipledger.cli.running import signals
+from clipledger.cli.stopping import signals
 from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.core.times import iso_time
 from clipledger.db import schema

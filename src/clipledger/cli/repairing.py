@@ -13,7 +13,7 @@ from clipledger import presence
 from clipledger.archive import Archive, prove_store
 from clipledger.cli.exits import Exit, exit_of
 from clipledger.cli.output import Context
-from clipledger.cli.running import signals
+from clipledger.cli.stopping import signals
 from clipledger.core.errors import Halt, Misconfigured, StorageUnavailable, UsageError
 from clipledger.core.model import ApiKey, AwemeId
 from clipledger.events import Events

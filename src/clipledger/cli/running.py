@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
-import signal
-from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +13,16 @@ from clipledger import presence
 from clipledger.archive import Archive, SystemClock, note_settings, open_archive, prove_store, recognise_store
 from clipledger.cli.exits import Exit, exit_of
 from clipledger.cli.output import Context, table
+from clipledger.cli.stopping import signals
 from clipledger.cli.watching import Watched, Watchers, watching
 from clipledger.core.errors import Misconfigured, UsageError
 from clipledger.core.model import State
 from clipledger.core.sizes import parse_size
-from clipledger.core.times import iso_time
+from clipledger.core.times import iso_time, utc_day
 from clipledger.crew import ROLES, Crew, Plan
 from clipledger.db.sources import SourceRow
 from clipledger.events import Events
-from clipledger.interpreter import suited_to_work
+from clipledger.interpreter import keep_memory_together, suited_to_work
 from clipledger.net import descriptors
 from clipledger.net.wire import CurlWire
 from clipledger.settings import read_key
@@ -54,14 +52,14 @@ def run_archive(context: Context, wanted: Wanted) -> None:
     roles = chosen_roles(wanted.only)
     limits = Limits(wanted.max_videos, wanted.max_credits, _size(wanted.max_bytes))
     if wanted.dry_run:
-        asyncio.run(_foretell(context, roles))
+        asyncio.run(_foretell(context, roles, limits))
     else:
-        asyncio.run(_run(context, Plan(roles, wanted.follow), limits, wanted.watched, attended=wanted.attended))
+        _begin(context, Plan(roles, wanted.follow), limits, wanted.watched, attended=wanted.attended)
 
 
 def sweep(context: Context) -> None:
     """Run the janitor once."""
-    asyncio.run(_run(context, Plan(frozenset({"janitor"})), Limits(), Watched()))
+    _begin(context, Plan(frozenset({"janitor"})), Limits(), Watched())
 
 
 def list_regions(context: Context) -> None:
@@ -73,7 +71,12 @@ def list_regions(context: Context) -> None:
         context.tell(table(sorted(regions.items()), ("code", "name")))
 
 
-async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched, *, attended: bool = False) -> None:
+def _begin(context: Context, plan: Plan, limits: Limits, watched: Watched, *, attended: bool = False) -> None:
+    keep_memory_together()
+    asyncio.run(_run(context, plan, limits, watched, attended=attended))
+
+
+async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched, *, attended: bool) -> None:
     async with open_archive(context.archive) as archive:
         worker = new_worker_name()
         with suited_to_work(), presence.hold_archive(archive.folder), presence.hold_worker(archive.folder, worker):
@@ -164,34 +167,6 @@ def _key(plan: Plan) -> Any:
     return key
 
 
-@contextmanager
-def signals(step: Callable[[], None], events: Events, *, attended: bool = False) -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT and SIGTERM into the two steps of a stop; if `attended`, the end of standard input into the first."""
-    loop, seen = asyncio.get_running_loop(), []
-
-    def asked(name: str) -> None:
-        seen.append(name)
-        events.emit("stopping", signal=name, how="finishing what is under way" if len(seen) == 1 else "cutting")
-        step()
-
-    def heard() -> None:
-        if not os.read(0, 4096):
-            loop.remove_reader(0)
-            if not seen:
-                asked("end of input")
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked, signal.Signals(number).name)
-    if attended:
-        loop.add_reader(0, heard)
-    try:
-        yield lambda: bool(seen)
-    finally:
-        loop.remove_reader(0)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-
 async def _ending(archive: Archive, tally: Tally, interrupted: bool) -> tuple[Exit, str | None]:
     if tally.halted is not None:
         return exit_of(tally.halted), tally.halted.detail
@@ -265,31 +240,49 @@ def _in_words(summary: dict[str, Any]) -> str:
     )
 
 
-async def _foretell(context: Context, roles: frozenset[str]) -> None:
+async def _foretell(context: Context, roles: frozenset[str], limits: Limits) -> None:
     async with open_archive(context.archive) as archive:
-        now = archive.clock.now()
+        now, pace = archive.clock.now(), archive.settings.api.requests_per_minute
         due = await archive.queue.due_count(now, 1 << 62) if "capture" in roles else 0
+        due = due if limits.videos is None else min(due, limits.videos)
+        refreshes = await _refreshes(archive, now) if "history" in roles else 0
         kinds = registry() if "listing" in roles else {}
         listing = [row for row in await archive.sources.all() if _is_due(row, now, kinds)]
         lookups = sum(row.entity_id is None and kinds[row.kind].lookup(row.subject) is not None for row in listing)
-        pages = len(listing)
-        minutes = (due + lookups + pages) / archive.settings.api.requests_per_minute
-        body = {
-            "resolves": due,
-            "lookups": lookups,
-            "pages_at_least": pages,
-            "credits_at_least": due + lookups + pages,
-            "minutes_at_least": round(minutes, 1),
-            "sources": [source.source for source in listing],
-        }
+        left = await _left(archive, now, limits.credits)
+    wanted = due + lookups + len(listing) + refreshes
+    spends = wanted if left is None else min(wanted, left)
+    body = {
+        "resolves": due,
+        "lookups": lookups,
+        "pages_at_least": len(listing),
+        "refreshes": refreshes,
+        "credits_at_least": spends,
+        "credits_at_most": left,
+        "minutes_at_least": round(spends / pace, 1),
+        "sources": [source.source for source in listing],
+    }
     if context.json:
         context.document(body)
-    else:
-        context.tell(
-            f"would spend at least {body['credits_at_least']} credits: {due} posts to resolve, {lookups} look-ups, "
-            f"{pages} sources with one page or more each, and one for every 30 posts they show and each post not known "
-            f"yet; at least {minutes:.1f} min at {archive.settings.api.requests_per_minute} calls a minute"
-        )
+        return
+    capped = f", and at most {left} by the caps" if left is not None else ""
+    context.tell(
+        f"would spend at least {spends} credits{capped}: {due} posts to resolve, {lookups} look-ups, "
+        f"{len(listing)} sources with one page or more each, {refreshes} refreshes, and one for every 30 posts they "
+        f"show and each post not known yet; at least {body['minutes_at_least']:.1f} min at {pace} calls a minute"
+    )
+
+
+async def _refreshes(archive: Archive, now: float) -> int:
+    told, a_day = await archive.refreshes.standing(now), archive.settings.budget.history_credits_per_day
+    return told.due if a_day is None else min(told.due, max(0, a_day - told.spent))
+
+
+async def _left(archive: Archive, now: float, max_credits: int | None) -> int | None:
+    """Say how many credits a run that begins now may spend; None: no cap is set."""
+    a_day = archive.settings.budget.credits_per_day
+    today = None if a_day is None else max(0, a_day - await archive.credits.spent(utc_day(now)))
+    return min((cap for cap in (max_credits, today) if cap is not None), default=None)
 
 
 def _is_due(row: SourceRow, now: float, kinds: Container[str]) -> bool:

@@ -97,8 +97,10 @@ def history(context: Context, source: str | None, refresh: str | None) -> None:
         context.document(body)
         return
     cap = f" of {body['budget']}" if body["budget"] is not None else ""
+    own = len(body["sources"])
+    steps = body["steps"] or ("off but for the sources below" if own else "off")
     context.tell(
-        f"refreshes: {body['steps'] or 'off'}; {body['due']} due, {body['planned']} planned, "
+        f"refreshes: {steps}; {body['due']} due, {body['planned']} planned, "
         f"{body['doubted']} doubted; {body['spent']} credits today{cap}"
     )
     for name, steps in body["sources"].items():

@@ -16,7 +16,7 @@ from clipledger.cli.exits import Exit
 from clipledger.cli.fleets import HERE, needs_ray, seats_at, supervised
 from clipledger.cli.output import Context, size
 from clipledger.cli.repairing import Wish, needed_key, repair_found
-from clipledger.cli.running import signals
+from clipledger.cli.stopping import signals
 from clipledger.cli.verifying import KEPT, tell_findings
 from clipledger.core.errors import Misconfigured, StorageUnreachable, UsageError
 from clipledger.core.scaling import Bounds

@@ -143,6 +143,8 @@ def _in_words(body: dict[str, Any], books: bool, files: bool) -> str:
     )
     read = f"; {body['files']} files, {size(body['bytes'])} read again" if files else ""
     if body["count"]:
-        return f"damaged: {body['count']} findings; {balance}{read}"
+        findings = "1 finding" if body["count"] == 1 else f"{body['count']} findings"
+        mend = "; `clipledger verify --repair --dry-run` tells what mending costs" if files else ""
+        return f"damaged: {findings}; {balance}{read}{mend}"
     told = " and ".join(word for word, did in (("the books balance", books), ("every file is whole", files)) if did)
     return f"{told}: {balance}{read}"

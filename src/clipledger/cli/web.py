@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,10 @@ from clipledger.cli.exits import Exit
 from clipledger.cli.logs import speller
 from clipledger.cli.output import Context
 from clipledger.cli.progress import plain
+from clipledger.cli.stopping import caught
 from clipledger.core.chain import Act
 from clipledger.core.errors import Misconfigured
+from clipledger.interpreter import keep_memory_together
 from clipledger.web.app import build
 from clipledger.web.desk import Desk
 from clipledger.web.guard import House
@@ -39,6 +40,7 @@ class Wanted:
 
 def serve(context: Context, wanted: Wanted) -> None:
     """Serve the archive until told to stop."""
+    keep_memory_together()
     asyncio.run(_serve(context, wanted))
     context.exit = Exit.OK
 
@@ -110,18 +112,12 @@ def _link(host: str, port: int) -> str:
 @contextmanager
 def _two_steps(server: Server, desk: Desk) -> Iterator[None]:
     """Let the first signal end everything in good order, the second at once."""
-    loop = asyncio.get_running_loop()
 
-    def asked() -> None:
+    def asked(_: str) -> None:
         server.force_exit = server.should_exit
         server.should_exit = True
         desk.pulse.end()
         desk.workers.end()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked)
-    try:
+    with caught(asked):
         yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)

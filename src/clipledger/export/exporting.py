@@ -140,6 +140,9 @@ async def _standing(archive: Archive, store: ReplacingStore, wish: Wish) -> _Sta
         raise UsageError(f"--to holds an export of another archive, {manifest.archive}: name another place")
     if manifest is not None and manifest.kind is not wish.kind:
         raise UsageError(f"--to holds an export of kind {manifest.kind}: name another place")
+    if manifest is not None and manifest.query != wish.query and not wish.anew:
+        holds = f"--where {manifest.query!r}" if manifest.query else "everything"
+        raise UsageError(f"--to holds an export of {holds}: name another place, or --anew to put this one in its stead")
     return _Standing(manifest, made)
 
 

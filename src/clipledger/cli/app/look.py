@@ -35,8 +35,9 @@ def show(aweme_id: Annotated[str, typer.Argument(metavar="ID", help="A post id o
 @app.command()
 def search(
     words: Annotated[
-        str, typer.Argument(metavar="WORDS", help='Words, "phrases", -not, prefix*, OR, from:@handle, tag:#x ...')
-    ] = "",
+        list[str] | None,
+        typer.Argument(metavar="WORDS", help='Words, "phrases", -not, prefix*, OR, from:@handle, tag:#x ...'),
+    ] = None,
     author: Annotated[str | None, typer.Option(metavar="@HANDLE", help="By this author, under any handle.")] = None,
     tag: Annotated[str | None, typer.Option(metavar="TAG", help="With this hashtag.")] = None,
     music: Annotated[str | None, typer.Option(metavar="ID", help="With this sound.")] = None,
@@ -57,7 +58,7 @@ def search(
     from clipledger.cli.searching import search as search_posts
 
     given = {"from": author, "tag": tag, "music": music, "region": region, "since": since, "until": until}
-    search_posts(context, Asked(words, given | {"plays": min_plays}, gone, sort, limit, after, facets))
+    search_posts(context, Asked(" ".join(words or ()), given | {"plays": min_plays}, gone, sort, limit, after, facets))
 
 
 @app.command()
