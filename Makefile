@@ -52,21 +52,17 @@ FIGURES := --json benchmarks/figures.json
 .PHONY: bench-small bench-large bench-queue bench-idle bench-start bench-store
 
 bench-small: $(READY)  ## race with files of 64 KiB: plain, over TLS, on the disk
-	$(BIN)/python benchmarks/race.py small $(FIGURES)
-	$(BIN)/python benchmarks/race.py tls-small $(FIGURES)
-	$(BIN)/python benchmarks/race.py durable $(FIGURES)
+	missed=0; for race in small tls-small durable; do $(BIN)/python benchmarks/race.py $$race $(FIGURES) || missed=1; done; exit $$missed
 
 bench-large: $(READY)  ## race with files of 10 MiB: plain, over TLS
-	$(BIN)/python benchmarks/race.py large $(FIGURES)
-	$(BIN)/python benchmarks/race.py tls-large $(FIGURES)
+	missed=0; for race in large tls-large; do $(BIN)/python benchmarks/race.py $$race $(FIGURES) || missed=1; done; exit $$missed
 
 bench-queue: $(READY)  ## ask whether a long queue is as quick as a short one
 	$(BIN)/python benchmarks/queue_growth.py $(FIGURES)
 	$(BIN)/python benchmarks/queue_100k.py $(FIGURES)
 
 bench-idle: $(READY)  ## measure what waiting costs, and working at the cap of the rate
-	$(BIN)/python benchmarks/idle.py waiting $(FIGURES)
-	$(BIN)/python benchmarks/idle.py capped $(FIGURES)
+	missed=0; for what in waiting capped; do $(BIN)/python benchmarks/idle.py $$what $(FIGURES) || missed=1; done; exit $$missed
 
 bench-start: $(READY)  ## measure how soon the command line answers
 	$(BIN)/python benchmarks/startup.py $(FIGURES)

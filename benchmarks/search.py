@@ -64,6 +64,9 @@ MIX = {
 
 
 def main() -> None:
+    if {"-h", "--help"} & set(sys.argv):
+        print(__doc__)
+        return
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     count, metrics = int([*words, "1000000"][0]), int([*words[1:], "10"][0])
     url = sys.argv[sys.argv.index("--url") + 1] if "--url" in sys.argv else ""

@@ -32,6 +32,9 @@ MODULE = (sys.executable, "-m", "clipledger")
 
 
 def main() -> None:
+    if {"-h", "--help"} & set(sys.argv):
+        print(__doc__)
+        return
     words = sys.argv[1:]
     count, kept = int([*words, "1000000"][0]), Path(words[1]) if len(words) > 1 else None
     folder = kept or Path(tempfile.mkdtemp(prefix="clipledger-web-"))
