@@ -182,7 +182,10 @@ def test_a_call_nobody_settles_is_taken_as_paid(tmp_path: Path) -> None:
 
 
 def test_the_breaker_remembers_over_a_restart(tmp_path: Path) -> None:
-    """The last answers, oldest first, are there after a restart; canaries and failures are not among them."""
+    """The last answers, oldest first, are there after a restart; canaries and failures are not among them.
+
+    A failure it is too when another post came than was asked for: that tells nothing of the shape of replies.
+    """
 
     async def act(credits: Credits, _db: Database) -> None:
         calls = [
@@ -192,6 +195,8 @@ def test_the_breaker_remembers_over_a_restart(tmp_path: Path) -> None:
             (replace(CALL, aweme_id=vid(4), reason=CallReason.CANARY), CallOutcome.OK),
             (replace(CALL, aweme_id=None, endpoint="/user-posts/"), CallOutcome.OK),
             (replace(CALL, aweme_id=vid(5)), CallOutcome.OK),
+            (replace(CALL, aweme_id=vid(6)), CallOutcome.WRONG_ID),
+            (replace(CALL, aweme_id=vid(7)), CallOutcome.MALFORMED),
         ]
         for n, (call, outcome) in enumerate(calls):
             await credits.settle(await credits.intend(call, NOW), outcome, 1, NOW + n)
@@ -199,9 +204,10 @@ def test_the_breaker_remembers_over_a_restart(tmp_path: Path) -> None:
             Outcome(NOW, Answer.ALIVE, vid(1)),
             Outcome(NOW + 1, Answer.GONE, vid(2)),
             Outcome(NOW + 5, Answer.ALIVE, vid(5)),
+            Outcome(NOW + 7, Answer.MALFORMED, vid(7)),
         ]
         assert await credits.outcomes(["/post-detail/"], 50) == expected
-        assert await credits.outcomes(["/post-detail/"], 2) == expected[1:]
+        assert await credits.outcomes(["/post-detail/"], 2) == expected[2:]
 
     with_credits(tmp_path, act)
 

@@ -94,6 +94,16 @@ def test_a_short_outage_kills_nobody(since_s: float, calls: int, folder: Path) -
     everything_is_saved(play)
 
 
+def test_answers_for_other_posts_are_no_changed_api_to_the_next_run(folder: Path) -> None:
+    """Replies that tell of another post than was asked for are failures, to the run that had them and to the next."""
+    play = staged(folder, "wrong_id=0.1")
+    runs = play.run_to_the_end(4)
+    assert play.rows("SELECT count(*) FROM credits WHERE outcome = 'wrong_id'")[0][0] > 5
+    assert play.run().ending == "done" and [run.ending for run in runs] == ["done"] * len(runs)
+    assert "breaker_opened" not in play.runs[-1].events[0]
+    everything_is_saved(play)
+
+
 def test_an_account_deleted_at_once_is_no_endless_outage(folder: Path) -> None:
     """Three hundred posts that are really gone end dead, at a price of a few canaries, while their neighbours live."""
     play = staged(folder)

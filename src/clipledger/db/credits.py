@@ -43,7 +43,10 @@ _ABANDONED_MAX = 1000
 
 
 class CallOutcome(StrEnum):
-    """What a call came to. `SENT` is still open; `UNKNOWN` is a lost answer, taken as paid."""
+    """What a call came to. `SENT` is still open; `UNKNOWN` is a lost answer, taken as paid.
+
+    `MALFORMED` is a reply of no known shape, `WRONG_ID` one that tells of another post than was asked for.
+    """
 
     SENT = "sent"
     OK = "ok"
@@ -52,6 +55,7 @@ class CallOutcome(StrEnum):
     THROTTLED = "throttled"
     FAILED = "failed"
     MALFORMED = "malformed"
+    WRONG_ID = "wrong_id"
     UNKNOWN = "unknown"
 
 

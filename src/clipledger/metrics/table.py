@@ -45,7 +45,7 @@ LABELS: Mapping[str, str] = {
     "how": "`fetched`, or `adopted` when it was found complete",
     "kind": "`video`, `image`, `audio`, `cover`",
     "limiter": "row of the table `limits`",
-    "outcome": "`ok`, `gone`, `refused`, `throttled`, `failed`, `malformed`, `unknown`",
+    "outcome": "`ok`, `gone`, `refused`, `throttled`, `failed`, `malformed`, `wrong_id`, `unknown`",
     "python": "version of Python",
     "reason": "a reason out of tables.md: of a call why it was made, else why it failed",
     "roles": "roles of the process, separated by commas",

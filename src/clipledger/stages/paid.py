@@ -202,6 +202,8 @@ def _outcome(error: ClipledgerError) -> tuple[CallOutcome, int]:
             return CallOutcome.GONE, 0
         case Throttled():
             return CallOutcome.THROTTLED, 0
+        case MalformedReply(reason=Reason.WRONG_ID):
+            return CallOutcome.WRONG_ID, 1
         case MalformedReply():
             return CallOutcome.MALFORMED, 1
         case ApiUnreachable() | TooManyOpenFiles():
