@@ -11,9 +11,8 @@ from typing import TextIO
 from clipledger.acts.adding import Added, Options, add, check
 from clipledger.archive import SystemClock, create_archive, open_archive
 from clipledger.cli.exits import Exit
-from clipledger.cli.output import Context, some
+from clipledger.cli.output import Context, tell_withheld
 from clipledger.core.errors import UsageError
-from clipledger.core.model import AwemeId
 
 LINE_MAX = 64 * 1024
 
@@ -54,15 +53,6 @@ def add_sources(context: Context, what: Sequence[str], batch_file: str | None, o
         )
         tell_withheld(context, added.withheld)
     context.exit = Exit.USAGE if problems else Exit.OK
-
-
-def tell_withheld(context: Context, ids: Sequence[AwemeId]) -> None:
-    """Say that ids are kept out, and what tells why."""
-    if ids:
-        context.tell(
-            f"withheld: {len(ids)} (taken out, and kept out: {some(ids)}); `clipledger show ID` says why, "
-            "`clipledger withdraw ID --undo` brings back what is not erased"
-        )
 
 
 async def _added(folder: Path, lines: Iterator[tuple[str, str]], options: Options) -> tuple[Added, list[str]]:

@@ -99,6 +99,15 @@ def some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:NAMED]) + (f" and {len(ids) - NAMED} more" if len(ids) > NAMED else "")
 
 
+def tell_withheld(context: Context, ids: Sequence[str]) -> None:
+    """Say that ids are kept out, and what tells why."""
+    if ids:
+        context.tell(
+            f"withheld: {len(ids)} (taken out, and kept out: {some(ids)}); `clipledger show ID` says why, "
+            "`clipledger withdraw ID --undo` brings back what is not erased"
+        )
+
+
 def size(count: float) -> str:
     """Write bytes for people: 1.4 GB."""
     for unit in ("B", "kB", "MB", "GB", "TB"):

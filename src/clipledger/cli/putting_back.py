@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from clipledger.acts.putting_back import accept, acknowledge, retry
 from clipledger.answers.words import a_reason
-from clipledger.cli.adding import tell_withheld
 from clipledger.cli.exits import Exit
 from clipledger.cli.looking import asked, post_id
-from clipledger.cli.output import Context
+from clipledger.cli.output import Context, tell_withheld
 from clipledger.core.errors import Reason, UsageError
 
 
