@@ -51,6 +51,9 @@ def test_an_author_is_withdrawn_and_let_in_again(tmp_path: Path, s3_servers: Ser
     assert author_id not in named(archive, out) and author_id not in shown(archive)
     archive.cli("authors", f"@{handle}", code=2).says("nobody of that handle")
     assert tombstones(place) == {alone, *theirs, f"author={author_id}"}
+    (ban,) = archive.json("withdraw", "--authors")["authors"]
+    assert (ban["author_id"], ban["request"]) == (author_id, WHY[-1])
+    assert author_id in archive.cli("withdraw", "--authors").out
 
     archive.cli("withdraw", "--author", author_id, "--undo", code=2).says("--reason is missing", "audit log")
     told = archive.json("withdraw", "--author", f"@{handle}", *UNDO)
@@ -59,6 +62,7 @@ def test_an_author_is_withdrawn_and_let_in_again(tmp_path: Path, s3_servers: Ser
     assert tombstones(place) == {alone}
     assert author_id in named(archive, out) == shown(archive) and set(archive.ids("withheld")) == {alone}
     assert archive.one("SELECT count(*) FROM withheld_authors") == 0
+    assert "no author is kept out" in archive.cli("withdraw", "--authors").out
     archive.cli("withdraw", "--author", author_id, *UNDO, code=2).says("is not withdrawn")
     archive.cli("withdraw", alone, *UNDO)
     assert (

@@ -213,6 +213,9 @@ def test_an_author_is_withdrawn_and_let_in_again(folder: Path) -> None:
         taken = (await client.post(f"{API}/removals", json=asked)).json()
         assert set(taken["withdrawn"]) == theirs and taken["purge_at"] == taken["purge_last_at"]
         assert await named(client) == []
+        listed = (await client.get(f"{API}/removals/authors?limit=1")).json()
+        assert [ban["author_id"] for ban in listed["authors"]] == [who] and listed["next"] is None
+        assert listed["authors"][0]["request"] == "mail 8"
         for path in (f"/authors/{handle}", f"/author?id={who}", f"{API}/authors/{handle}"):
             assert (await client.get(path)).status_code == 404, path
         added = (await client.post(f"{API}/sources", json={"sources": [aweme_id]})).json()

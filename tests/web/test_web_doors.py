@@ -24,6 +24,7 @@ ADMIN_ONLY = {
     "/api/v1/removals/undo",
     "/holds/place",
     "/holds/release",
+    "/removals/readmit",
     "/removals/restore",
     "/removals/withdraw",
 }

@@ -130,6 +130,28 @@ def test_holds_and_withdrawals_go_through_the_page(folder: Path) -> None:
     visit(folder, scenario)
 
 
+def test_an_author_is_kept_out_and_let_in_again_through_the_page(folder: Path) -> None:
+    """Who withdrew an author finds them on the page, and a button that brings back what it hid."""
+    newest = "SELECT author_id, author_handle, max(aweme_id) FROM posts WHERE author_handle GLOB '[a-z]*'"
+    ((who, handle, _),) = rows(folder, newest)
+
+    async def scenario(here: Visit) -> None:
+        client = await here.member(Role.ADMIN)
+        client.headers["accept"] = HTML
+        assert "Let in again" not in (await client.get("/removals")).text
+        asked = {"what": f"@{handle}", "reason": "asked for", "request": "ticket 8"}
+        taken = (await client.post("/removals/withdraw", data=asked)).headers["location"].partition("n=")[2]
+        page = (await client.get("/removals")).text
+        assert f'name="author" value="{who}"' in page and "ticket 8" in page and int(taken) > 0
+        back = {"author": who, "reason": "a mistake"}
+        answer = await client.post("/removals/readmit", data=back, follow_redirects=True)
+        assert f"came back: {taken}." in answer.text and "Let in again" not in answer.text.partition("<table")[2]
+        assert (await client.post("/removals/readmit", data=back)).status_code == 400, "is not withdrawn any more"
+        assert handle in (await client.get("/authors")).text
+
+    visit(folder, scenario)
+
+
 def test_tags_that_people_chose_are_blurred(folder: Path) -> None:
     """A post with one of the tags of web.blur waits for a click, in the gallery and on its own page."""
     aweme_id, title = rows(folder, "SELECT aweme_id, title FROM posts WHERE title LIKE '%#cats%' LIMIT 1")[0]

@@ -7,6 +7,7 @@ from typing import Any
 
 from clipledger.archive import Archive
 from clipledger.core.times import iso_time, parse_duration
+from clipledger.db.bans import Ban, listed
 from clipledger.db.exports import Exports
 from clipledger.db.holds import Hold
 from clipledger.db.withheld import Receipt, Receipts
@@ -41,6 +42,16 @@ async def _notice(archive: Archive, receipt: Receipt) -> dict[str, Any]:
             if each.at <= receipt.asked_at
         ],
     }
+
+
+async def authors_out(archive: Archive, after: str, limit: int) -> list[Ban]:
+    """List the authors who are kept out, by id, behind `after`."""
+    return await archive.db.read(lambda connection: listed(connection, after, limit))
+
+
+def ban_row(ban: Ban) -> dict[str, Any]:
+    """Write why one author is kept out."""
+    return asdict(ban) | {"asked_at": iso_time(ban.asked_at)}
 
 
 def hold_row(row: Hold) -> dict[str, Any]:

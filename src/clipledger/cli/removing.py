@@ -10,12 +10,13 @@ from typing import TypeVar
 from clipledger import presence
 from clipledger.acts.removing import Asked, Withdrawn, foretell, noted_told, restore, restored_told
 from clipledger.acts.removing import withdraw as take
-from clipledger.answers.custody import notices
+from clipledger.answers.custody import PAGE, authors_out, ban_row, notices
 from clipledger.archive import Archive, open_archive
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context, size, some, table
 from clipledger.core.errors import UsageError
 from clipledger.core.times import iso_time
+from clipledger.db.bans import Ban
 
 T = TypeVar("T")
 
@@ -52,6 +53,23 @@ def list_notices(context: Context, since: str | None) -> None:
     """Print one JSON line for each removal: who was given copies compares the ids and the sha256s."""
     for notice in with_archive(context, lambda archive: notices(archive, since)):
         context.line(notice)
+
+
+def list_authors(context: Context) -> None:
+    """List the authors who are kept out: nothing of theirs is shown, and nothing is archived."""
+
+    async def everybody(archive: Archive) -> list[Ban]:
+        found = list[Ban]()
+        while page := await authors_out(archive, found[-1].author_id if found else "", PAGE):
+            found += page
+        return found
+
+    bans = with_archive(context, everybody)
+    if context.json:
+        context.document({"authors": [ban_row(ban) for ban in bans], "exit": Exit.OK.word})
+        return
+    rows = [(ban.author_id, iso_time(ban.asked_at), ban.reason, ban.request) for ban in bans]
+    context.tell(table(rows, ("author", "since", "reason", "request")) if rows else "no author is kept out")
 
 
 def with_archive(context: Context, ask: Callable[[Archive], Awaitable[T]]) -> T:

@@ -57,6 +57,12 @@ _q, _r, _w = archive_queue, removals, withheld_authors
 _ids: BindParameter[Any] = bindparam("ids", expanding=True)
 _WITHHOLD = per_dialect(lambda into: into(_w).on_conflict_do_nothing())
 _BANS = select(_w.c.author_id, _w.c.reason, _w.c.request, _w.c.asked_at).where(_w.c.author_id.in_(_ids))
+_LISTED = (
+    select(_w.c.author_id, _w.c.reason, _w.c.request, _w.c.asked_at)
+    .where(_w.c.author_id > bindparam("after"))
+    .order_by(_w.c.author_id)
+    .limit(bindparam("n"))
+)
 _LIFT = delete(_w).where(_w.c.author_id == bindparam("of"))
 _mine, _other = author_handles.alias("mine"), author_handles.alias("other")
 _shared = exists().where(_other.c.handle == _mine.c.handle, _other.c.author_id != _mine.c.author_id)
@@ -132,6 +138,11 @@ def standing(connection: Connection, author_ids: Collection[str | None]) -> dict
     """Give the bans on those of these authors who are kept out."""
     asked = sorted({each for each in author_ids if each})
     return {row[0]: Ban(*row) for row in connection.execute(_BANS, {"ids": asked})} if asked else {}
+
+
+def listed(connection: Connection, after: str, limit: int) -> list[Ban]:
+    """List the authors who are kept out, by id, behind `after`."""
+    return [Ban(*row) for row in connection.execute(_LISTED, {"after": after, "n": limit})]
 
 
 def place(connection: Connection, row: dict[str, object]) -> bool:

@@ -28,14 +28,17 @@ def withdraw(
         bool, typer.Option("--notices", help="Print a JSON line for each removal, for those who were given copies.")
     ] = False,
     since: Annotated[str | None, typer.Option(metavar="DURATION", help="With --notices: asked for within it.")] = None,
+    authors: Annotated[bool, typer.Option("--authors", help="List the authors who are kept out, and why.")] = False,
 ) -> None:
     """Take posts out: hidden at once, erased when lifecycle.purge_after is over, never archived again."""
     from clipledger.acts.removing import Asked
-    from clipledger.cli.removing import list_notices
+    from clipledger.cli.removing import list_authors, list_notices
     from clipledger.cli.removing import withdraw as withdraw_posts
 
     if notices:
         list_notices(context, since)
+    elif authors:
+        list_authors(context)
     else:
         withdraw_posts(context, Asked(ids or [], author, reason, request, now, dry_run, undo))
 

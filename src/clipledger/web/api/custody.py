@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from clipledger.acts import holding, removing
-from clipledger.answers.custody import hold_row
+from clipledger.answers.custody import authors_out, ban_row, hold_row
 from clipledger.core.access import Role
 from clipledger.core.errors import UsageError
 from clipledger.core.times import iso_time
@@ -85,6 +85,22 @@ class RemovalsOut(BaseModel):
     """Receipts by id."""
 
     removals: list[RemovalOut]
+    next: str | None
+
+
+class BanOut(BaseModel):
+    """Why an author is kept out: nothing of theirs is shown, and nothing is archived."""
+
+    author_id: str
+    reason: str
+    request: str
+    asked_at: str
+
+
+class BansOut(BaseModel):
+    """Authors who are kept out, by id."""
+
+    authors: list[BanOut]
     next: str | None
 
 
@@ -211,6 +227,14 @@ async def removals(desk: AtDesk, limit: Limit = 100, after: After = None) -> Rem
         for row in rows[:limit]
     ]
     return RemovalsOut(removals=page, next=page[-1].aweme_id if len(rows) > limit else None)
+
+
+@router.get("/removals/authors")
+async def authors(desk: AtDesk, limit: Limit = 100, after: After = None) -> BansOut:
+    """List the authors who are kept out, by id; `POST /removals/undo` lets one in again."""
+    bans = await authors_out(desk.archive, after or "", limit + 1)
+    page = [BanOut(**ban_row(ban)) for ban in bans[:limit]]
+    return BansOut(authors=page, next=page[-1].author_id if len(bans) > limit else None)
 
 
 @router.post("/removals", dependencies=[Admin])

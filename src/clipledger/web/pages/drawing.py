@@ -40,6 +40,7 @@ DONE = {
     "released": "The hold has ended.",
     "withdrawn": "Withdrawn: {n}. Hidden now, erased when the quarantine is over.",
     "restored": "Restored: {n}.",
+    "readmitted": "Let in again. Of what was hidden for it came back: {n}.",
 }
 """What a page may say was done. Only these: words in a link could say anything."""
 

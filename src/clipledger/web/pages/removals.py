@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import Response
 
 from clipledger.acts import holding, removing
+from clipledger.answers.custody import authors_out
 from clipledger.core.access import Role
 from clipledger.core.errors import UsageError
 from clipledger.db.withheld import Receipts
@@ -26,9 +27,12 @@ router = APIRouter()
 
 
 @router.get("/removals")
-async def removals(request: Request, desk: AtDesk, after: Named = "", log_after: Key = None) -> Response:
-    """Show receipts, holds and the log."""
+async def removals(
+    request: Request, desk: AtDesk, after: Named = "", author_after: Named = "", log_after: Key = None
+) -> Response:
+    """Show who and what was taken out, holds and the log."""
     archive = desk.archive
+    bans = await authors_out(archive, author_after, ROWS + 1)
     receipts = await Receipts(archive.db).page(0.0, after, ROWS + 1)
     log = await archive.audit.before(read_number_key(log_after, LAST), ROWS + 1)
     return draw(
@@ -36,6 +40,8 @@ async def removals(request: Request, desk: AtDesk, after: Named = "", log_after:
         "removals.html",
         "removals",
         holds=await archive.holds.all(),
+        bans=bans[:ROWS],
+        bans_more=link("/removals", author_after=bans[ROWS - 1].author_id) if len(bans) > ROWS else None,
         receipts=receipts[:ROWS],
         more=link("/removals", after=receipts[ROWS - 1].aweme_id) if len(receipts) > ROWS else None,
         log=log[:ROWS],
@@ -60,6 +66,13 @@ async def restore(archive: AsVisitor, id: Annotated[str, Form(max_length=20)], r
     """Take one post out of quarantine again."""
     asked = removing.Asked([id], None, reason, "", now=False, dry_run=False, undo=True)
     return back("/removals", "restored", len((await removing.restore(archive, asked)).posts))
+
+
+@router.post("/removals/readmit", dependencies=[Admin])
+async def readmit(archive: AsVisitor, author: Annotated[str, Form(max_length=300)], reason: Reason) -> Response:
+    """Let an author in again, with all posts that are out for them alone and not erased yet."""
+    asked = removing.Asked([], author, reason, "", now=False, dry_run=False, undo=True)
+    return back("/removals", "readmitted", len((await removing.restore(archive, asked)).posts))
 
 
 @router.post("/holds/place", dependencies=[Admin])
