@@ -174,6 +174,36 @@ def test_an_id_that_was_never_seen_is_told_as_that(archive: Archive) -> None:
     archive.cli("withdraw", fourth, *WHY, code=2).says("legal hold")
 
 
+def test_a_slip_taken_back_leaves_nothing(archive: Archive) -> None:
+    """An id that nothing had shown is unknown again after its undo, and nobody asks for it; what showed since waits."""
+    slip, since, before = "7300000000000000001", "7300000000000000002", archive.json("status")["ids"]
+    archive.cli("withdraw", slip, since, *WHY)
+    assert archive.json("status")["ids"]["withheld"] == 2
+    archive.change(
+        "INSERT INTO sightings (source, aweme_id, seen_at, last_seen_at, is_ad, pinned) "
+        f"SELECT source, {since}, seen_at, last_seen_at, 0, 0 FROM sightings LIMIT 1"
+    )
+    archive.cli("withdraw", slip, since, *UNDO)
+    after = archive.json("status")["ids"]
+    assert (after["seen"], after["waiting"]) == (before["seen"] + 1, 1) and archive.ids("pending") == [since]
+    archive.cli("show", slip, code=2).says("never seen")
+    assert archive.json("add", slip)["posts"]["new"] == 1, "it can be wanted like any other"
+
+
+def test_what_was_archived_last_can_be_taken_out(archive: Archive) -> None:
+    """A withdrawal of the newest posts makes no old database of this one; an older database is still found out."""
+    newest = [row for (row,) in archive.rows("SELECT aweme_id FROM posts ORDER BY archived_at DESC LIMIT 3")]
+    archive.cli("withdraw", *newest, *WHY)
+    for _ in range(2):
+        archive.cli("janitor")
+        assert archive.one("SELECT count(*) FROM events WHERE name = 'database_older'") == 0
+    archive.cli("withdraw", *newest, *UNDO)
+    archive.change("UPDATE meta SET value = '1.0' WHERE key = 'newest_archived_at'")
+    archive.change("UPDATE posts SET archived_at = '2020-01-01T00:00:00.000Z'")
+    archive.cli("janitor")
+    assert archive.one("SELECT count(*) FROM events WHERE name = 'database_older'") == 1
+
+
 def test_a_withheld_id_is_named_by_what_cannot_bring_it_back(archive: Archive) -> None:
     """`add` and `retry` say that it is withheld and what undoes that; a hold on an erased one says that it is gone."""
     hidden, erased, kept = archive.ids()[:3]

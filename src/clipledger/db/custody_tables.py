@@ -23,7 +23,7 @@ removals = Table(
     Column("asked_at", UtcTime, nullable=False),
     Column("purge_at", UtcTime, nullable=False),  # not before
     Column("purged_at", UtcTime),
-    Column("was", Text, nullable=False),  # core.model.State before
+    Column("was", Text, nullable=False),  # core.model.State before, or unseen
     Column("author_id", Text),  # until it is purged; of whom it is, where it is kept out for its author
     Index(
         "removals_due",

@@ -18,6 +18,12 @@ def _set(insert: InsertInto) -> Insert:
     return statement.on_conflict_do_update(index_elements=["key"], set_={"value": statement.excluded.value})
 
 
+def get(connection: Connection, key: str) -> str | None:
+    """Look a fact up; None when it was never set."""
+    found: str | None = connection.execute(_GET, {"k": key}).scalar()
+    return found
+
+
 def put(connection: Connection, key: str, value: str) -> None:
     """Set a fact within a transaction that changes more."""
     connection.execute(_set(connection), {"key": key, "value": value})
@@ -31,7 +37,7 @@ class Meta:
 
     async def get(self, key: str) -> str | None:
         """Look a fact up; None when it was never set."""
-        return await self._db.read(lambda connection: connection.execute(_GET, {"k": key}).scalar())
+        return await self._db.read(lambda connection: get(connection, key))
 
     async def set(self, key: str, value: str) -> None:
         """Set a fact, in place of an older one."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, bindparam, delete, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, delete, exists, select, update
 
 from clipledger.core.chain import Act, Entry, Who
 from clipledger.core.model import AwemeId, State
@@ -23,8 +23,8 @@ from clipledger.db.custody_tables import removals, removed_files
 from clipledger.db.database import Database
 from clipledger.db.engine import per_dialect
 from clipledger.db.purging import SCRUB_DUE, Purge
-from clipledger.db.tables import UtcTime, archive_queue, files, posts, told_time
-from clipledger.db.withheld import PURGED, QUARANTINED
+from clipledger.db.tables import UtcTime, archive_queue, files, posts, sightings, told_time
+from clipledger.db.withheld import PURGED, QUARANTINED, UNSEEN
 
 CHUNK = 100
 """Posts taken out in one transaction."""
@@ -108,6 +108,8 @@ _SOONER = (
     .where(_r.c.aweme_id.in_(_ids), _r.c.state == QUARANTINED, _r.c.purge_at > bindparam("at", type_=UtcTime))
     .values(purge_at=bindparam("at", type_=UtcTime))
 )
+_shown = exists().where(sightings.c.aweme_id == _q.c.aweme_id)
+_UNKNOWN_AGAIN = delete(_q).where(_q.c.aweme_id.in_(_ids), _q.c.state == State.WITHHELD, ~_shown)
 _NEVER_SEEN = per_dialect(lambda into: into(_q).on_conflict_do_nothing())
 _FILE = per_dialect(lambda into: into(removed_files).on_conflict_do_nothing())
 _FILES = select(files.c.aweme_id, files.c.sha256, files.c.kind, files.c.bytes).where(files.c.aweme_id.in_(_ids))
@@ -351,12 +353,8 @@ def _take_fresh(
         entered = {"source": BY_HAND, "state": State.WITHHELD, "added_at": now, "due_at": now}
         connection.execute(_NEVER_SEEN(connection), [{"aweme_id": aweme_id} | entered for aweme_id in unseen])
     withheld.withhold(connection, ids, now)
-    told: dict[str, object] = {
-        "state": QUARANTINED,
-        "reason": grounds.reason,
-        "request": grounds.request,
-        "rule": grounds.rule,
-    }
+    told: dict[str, object] = {"state": QUARANTINED, "rule": grounds.rule}
+    told |= {"reason": grounds.reason, "request": grounds.request}
     asked_at = now if grounds.asked_at is None else grounds.asked_at
     told |= {"who": _name(who), "asked_at": asked_at}
     receipts = []
@@ -365,6 +363,7 @@ def _take_fresh(
         was, author_id = (row.state, row.author_id) if row is not None else (State.PENDING, None)
         author_id = author_id or grounds.author_id or None
         was = State.PENDING if was == State.WITHHELD else was  # out for its author before, so it was wanted
+        was = UNSEEN if each in unseen and grounds.asked_at is None else was  # what a store recalls was seen once
         receipts.append(told | {"aweme_id": each, "purge_at": asked_at + delay_s, "was": was, "author_id": author_id})
     withheld.write_receipts(connection, receipts)
     if found := connection.execute(_FILES, {"ids": ids}).all():
@@ -377,17 +376,18 @@ def _take_fresh(
 
 def _restore(connection: Connection, who: Who, ids: Sequence[str], why: str, now: float) -> list[str]:
     audit.lock(connection)
-    was = {row.aweme_id: State(row.was) for row in connection.execute(_WAS, {"ids": list(ids)})}
+    was = {row.aweme_id: row.was for row in connection.execute(_WAS, {"ids": list(ids)})}
     if not was:
         return []
     quarantine.bring_back(connection, list(was))
+    connection.execute(_UNKNOWN_AGAIN, {"ids": [each for each, state in was.items() if state == UNSEEN]})
     for to in (*_RESTING, State.PENDING):
-        chosen = [each for each, state in was.items() if (state if state in _RESTING else State.PENDING) is to]
+        chosen = [each for each, state in was.items() if (state if state in _RESTING else State.PENDING) == to]
         settled_at = now if to in _RESTING else None
         connection.execute(_RESTORE, {"ids": chosen, "to": to, "at": settled_at})
     for table in (removed_files, removals):
         connection.execute(delete(table).where(table.c.aweme_id.in_(_ids)), {"ids": list(was)})
-    if archived := [each for each, state in was.items() if state is State.ARCHIVED]:
+    if archived := [each for each, state in was.items() if state == State.ARCHIVED]:
         search_index.begin(connection, archived)
         search_index.index(connection, archived)
     audit.append(connection, who, now, *(Entry(Act.RESTORE, aweme_id, why) for aweme_id in was))

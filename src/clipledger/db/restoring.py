@@ -19,14 +19,14 @@ from clipledger.core.tombstone import Tombstone
 from clipledger.db.catalog import Record, record_stored
 from clipledger.db.database import Database
 from clipledger.db.engine import per_dialect
-from clipledger.db.meta import Meta, put
+from clipledger.db.meta import Meta, get, put
 from clipledger.db.removals import Removals
 from clipledger.db.tables import UtcTime, archive_queue, dead_letters, posts, sightings
 
 UNKNOWN_SOURCE = "restored"
 """The source of an id whose sidecar does not tell which source showed it."""
 
-_CURSOR, _REBUILT = "rebuild_cursor", "rebuilt_at"
+_CURSOR, _REBUILT, _EVER_NEWEST = "rebuild_cursor", "rebuilt_at", "newest_archived_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +127,28 @@ class Restorer:
         await self._meta.set(_CURSOR, "")
 
     async def newest(self) -> float | None:
-        """Tell when the post that was archived last was captured; None where there is none."""
-        return await self._db.read(lambda connection: connection.execute(_NEWEST).scalar())
+        """Tell when the newest post was captured that this database ever held; None where there is none.
+
+        It may have been withdrawn since: what was archived here is known here all the same.
+        """
+        return await self._db.read(_newest)
+
+    async def keep_newest(self) -> float | None:
+        """Write down what `newest` gives, before posts are taken out."""
+        return await self._db.write(_keep_newest)
+
+
+def _newest(connection: Connection) -> float | None:
+    kept = get(connection, _EVER_NEWEST)
+    times = (connection.execute(_NEWEST).scalar(), float(kept) if kept else None)
+    return max((at for at in times if at is not None), default=None)
+
+
+def _keep_newest(connection: Connection) -> float | None:
+    newest = _newest(connection)
+    if newest is not None and repr(newest) != get(connection, _EVER_NEWEST):  # else nothing is written: disks may rest
+        put(connection, _EVER_NEWEST, repr(newest))
+    return newest
 
 
 def _restore(connection: Connection, batch: Sequence[Restored], now: float, cursor: str | None) -> int:

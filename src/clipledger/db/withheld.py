@@ -39,6 +39,9 @@ from clipledger.db.tables import meta as facts
 QUARANTINED, PURGING, PURGED = "quarantined", "purging", "purged"
 """The states of a removal."""
 
+UNSEEN = "unseen"
+"""What a post was before its removal that nothing had shown: taken back, the archive knows nothing of it, as before."""
+
 AUTHOR_WITHHELD = "its author is withheld"
 
 WITHHELD_IDS = "SELECT aweme_id FROM archive_queue WHERE state = 'withheld'"

@@ -132,7 +132,7 @@ class Janitor:
 
     async def note(self, *, anew: bool = False) -> None:
         """Write into the folder how new the database is: an older one in its place is noticed."""
-        if (newest := await self._restorer.newest()) is not None:
+        if (newest := await self._restorer.keep_newest()) is not None:  # in the database first: the note is held to it
             presence.note(self._archive, newest, anew=anew)
 
     async def recover(self) -> tuple[int, int]:
