@@ -1,6 +1,6 @@
 """The worker: claim, act, settle; and stop in two steps.
 
-The first stop request ends claiming and gives what is under way `GRACE_S` to finish; the second cuts.
+The first stop request ends claiming and buying, and gives what is paid for `GRACE_S` to finish; the second cuts.
 Whatever was not settled by then is given back, uncounted. A bug leaves through the TaskGroup: loudly, and
 counted against the one video that met it. The only TaskGroup over jobs, the only `except` over stages.
 """
@@ -16,8 +16,8 @@ from clipledger.core.errors import (
     CapReached,
     ClipledgerError,
     Halt,
-    Held,
     LeaseLost,
+    NotSent,
     SameBytes,
     StorageFull,
     StorageGone,
@@ -210,7 +210,7 @@ class Worker:
             room = 0 if self.held else await self._room()
             claimed = await self._claim(room) if room else []
             for job in claimed:
-                self._begin(jobs, Attempt(job))
+                self._begin(jobs, Attempt(job, self.stop.asked.is_set))
             if claimed:
                 continue
             if self._open:
@@ -305,7 +305,7 @@ class Worker:
         if isinstance(error, TooManyOpenFiles):
             self._slow_down(error, now)
         elif isinstance(error, StorageUnavailable) or (
-            attempt.resolved and not isinstance(error, Halt | Held | SameBytes)
+            attempt.resolved and not isinstance(error, Halt | NotSent | SameBytes)
         ):
             self._guard.delivered(attempt.job.aweme_id, whole=False)
         if isinstance(error, Throttled) and error.costly:
@@ -331,7 +331,7 @@ class Worker:
             else "suspect"
             if settlement.suspect
             else "given_back"  # what ends or holds a whole run is no failure of a post
-            if isinstance(error, Halt | Held)
+            if isinstance(error, Halt | NotSent)
             else "failed",
             aweme_id=settlement.aweme_id,
             reason=settlement.reason,

@@ -53,6 +53,23 @@ def test_a_stopped_listing_goes_on_at_its_cursor(folder: Path) -> None:
     assert pages(play) == needed and queued(play) == found
 
 
+def test_a_stop_buys_nothing_more(folder: Path) -> None:
+    """Posts that were claimed and stand in line for the rate limit when a run is stopped are given back, unpaid."""
+    play = Play(folder, seed=2, posts=120, faults="slow=1:0.2,rpm=200")
+    play.add(*(source for source in play.world.sources() if source.startswith("@")))
+    play.run(roles=["listing"])
+    began = play.now()
+    run = play.run(roles=["capture"], stop_after_s=10.0)
+    after = [call for call in play.world.ledger.calls if call.at > began + 10.0]
+    assert len(after) <= 1, "the one that was on its way into the ledger"
+    assert run.events[0]["given_back"] > 5 and "failed" not in run.events[0]
+    assert play.rows("SELECT max(attempts), count(worker) FROM archive_queue WHERE state = 'pending'") == [(0, 0)]
+    spent = len(play.world.ledger.calls)
+    play.run_to_the_end(3)
+    resolves = play.world.ledger.credits_about("/post-detail/")
+    assert set(resolves.values()) == {1} and len(resolves) > 100 and spent < len(resolves)
+
+
 def test_a_crash_costs_a_page_for_each_list_that_was_being_read(folder: Path) -> None:
     """Killed between a page and its commit, a list is asked for that page again, and for no other."""
     needed, found = whole_listing(folder.with_name("whole"))

@@ -217,14 +217,18 @@ class StorageGone(StorageFull):
     """The place is not the one it was: unmounted, replaced or emptied. Waiting does not bring it back."""
 
 
-class Held(ClipledgerError):
-    """The operator paused the archive while this call stood in line: it was not made. Nobody's failure."""
+class NotSent(ClipledgerError):
+    """Nobody wants a call any more that stood in line: nothing was bought, and it is nobody's failure."""
+
+
+class Held(NotSent):
+    """The operator paused the archive while this call stood in line."""
 
     reason = Reason.PAUSED
 
 
-class Stopped(ClipledgerError):
-    """The run was told to stop before this was sent: nothing was bought."""
+class Stopped(NotSent):
+    """The run was told to stop before this was sent."""
 
     reason = Reason.SHUTDOWN
 

@@ -17,11 +17,10 @@ from clipledger.core.errors import (
     ClipledgerError,
     Gone,
     Halt,
-    Held,
     MalformedReply,
+    NotSent,
     Reason,
     SameBytes,
-    Stopped,
     StorageUnavailable,
     Throttled,
     Transient,
@@ -143,14 +142,14 @@ def after_failure(
     """
     if isinstance(error, SameBytes):
         return _give_back(job, error, now + PARKED_S, _again(job, paid, CallReason.RECHECK))
-    if outage and not isinstance(error, Halt):
+    if outage and not isinstance(error, Halt | NotSent):
         why = CallReason.RECHECK if isinstance(error, Gone) else CallReason.RETRY
         place = min(now, job.due_at if job.due_at is not None else now)  # behind those who failed since its last turn
         return _give_back(job, error, place - LAST_IN_LINE_S, _again(job, paid, why))
     match error:
         case Gone():
             return _suspect(job, error, now, policy)
-        case Halt() | Held() | Stopped():
+        case Halt() | NotSent():
             return _give_back(job, error, now, _again(job, paid, CallReason.INTERRUPTED))
         case Throttled():
             return replace(_throttled(job, error, paid, now, policy, jitter), throttled=True)

@@ -5,6 +5,7 @@ The links never leave the attempt that bought them: no queue, no table, no other
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from clipledger.core import parse
@@ -26,10 +27,12 @@ class Attempt:
     """One claimed job under way.
 
     `paid` turns true before the first call that may cost a credit; `resolved` says whether its links are
-    there: what fails then speaks against those who deliver. `answered_at` is when they came.
+    there: what fails then speaks against those who deliver. `answered_at` is when they came. Once `stopping` says so,
+    no call is sent for it any more: Stopped.
     """
 
     job: Job
+    stopping: Callable[[], bool] | None = None
     paid: bool = False
     resolved: bool = False
     answered_at: float = 0.0
@@ -49,7 +52,9 @@ class Detail:
         """Buy one answer for the attempt's post and tell the guard what it was."""
         job = attempt.job
         attempt.resolved = False
-        purpose = Purpose(reason, job.aweme_id, job.source, job.token, attempt.mark_paid, throttles=job.throttles)
+        purpose = Purpose(
+            reason, job.aweme_id, job.source, job.token, attempt.mark_paid, attempt.stopping, throttles=job.throttles
+        )
         try:
             post = await self._paid.buy(self._call(job), purpose, lambda body: self._read(body, job))
         except Gone:
