@@ -316,7 +316,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             body = file.read(_FILE_MAX_BYTES + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise Misconfigured(f"{path.name}: cannot read it: {error.strerror}") from None

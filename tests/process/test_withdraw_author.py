@@ -54,6 +54,7 @@ def test_an_author_is_withdrawn_and_let_in_again(tmp_path: Path, s3_servers: Ser
     (ban,) = archive.json("withdraw", "--authors")["authors"]
     assert (ban["author_id"], ban["request"]) == (author_id, WHY[-1])
     assert author_id in archive.cli("withdraw", "--authors").out
+    archive.cli("withdraw", "--author", author_id, *UNDO, "--authors", code=2).says("only list")
 
     archive.cli("withdraw", "--author", author_id, "--undo", code=2).says("--reason is missing", "audit log")
     told = archive.json("withdraw", "--author", f"@{handle}", *UNDO)

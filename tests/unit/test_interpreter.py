@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import gc
 import re
 import subprocess
 import sys
+import weakref
 
 import pytest
 
+from clipledger import interpreter
 from clipledger.interpreter import suited_to_work
 
 
-def test_the_interpreter_is_left_as_it_was() -> None:
+class Caught:
+    """What holds itself, as an error does whose frame names it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_the_interpreter_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that ends its work, but goes on answering, gets its own habits back."""
+    monkeypatch.setattr(interpreter, "GARBAGE_S", 0.01)
+
+    async def work() -> None:
+        with suited_to_work():
+            assert sys.getswitchinterval() < 0.001 and gc.get_freeze_count()
+        left = weakref.ref(Caught())
+        await asyncio.sleep(0.1)
+        assert left() is not None, "nobody looks any more"
 
     before = sys.getswitchinterval(), gc.get_threshold()
-    with suited_to_work():
-        assert sys.getswitchinterval() < 0.001 and gc.get_freeze_count()
+    asyncio.run(work())
     assert (sys.getswitchinterval(), gc.get_threshold()) == before and not gc.get_freeze_count()
+
+
+def test_what_holds_itself_does_not_lie_about_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Garbage goes by the clock, however few objects a quiet run makes; again and again."""
+    monkeypatch.setattr(interpreter, "GARBAGE_S", 0.01)
+
+    async def work() -> None:
+        with suited_to_work():
+            for _ in range(3):
+                left = weakref.ref(Caught())
+                assert left() is not None
+                await asyncio.sleep(0.2)
+                assert left() is None
+
+    asyncio.run(work())
 
 
 _MEMORY = """

@@ -61,6 +61,7 @@ class Withdrawn:
     `due`: from when to when the rest of this one's posts will be erased; None when nothing is left of them. `stood`: on
     what their author was kept out already; this request is in the log, and the first one stands. `named`: posts that
     tell the author's handle and no id: taken, and not taken since others bore it too. `kept_waiting`: ids that waited.
+    `paused`: the author's own lists, which nobody reads any more.
     """
 
     taken: Taken
@@ -70,6 +71,7 @@ class Withdrawn:
     stood: Ban | None = None
     named: Named = _NOBODYS
     kept_waiting: int = 0
+    paused: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ async def withdraw(archive: Archive, asked: Asked) -> Withdrawn:
     chosen = await _chosen(archive, asked)
     await _refuse_held(archive, chosen)
     grounds, worker, stood = _grounds(archive, asked, chosen), removal(archive, Events(archive.clock)), None
-    waiting = 0
+    waiting, own = 0, list[str]()
     if chosen.author_id is not None:
         stood = await worker.withhold_author(chosen.author_id, grounds)
         if stood is not None:  # what comes to it goes with the rest: one undo brings back all
@@ -127,7 +129,7 @@ async def withdraw(archive: Archive, asked: Asked) -> Withdrawn:
         await archive.removals.forget_name(chosen.author_id, archive.clock.now())
     scrubbed = await worker.scrub(whatever_size=True) if asked.now else True
     due = await Receipts(archive.db).purge_span(taken.taken)
-    return Withdrawn(taken, purged, scrubbed, due, _other_request(stood, asked), chosen.named, waiting)
+    return Withdrawn(taken, purged, scrubbed, due, _other_request(stood, asked), chosen.named, waiting, own)
 
 
 def _grounds(archive: Archive, asked: Asked, chosen: Chosen) -> Grounds:

@@ -49,6 +49,12 @@ def _refuse_unsaid(asked: Asked) -> None:
     raise UsageError(f"{named} {tells} in the receipt when the post is gone")
 
 
+def refuse_beside_a_list(asked: Asked) -> None:
+    """Refuse to list where something was to be done: it would not be."""
+    if asked != Asked([], None, "", "", now=False, dry_run=False, undo=False):
+        raise UsageError("--authors and --notices only list: name no posts and nothing to do beside them")
+
+
 def list_notices(context: Context, since: str | None) -> None:
     """Print one JSON line for each removal: who was given copies compares the ids and the sha256s."""
     for notice in with_archive(context, lambda archive: notices(archive, since)):
@@ -70,6 +76,8 @@ def list_authors(context: Context) -> None:
         return
     rows = [(ban.author_id, iso_time(ban.asked_at), ban.reason, ban.request) for ban in bans]
     context.tell(table(rows, ("author", "since", "reason", "request")) if rows else "no author is kept out")
+    if rows:
+        context.tell("`clipledger withdraw --author ID --undo --reason TEXT` lets one in again")
 
 
 def with_archive(context: Context, ask: Callable[[Archive], Awaitable[T]]) -> T:
@@ -120,6 +128,8 @@ def _tell_named(context: Context, done: Withdrawn) -> None:
             f"{len(done.named.unsure)} posts tell no id, and a handle that others bore too: {some(done.named.unsure)}"
         )
         context.warn(f"clipledger: {left}: not withdrawn; look at them, and name them by id")
+    if done.paused:
+        context.tell(f"paused, as each page would cost a credit: {', '.join(done.paused)}")
     if done.kept_waiting:
         context.tell(f"{done.kept_waiting} ids of their lists were waiting: kept out, no credit is spent on them")
 
@@ -134,6 +144,7 @@ def _told(done: Withdrawn) -> dict[str, object]:
         "by_handle": list(done.named.theirs),
         "unsure": list(done.named.unsure),
         "kept_waiting": done.kept_waiting,
+        "paused": list(done.paused),
         "withdrawn_already": noted_told(done),
         "purge_at": iso_time(first) if first is not None else None,
         "purge_last_at": iso_time(last) if last is not None else None,

@@ -32,15 +32,18 @@ def withdraw(
 ) -> None:
     """Take posts out: hidden at once, erased when lifecycle.purge_after is over, never archived again."""
     from clipledger.acts.removing import Asked
-    from clipledger.cli.removing import list_authors, list_notices
+    from clipledger.cli.removing import list_authors, list_notices, refuse_beside_a_list
     from clipledger.cli.removing import withdraw as withdraw_posts
 
+    asked = Asked(ids or [], author, reason, request, now, dry_run, undo)
+    if notices or authors:
+        refuse_beside_a_list(asked)
     if notices:
         list_notices(context, since)
     elif authors:
         list_authors(context)
     else:
-        withdraw_posts(context, Asked(ids or [], author, reason, request, now, dry_run, undo))
+        withdraw_posts(context, asked)
 
 
 @app.command()

@@ -120,7 +120,8 @@ class WithdrawnOut(BaseModel):
 
     `never_seen`: ids of it that nothing had ever shown; they are kept out from now on. `withdrawn_already`: by id, or
     `author:ID`, the earlier request that it was out on. `by_handle`: posts that tell the author's handle and no id;
-    `unsure`: such that were not taken, since others bore it too. `kept_waiting`: ids of their lists that waited.
+    `unsure`: such that were not taken, since others bore it too. `kept_waiting`: ids of their lists that waited;
+    `paused`: those lists.
     """
 
     withdrawn: list[str]
@@ -130,6 +131,7 @@ class WithdrawnOut(BaseModel):
     by_handle: list[str]
     unsure: list[str]
     kept_waiting: int
+    paused: list[str]
     withdrawn_already: dict[str, dict[str, str]]
     purge_at: str | None
     purge_last_at: str | None
@@ -252,6 +254,7 @@ async def withdraw(archive: AsVisitor, body: WithdrawIn) -> WithdrawnOut:
         by_handle=list(done.named.theirs),
         unsure=list(done.named.unsure),
         kept_waiting=done.kept_waiting,
+        paused=list(done.paused),
         withdrawn_already=removing.noted_told(done),
         purge_at=iso_time(first) if first is not None else None,
         purge_last_at=iso_time(last) if last is not None else None,

@@ -39,8 +39,11 @@ DONE = {
     "held": "The hold stands.",
     "released": "The hold has ended.",
     "withdrawn": "Withdrawn: {n}. Hidden now, erased when the quarantine is over.",
+    "withdrawn_unseen": "Withdrawn: {n}. Nothing had ever shown some of these ids: look for a slip of the keys below.",
+    "asked_again": "Out now: {n}. Some were before, on another request: that one stands, and this one is in the log.",
     "restored": "Restored: {n}.",
     "readmitted": "Let in again. Of what was hidden for it came back: {n}.",
+    "readmitted_paused": "Let in again. Of what was hidden came back: {n}. Their lists are still paused: see Sources.",
 }
 """What a page may say was done. Only these: words in a link could say anything."""
 

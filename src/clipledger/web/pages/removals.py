@@ -43,6 +43,7 @@ async def removals(
         bans=bans[:ROWS],
         bans_more=link("/removals", author_after=bans[ROWS - 1].author_id) if len(bans) > ROWS else None,
         receipts=receipts[:ROWS],
+        for_author=await archive.removals.banned_with([each.aweme_id for each in receipts[:ROWS]]),
         more=link("/removals", after=receipts[ROWS - 1].aweme_id) if len(receipts) > ROWS else None,
         log=log[:ROWS],
         log_more=link("/removals", log_after=log[ROWS - 1].seq) if len(log) > ROWS else None,
@@ -58,7 +59,8 @@ async def withdraw(
     ids, author = _named(what)
     asked = removing.Asked(ids, author, reason, request, now=False, dry_run=False, undo=False)
     done = await removing.withdraw(archive, asked)
-    return back("/removals", "withdrawn", len(done.taken.taken))
+    said = "asked_again" if done.taken.noted or done.stood else "withdrawn_unseen" if done.taken.unseen else "withdrawn"
+    return back("/removals", said, len(done.taken.taken))
 
 
 @router.post("/removals/restore", dependencies=[Admin])
@@ -72,7 +74,8 @@ async def restore(archive: AsVisitor, id: Annotated[str, Form(max_length=20)], r
 async def readmit(archive: AsVisitor, author: Annotated[str, Form(max_length=300)], reason: Reason) -> Response:
     """Let an author in again, with all posts that are out for them alone and not erased yet."""
     asked = removing.Asked([], author, reason, "", now=False, dry_run=False, undo=True)
-    return back("/removals", "readmitted", len((await removing.restore(archive, asked)).posts))
+    done = await removing.restore(archive, asked)
+    return back("/removals", "readmitted_paused" if done.paused else "readmitted", len(done.posts))
 
 
 @router.post("/holds/place", dependencies=[Admin])
