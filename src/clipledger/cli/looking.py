@@ -149,6 +149,7 @@ def _source_table(rows: Sequence[dict[str, Any]]) -> str:
             row["seen"],
             row["archived"],
             row["dead"],
+            row["withheld"],
             row["waiting"],
             row["declared"],
             row.get("pass_end") or (f"page {row['pass_pages']}" if row.get("pass_pages") else "-"),
@@ -157,7 +158,9 @@ def _source_table(rows: Sequence[dict[str, Any]]) -> str:
         )
         for row in rows
     ]
-    return table(shown, ("source", "seen", "archived", "dead", "waiting", "declared", "pass", "next read", "problem"))
+    return table(
+        shown, ("source", "seen", "archived", "dead", "withheld", "waiting", "declared", "pass", "next read", "problem")
+    )
 
 
 def _next_read(row: dict[str, Any]) -> str | None:
