@@ -78,6 +78,20 @@ def tombstones(place: Place) -> set[str]:
     return {name.rsplit("/", 1)[-1][: -len(".json")] for name in place.standing("removals/")}
 
 
+def test_the_lists_of_who_is_kept_out_rest(archive: Archive) -> None:
+    """A withdrawn author's own list is paused, which is told; nobody resumes it before they are let in again."""
+    author_id, _ = author_with_posts(archive)
+    source = f"@{archive.one('SELECT handle FROM authors WHERE author_id = ?', author_id)}"
+    archive.cli("add", source)
+    told = archive.json("withdraw", "--author", author_id, *WHY)
+    assert told["paused"] == [source]
+    archive.cli("resume", source, code=2).says(author_id, "--undo")
+    assert archive.one("SELECT paused_at FROM sources WHERE source = ?", source) is not None
+    assert archive.json("withdraw", "--author", author_id, *UNDO)["paused"] == [source]
+    archive.cli("resume", source)
+    assert archive.one("SELECT paused_at FROM sources WHERE source = ?", source) is None
+
+
 def test_an_author_in_quarantine_is_erased_at_once_when_asked(archive: Archive) -> None:
     """`--now` erases what of an author's was hidden before, and the dry run counts it; the name goes with it."""
     author_id, theirs = author_with_posts(archive)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clipledger.answers.words import source_name
+from clipledger.answers.words import source_name, whose_list
 from clipledger.archive import Archive
 from clipledger.core.chain import Act
 from clipledger.core.errors import UsageError
@@ -53,9 +53,22 @@ async def pause_sources(archive: Archive, names: Sequence[str], at: float | None
         raise UsageError(
             f"{', '.join(map(shown, unknown))}: not a source of this archive; `clipledger sources` lists them"
         )
+    if at is None:
+        await _refuse_kept_out(archive, set(wanted.values()))
     changed = await archive.sources.pause(list(wanted.values()), at)
     if never := sorted(set(wanted.values()) - changed):
         raise UsageError(f"{', '.join(never)}: there is no list to read, so nothing to pause")
     act = Act.RESUME if at is None else Act.PAUSE
     await archive.audit.append(archive.clock.now(), act, detail=", ".join(sorted(changed)))
     return sorted(changed)
+
+
+async def _refuse_kept_out(archive: Archive, names: set[str]) -> None:
+    """Read no list of an author who is kept out: each page would cost a credit, and nothing of it is wanted."""
+    for row in await archive.sources.all():
+        for author_id in await whose_list(archive, row) if row.source in names else ():
+            if (ban := await archive.removals.ban_on(author_id)) is not None:
+                raise UsageError(
+                    f"{row.source}: is the list of author {author_id}, who is withdrawn ({ban.request or ban.reason}): "
+                    f"`clipledger withdraw --author {author_id} --undo` lets them in"
+                )

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
-from clipledger.answers.words import author_id_of, clean, post_id
+from clipledger.answers.words import author_id_of, clean, post_id, whose_list
 from clipledger.archive import Archive
 from clipledger.core.errors import UsageError
 from clipledger.core.model import AwemeId
 from clipledger.core.times import iso_time, parse_duration
 from clipledger.core.tombstone import RemovedFile
-from clipledger.db import authors
 from clipledger.db.bans import Ban, Named
 from clipledger.db.catalog import FileRow
 from clipledger.db.holds import author_is_held
@@ -27,9 +25,6 @@ PAGE = 1000
 
 
 _NOBODYS = Named()
-
-_OWN_LISTS = ("user", "stories")
-"""Kinds of sources that show one author's own posts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,11 +259,4 @@ def _held_words(held: Any) -> str:
 
 async def _own_lists(archive: Archive, author_id: str) -> list[str]:
     """Name the author's own lists: of who is kept out every page would cost a credit, and nothing of it is wanted."""
-    rows = [row for row in await archive.sources.all() if row.kind in _OWN_LISTS]
-    own = []
-    for row in rows:
-        name = row.subject.removeprefix("@").lower()
-        called = (await archive.db.read(partial(authors.ids_called, handles=[name])))[name]
-        if row.entity_id == author_id or called == [author_id]:
-            own.append(row.source)
-    return own
+    return [row.source for row in await archive.sources.all() if author_id in await whose_list(archive, row)]
