@@ -1,8 +1,8 @@
 """The worker: claim, act, settle; and stop in two steps.
 
-The first stop request ends claiming and buying, and gives what is paid for `GRACE_S` to finish; the second cuts.
-Whatever was not settled by then is given back, uncounted. A bug leaves through the TaskGroup: loudly, and
-counted against the one video that met it. The only TaskGroup over jobs, the only `except` over stages.
+The first stop request ends claiming, and buying for what stands in line; what is paid for has `GRACE_S` to finish;
+the second cuts. Whatever was not settled by then is given back, uncounted. A bug leaves through the TaskGroup: loudly,
+and counted against the one video that met it. The only TaskGroup over jobs, the only `except` over stages.
 """
 
 from __future__ import annotations

@@ -68,6 +68,33 @@ def test_a_pause_ends_a_run_that_does_not_follow(folder: Path) -> None:
     assert play.audit().findings == []
 
 
+@pytest.mark.grounds("laptop")  # files are damaged by hand
+def test_a_pause_holds_refreshes_and_repairs(folder: Path) -> None:
+    """A pause that comes while posts are asked again, or mended, is waited out: nothing is counted against a post."""
+    slowly = {"api.requests_per_minute": 20, "history.refresh": "1h,1d"}
+    play = staged(folder, **slowly, **{"janitor.fixity": "2h", "janitor.repair": True})
+    play.run_to_the_end(4)
+    play.wait(3600.0 - 30.0)
+    for film in sorted(folder.rglob("*.mp4"))[:20]:
+        film.write_bytes(b"x")
+    first = play.now() - START
+    paused, resumed = first + 60.0, first + 600.0
+    play.run(
+        follow=True,
+        stop_after_s=1800.0,
+        during={60.0: lambda: switched(play, PAUSED), 600.0: lambda: switched(play, RESUMED)},
+    )
+    calls = [at for at in called_at(play) if at > first]
+    assert [at for at in calls if at < paused] and [at for at in calls if at > resumed]
+    assert not [at for at in calls if paused + NOTICED_S < at < resumed]
+    assert play.runs[-1].ending == "done" and play.runs[-1].events[0]["paused"] == 1
+    assert play.rows("SELECT max(crashes), count(worker) FROM archive_queue") == [(0, 0)]
+    asked = dict(play.rows("SELECT reason, count(*) FROM credits GROUP BY reason"))
+    assert asked["refresh"] > 60 and asked["repair"] > 0
+    play.run_to_the_end(4)
+    assert play.rows("SELECT count(*) FROM fixity WHERE worker IS NOT NULL") == [(0,)]
+
+
 def test_a_paused_source_is_not_read(folder: Path) -> None:
     """A source that is paused in the middle of its list stops at that page, and goes on there when it is resumed."""
     play = Play(folder, seed=4, posts=900, settings={"listing.backlog": False})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from clipledger.core.errors import StorageThrottled, StorageUnavailable, StorageUnreachable
+from clipledger.core.errors import NotSent, StorageThrottled, StorageUnavailable, StorageUnreachable
 from clipledger.core.model import AwemeId
 from clipledger.core.ports import Clock, ObjectStore
 from clipledger.core.rotation import following, read_period, rest_s
@@ -172,7 +172,11 @@ class Fixity:
             if stopping() or self._repair.is_outage():
                 await self._care.give_back(held[nth:])
                 break
-            await self._repair.mend_held(each)
+            try:
+                await self._repair.mend_held(each)
+            except NotSent:  # paused while it stood in line: they stay due
+                await self._care.give_back(held[nth + 1 :])
+                return False
         return bool(held)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from clipledger.core import parse
-from clipledger.core.errors import Gone, Halt, MalformedReply, Throttled, Transient
+from clipledger.core.errors import Gone, Halt, MalformedReply, NotSent, Throttled, Transient
 from clipledger.core.history import DOUBT_S, DOUBTS_TOGETHER, Round, believed
 from clipledger.core.lifecycle import CallReason
 from clipledger.core.links import post_url
@@ -73,7 +73,11 @@ class History:
         if stopping() or not await self._is_quiet():
             return False
         self._failed = 0
-        return await self._settle_doubts(stopping) or await self._ask_due(stopping)
+        try:
+            return await self._settle_doubts(stopping) or await self._ask_due(stopping)
+        except NotSent:
+            await self.leave()  # paused while one stood in line: all that was claimed stays due
+            return False
 
     async def next_at(self) -> float | None:
         """Tell when something is due; None when nothing is planned or wanted."""
@@ -89,7 +93,7 @@ class History:
             await self._meta.set(_PLANNED, self._default)
 
     async def _is_quiet(self) -> bool:
-        if self._guard.is_open or self._failed >= FAILED_MAX:
+        if self._guard.is_open or self._paid.held or self._failed >= FAILED_MAX:
             return False
         waiting = await self._queue.backlog(self._clock.now(), FRESH_S, self._waiting_max + 1)
         return waiting <= self._waiting_max

@@ -116,6 +116,7 @@ class PaidCalls:
         async with nullcontext() if urgent else self._slots:
             if self.held:
                 raise Held("paused by the operator")
+            purpose.check()
             moment = await self._limiter.permit(urgent=urgent)
             if self.held:
                 raise Held("paused by the operator")
