@@ -14,6 +14,7 @@ from clipledger.db.books import Books
 from clipledger.db.database import Database
 from clipledger.db.queue import Queue
 from clipledger.db.removals import Earlier, Grounds, Removals
+from clipledger.db.restoring import Restorer
 from clipledger.db.withheld import Receipts
 from contract.archives import NOW, in_archive, raw, vid
 from contract.queues import claim
@@ -181,3 +182,18 @@ def test_ids_kept_out_by_a_page_that_came_too_late_wait_again(tmp_path: Path) ->
         assert [job.aweme_id for job in await claim(queue, 9, now=NOW + 100)] == [vid(1)]
 
     in_archive(tmp_path, act)
+
+
+def test_a_slip_is_unknown_again_unless_it_stands_in_the_store(tmp_path: Path) -> None:
+    """An undo forgets what nothing had shown; what a rebuild met in the store meanwhile waits, its place known."""
+
+    async def act(db: Database) -> None:
+        removals = Removals(db, WHO)
+        taken = await removals.take([vid(1), vid(2)], LETTER_A, NOW)
+        assert taken.unseen == (vid(1), vid(2))
+        await Restorer(db, removals).locate({vid(2): ("2026-05-29", "alice")})
+        assert await removals.restore([vid(1), vid(2)], "a slip", NOW + 1) == [vid(1), vid(2)]
+        assert not [finding async for finding in Books(db).check()]
+
+    in_archive(tmp_path, act)
+    assert raw(tmp_path, "SELECT aweme_id, state, author_part FROM archive_queue") == [(vid(2), "pending", "alice")]

@@ -85,11 +85,16 @@ def test_the_lists_of_who_is_kept_out_rest(archive: Archive) -> None:
     archive.cli("add", source)
     told = archive.json("withdraw", "--author", author_id, *WHY)
     assert told["paused"] == [source]
-    archive.cli("resume", source, code=2).says(author_id, "--undo")
+    for command in ("resume", "add"):
+        archive.cli(command, source, code=2).says(author_id, "--undo")
     assert archive.one("SELECT paused_at FROM sources WHERE source = ?", source) is not None
     assert archive.json("withdraw", "--author", author_id, *UNDO)["paused"] == [source]
     archive.cli("resume", source)
     assert archive.one("SELECT paused_at FROM sources WHERE source = ?", source) is None
+    archive.cli("withdraw", "--author", author_id, *WHY, "--now")
+    assert archive.one("SELECT count(*) FROM authors WHERE author_id = ?", author_id) == 0, "the name is erased"
+    archive.cli("resume", source, code=2).says(author_id)
+    assert archive.json("withdraw", "--author", author_id, *UNDO)["paused"] == [source]
 
 
 def test_an_author_in_quarantine_is_erased_at_once_when_asked(archive: Archive) -> None:

@@ -63,7 +63,7 @@ def the_books_agree(week: Outcome) -> None:
     """Hold what the archive says it paid against what the world took: a lost answer may have cost nothing."""
     ledger = week.stage.world.ledger
     told = dict(week.stage.rows("SELECT outcome, sum(credits) FROM credits GROUP BY outcome"))
-    lost = told.get("unknown", 0) + told.get("malformed", 0)
+    lost = sum(told.get(outcome, 0) for outcome in ("unknown", "malformed", "wrong_id"))
     assert told["ok"] <= ledger.credits <= told["ok"] + lost
     assert sum(week.calls.values()) >= len(ledger.calls)  # a crash may fall between the row and its call
     assert sum(week.calls.values()) - len(ledger.calls) <= 8 * sum(run.crashed for run in week.runs)

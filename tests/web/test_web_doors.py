@@ -28,7 +28,7 @@ ADMIN_ONLY = {
     "/removals/restore",
     "/removals/withdraw",
 }
-OPERATOR_READS = {"/api/v1/log"}
+OPERATOR_READS = {"/api/v1/log", "/api/v1/removals/authors"}
 ENDLESS = {"/live"}
 SAMPLES = {"kind": "video", "position": "0", "handle": "somebody", "tag": "cats", "name": "x"}
 

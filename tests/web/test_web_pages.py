@@ -142,7 +142,7 @@ def test_an_author_is_kept_out_and_let_in_again_through_the_page(folder: Path) -
         asked = {"what": f"@{handle}", "reason": "asked for", "request": "ticket 8"}
         taken = (await client.post("/removals/withdraw", data=asked)).headers["location"].partition("n=")[2]
         page = (await client.get("/removals")).text
-        assert "with its author, above" in page and "<button>Restore" not in page
+        assert "its author is kept out" in page and "<button>Restore" not in page
         again = await client.post("/removals/withdraw", data=asked | {"request": "ticket 9"}, follow_redirects=True)
         assert "that one stands" in again.text
         slip = asked | {"what": "7300000000000000001"}

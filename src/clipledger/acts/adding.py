@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from clipledger import sources
+from clipledger.acts.kept_out import refuse_list
 from clipledger.archive import Archive
 from clipledger.core.chain import Act
 from clipledger.core.errors import UsageError
@@ -155,6 +156,7 @@ async def _register(
     )
     if row.region and regions and row.region not in regions:
         raise UsageError(f"region {row.region} is not one the API knows: see `clipledger regions`")
+    await refuse_list(archive, row.source, row.kind, row.subject)
     if await archive.sources.register(row):
         added.sources_new += 1
         added.names.append(row.source)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clipledger.answers.words import source_name, whose_list
+from clipledger.acts.kept_out import refuse_list
+from clipledger.answers.words import source_name
 from clipledger.archive import Archive
 from clipledger.core.chain import Act
 from clipledger.core.errors import UsageError
@@ -46,29 +47,18 @@ async def stop(archive: Archive, names: Sequence[str], how: int) -> tuple[list[s
 
 async def pause_sources(archive: Archive, names: Sequence[str], at: float | None) -> list[str]:
     """Hold single sources from `at` on, None to let them go on; give their names. UsageError for one that is none."""
-    known = {row.source for row in await archive.sources.all()}
+    known = {row.source: row for row in await archive.sources.all()}
     wanted = {text: text if text in known else source_name(text, archive.clock.now()) for text in names}
     unknown = [text for text, name in wanted.items() if name not in known]
     if unknown:
         raise UsageError(
             f"{', '.join(map(shown, unknown))}: not a source of this archive; `clipledger sources` lists them"
         )
-    if at is None:
-        await _refuse_kept_out(archive, set(wanted.values()))
+    for row in (known[name] for name in wanted.values() if at is None):
+        await refuse_list(archive, row.source, row.kind, row.subject, row.entity_id or "")
     changed = await archive.sources.pause(list(wanted.values()), at)
     if never := sorted(set(wanted.values()) - changed):
         raise UsageError(f"{', '.join(never)}: there is no list to read, so nothing to pause")
     act = Act.RESUME if at is None else Act.PAUSE
     await archive.audit.append(archive.clock.now(), act, detail=", ".join(sorted(changed)))
     return sorted(changed)
-
-
-async def _refuse_kept_out(archive: Archive, names: set[str]) -> None:
-    """Read no list of an author who is kept out: each page would cost a credit, and nothing of it is wanted."""
-    for row in await archive.sources.all():
-        for author_id in await whose_list(archive, row) if row.source in names else ():
-            if (ban := await archive.removals.ban_on(author_id)) is not None:
-                raise UsageError(
-                    f"{row.source}: is the list of author {author_id}, who is withdrawn ({ban.request or ban.reason}): "
-                    f"`clipledger withdraw --author {author_id} --undo` lets them in"
-                )

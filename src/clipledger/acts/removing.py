@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from clipledger.answers.words import author_id_of, clean, post_id, whose_list
+from clipledger.acts.kept_out import lists_of
+from clipledger.answers.words import author_id_of, clean, post_id
 from clipledger.archive import Archive
 from clipledger.core.errors import UsageError
 from clipledger.core.model import AwemeId
@@ -113,7 +114,7 @@ async def withdraw(archive: Archive, asked: Asked) -> Withdrawn:
         stood = await worker.withhold_author(chosen.author_id, grounds)
         if stood is not None:  # what comes to it goes with the rest: one undo brings back all
             grounds = replace(grounds, reason=stood.reason, request=stood.request)
-        own, now = await _own_lists(archive, chosen.author_id), archive.clock.now()
+        own, now = await lists_of(archive, chosen.author_id), archive.clock.now()
         await archive.sources.pause(own, now)
         waiting = await archive.removals.keep_waiting_out(chosen.author_id, own, now)
     taken = await worker.withdraw(chosen.ids, grounds)
@@ -166,7 +167,9 @@ async def foretell(archive: Archive, asked: Asked) -> list[dict[str, Any]]:
 async def restore(archive: Archive, asked: Asked) -> Restored:
     """Take posts out of quarantine again, or let an author in again; UsageError for what is not out."""
     if asked.author is not None:
-        return await _readmit(archive, await author_id_of(archive, asked.author), clean(asked.reason))
+        is_id = await archive.removals.ban_on(asked.author.strip()) is not None  # whatever else is called so
+        author_id = asked.author.strip() if is_id else await author_id_of(archive, asked.author)
+        return await _readmit(archive, author_id, clean(asked.reason))
     ids = [post_id(archive, text) for text in asked.ids]
     for aweme_id in ids:
         receipt = await Receipts(archive.db).of(aweme_id)
@@ -191,7 +194,7 @@ async def _readmit(archive: Archive, author_id: str, why: str) -> Restored:
 
     Most come back in small steps before; what a sweep hides meanwhile comes back in one transaction with the ban's end.
     """
-    ban = await archive.removals.ban_on(author_id)
+    ban, lists = await archive.removals.ban_on(author_id), await lists_of(archive, author_id)
     theirs = (await archive.removals.hidden_of(author_id, ban)).for_ban
     worker = removal(archive, Events(archive.clock))
     back = await worker.restore(theirs, why)
@@ -205,7 +208,7 @@ async def _readmit(archive: Archive, author_id: str, why: str) -> Restored:
         lifted.again,
         list(lifted.hidden.others),
         list(lifted.hidden.erasing),
-        [source for source in await _own_lists(archive, author_id) if source in paused],
+        [source for source in lists if source in paused],
         [request or reason for reason, request in lifted.asked],
     )
 
@@ -255,8 +258,3 @@ def _held_words(held: Any) -> str:
     first, why = next(iter(held.items()))
     more = f" (and {len(held) - 1} more)" if len(held) > 1 else ""
     return f"{first}{more}: under a legal hold ({why}): nothing was withdrawn; `clipledger holds` lists the holds"
-
-
-async def _own_lists(archive: Archive, author_id: str) -> list[str]:
-    """Name the author's own lists: of who is kept out every page would cost a credit, and nothing of it is wanted."""
-    return [row.source for row in await archive.sources.all() if author_id in await whose_list(archive, row)]

@@ -15,13 +15,9 @@ from clipledger.core.model import AwemeId
 from clipledger.core.scrub import scrub_text
 from clipledger.core.times import iso_time
 from clipledger.db import authors
-from clipledger.db.sources import SourceRow
 
 _TIMES = ("at", "_until")
 
-
-_OWN_LISTS = ("user", "stories")
-"""Kinds of sources that show one author's own posts."""
 
 WORDS_MAX = 500
 """Characters of a reason or a reference: they stay for good, on one line."""
@@ -46,15 +42,6 @@ async def author_id_of(archive: Archive, text: str) -> str:
     if name.isascii() and name.isdecimal() and len(name) >= 5:
         return name
     raise UsageError(f"{shown(text)}: this archive has seen nobody of that handle; an author's id is taken unseen")
-
-
-async def whose_list(archive: Archive, row: SourceRow) -> set[str]:
-    """Give the id of the author whose own posts a source shows; of a handle that several bore, nobody's."""
-    if row.kind not in _OWN_LISTS:
-        return set()
-    name = row.subject.removeprefix("@").lower()
-    called = (await archive.db.read(lambda connection: authors.ids_called(connection, [name])))[name]
-    return {row.entity_id or "", *(called if len(called) == 1 else ())} - {""}
 
 
 def clean(text: str) -> str:

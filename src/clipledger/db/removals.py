@@ -109,7 +109,8 @@ _SOONER = (
     .values(purge_at=bindparam("at", type_=UtcTime))
 )
 _shown = exists().where(sightings.c.aweme_id == _q.c.aweme_id)
-_UNKNOWN_AGAIN = delete(_q).where(_q.c.aweme_id.in_(_ids), _q.c.state == State.WITHHELD, ~_shown)
+_placed = _q.c.author_part.is_not(None)  # files of it may stand: a rebuild met them
+_UNKNOWN_AGAIN = delete(_q).where(_q.c.aweme_id.in_(_ids), _q.c.state == State.WITHHELD, ~_shown, ~_placed)
 _NEVER_SEEN = per_dialect(lambda into: into(_q).on_conflict_do_nothing())
 _FILE = per_dialect(lambda into: into(removed_files).on_conflict_do_nothing())
 _FILES = select(files.c.aweme_id, files.c.sha256, files.c.kind, files.c.bytes).where(files.c.aweme_id.in_(_ids))

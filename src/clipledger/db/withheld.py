@@ -145,9 +145,9 @@ def kept_out(connection: Connection, told: Mapping[str, tuple[str, str]]) -> dic
     The handle counts only where no id was told, and where nobody else is known to have borne it.
     """
     ids = withheld_of(connection, (author_id for author_id, _ in told.values()))
-    called = _withheld_called(connection, {handle.lower() for author_id, handle in told.values() if not author_id})
+    called_so = called(connection, {handle.lower() for author_id, handle in told.values() if not author_id})
     whose = {
-        aweme_id: author_id if author_id in ids else called.get("" if author_id else handle.lower(), "")
+        aweme_id: author_id if author_id in ids else called_so.get("" if author_id else handle.lower(), "")
         for aweme_id, (author_id, handle) in told.items()
     }
     return {aweme_id: author_id for aweme_id, author_id in whose.items() if author_id}
@@ -168,7 +168,7 @@ def forget_marks(connection: Connection, author_id: str) -> None:
     connection.execute(_UNMARK, {"of": author_id})
 
 
-def _withheld_called(connection: Connection, handles: set[str]) -> dict[str, str]:
+def called(connection: Connection, handles: set[str]) -> dict[str, str]:
     """Give for each of these handles, in small letters, the withheld author whose it alone can be."""
     asked = sorted(handles - {""})
     if not asked or connection.execute(_ANY).first() is None:

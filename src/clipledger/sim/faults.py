@@ -335,7 +335,7 @@ PRESETS: Mapping[str, FaultPlan] = {
             "deleted": 0.06, "private": 0.02, "region_locked": 0.01, "renamed": 0.05,
             **_each(0.01, ("http_500", "http_502_html", "empty_body", "html_200", "broken_json", "reset", "slow")),
             **_each(0.01, ("throttle_429", "unknown_message", "not_found_404")),
-            # wrong_id stays rare: a reply for another id is a changed API, not a bad week
+            # wrong_id stays rare: each costs a credit, and no bad week has many
             "timeout": 0.004, "wrong_id": 0.0005,
             **_each(0.1, ("enveloped", "gzip", "unsized")),
             **_each(0.02, ("missing_videos", "bad_item", "ads", "strangers", "repeats", "short_page")),

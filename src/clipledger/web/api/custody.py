@@ -231,7 +231,7 @@ async def removals(desk: AtDesk, limit: Limit = 100, after: After = None) -> Rem
     return RemovalsOut(removals=page, next=page[-1].aweme_id if len(rows) > limit else None)
 
 
-@router.get("/removals/authors")
+@router.get("/removals/authors", dependencies=[Depends(needs(Role.OPERATOR))])
 async def authors(desk: AtDesk, limit: Limit = 100, after: After = None) -> BansOut:
     """List the authors who are kept out, by id; `POST /removals/undo` lets one in again."""
     bans = await authors_out(desk.archive, after or "", limit + 1)

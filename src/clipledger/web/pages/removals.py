@@ -59,7 +59,7 @@ async def withdraw(
     ids, author = _named(what)
     asked = removing.Asked(ids, author, reason, request, now=False, dry_run=False, undo=False)
     done = await removing.withdraw(archive, asked)
-    said = "asked_again" if done.taken.noted or done.stood else "withdrawn_unseen" if done.taken.unseen else "withdrawn"
+    said = "withdrawn_unseen" if done.taken.unseen else "asked_again" if done.taken.noted or done.stood else "withdrawn"
     return back("/removals", said, len(done.taken.taken))
 
 
