@@ -74,10 +74,14 @@ class Canaries:
         """Choose posts that were archived before what is in question began: a block lets through whom it spares."""
         now = self._clock.now()
         everybody = await self._catalog.canaries(POOL, now)
-        self.few = 0 < len(everybody) <= FEW_CANARIES
+        # The first posts of a new archive are indexed within seconds.
+        first = [] if everybody else [row.aweme_id for row in await self._catalog.stored(POOL)]
+        self.few = 0 < len(everybody or first) <= FEW_CANARIES
         if before >= now or not await self._catalog.canaries(1, before):
             before = now
         minute = int(now // 60)  # others each minute
+        if first:
+            return in_turn(first, (), minute)
         if fair:
             return in_turn(await self._catalog.canaries(POOL, before), (), minute)
         pool, told = await self._reached(before)
