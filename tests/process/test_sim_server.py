@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -294,7 +295,10 @@ def test_the_command_announces_itself_and_stops_when_told(number: signal.Signals
 
 @pytest.mark.slow
 def test_it_serves_thousands_of_small_replies_a_second() -> None:
-    """One process answers well over a thousand resolves a second, so that the client is what a benchmark measures."""
+    """A resolve costs the server a fraction of a millisecond, so that the client is what a benchmark measures.
+
+    Counted in processor time: by the clock it tells how busy the machine is.
+    """
     code = _SERVE.format("seed=3, posts=2000")
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout
@@ -302,15 +306,20 @@ def test_it_serves_thousands_of_small_replies_a_second() -> None:
         port = urlsplit(told["base_url"]).port or 0
         world = json.loads(raw_get(port, "/_sim/world"))
         paths = [f"/post-detail/?url={post['id']}" for post in world["posts"]]
-        begun = time.perf_counter()
+        begun = _cpu_s(child.pid)
         clients = [threading.Thread(target=_ask_all, args=(port, paths[k::4])) for k in range(4)]
         for client in clients:
             client.start()
         for client in clients:
             client.join()
-        rate = len(paths) / (time.perf_counter() - begun)
+        each_s = (_cpu_s(child.pid) - begun) / len(paths)
         child.terminate()
-    assert rate > 1000, f"{rate:.0f}/s"
+    assert each_s < 0.001, f"{each_s * 1000:.2f} ms"
+
+
+def _cpu_s(pid: int) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def raw_get(port: int, path: str) -> bytes:
