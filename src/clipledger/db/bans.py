@@ -56,13 +56,9 @@ class Named:
 _q, _r, _w = archive_queue, removals, withheld_authors
 _ids: BindParameter[Any] = bindparam("ids", expanding=True)
 _WITHHOLD = per_dialect(lambda into: into(_w).on_conflict_do_nothing())
-_BANS = select(_w.c.author_id, _w.c.reason, _w.c.request, _w.c.asked_at).where(_w.c.author_id.in_(_ids))
-_LISTED = (
-    select(_w.c.author_id, _w.c.reason, _w.c.request, _w.c.asked_at)
-    .where(_w.c.author_id > bindparam("after"))
-    .order_by(_w.c.author_id)
-    .limit(bindparam("n"))
-)
+_BAN = select(_w.c.author_id, _w.c.reason, _w.c.request, _w.c.asked_at)
+_BANS = _BAN.where(_w.c.author_id.in_(_ids))
+_LISTED = _BAN.where(_w.c.author_id > bindparam("after")).order_by(_w.c.author_id).limit(bindparam("n"))
 _LIFT = delete(_w).where(_w.c.author_id == bindparam("of"))
 _mine, _other = author_handles.alias("mine"), author_handles.alias("other")
 _shared = exists().where(_other.c.handle == _mine.c.handle, _other.c.author_id != _mine.c.author_id)
