@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -46,16 +47,48 @@ class Passing(StorageUnavailable):
         self.reconnect = reconnect
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Engines:
     """One pool, twice: transactions that read one snapshot, and transactions that write."""
 
     reading: Engine
     writing: Engine
+    _kept: Connection | None = None
+    _is_stale: bool = False
+
+    @contextmanager
+    def writer(self) -> Iterator[Connection]:
+        """Give the one connection that writes, the same until something is raised. For one thread at a time.
+
+        It is not given back in between: what SQLite holds of the file it drops when another connection wrote last.
+        """
+        if self._is_stale:
+            self._is_stale = False
+            self._let_go(for_good=True)
+        if self._kept is None:
+            self._kept = self.writing.connect()
+        try:
+            yield self._kept
+        except BaseException:
+            self._let_go()
+            raise
 
     def dispose(self) -> None:
-        """Close the connections; the next use opens new ones."""
+        """Close the connections; the next use opens new ones. The writer's is closed when its thread comes for it."""
+        self._is_stale = True
         self.reading.dispose()
+
+    def close(self) -> None:
+        """Close all of them, when nobody uses one any more."""
+        self._let_go()
+        self.reading.dispose()
+
+    def _let_go(self, *, for_good: bool = False) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            if for_good:
+                kept.invalidate()
+            kept.close()
 
 
 class Backend(Protocol):
@@ -87,7 +120,7 @@ class Backend(Protocol):
         """Tell how much `scrub` has to rewrite; 0 where it does nothing."""
         ...
 
-    def scrub(self, engines: Engines) -> bool:
+    def scrub(self, connection: Connection) -> bool:
         """Rewrite the database's files so that nothing deleted is left in them; False when a reader is in the way.
 
         A server's files are not ours to rewrite: does nothing there, and gives True.

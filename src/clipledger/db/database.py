@@ -131,8 +131,8 @@ class Database:
         """
 
         def rewrite() -> bool:
-            with storage_errors():
-                return self.backend.scrub(self._engines)
+            with storage_errors(), self._engines.writer() as connection:
+                return self.backend.scrub(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._writer, rewrite)
 
@@ -286,7 +286,7 @@ class Database:
         return Done(error=caught.error)
 
     def _commit(self, effort: _Effort) -> list[Done]:
-        with storage_errors(), self._engines.writing.connect() as connection:
+        with storage_errors(), self._engines.writer() as connection:
             if effort.done is not None and self._stands(connection):
                 return effort.done
             # What raises is rare: it has all of them run again, each kind and then each row undone by itself.
@@ -320,4 +320,4 @@ class Database:
                 self._looks.popleft().answer.cancel()
             self._writer.shutdown()
             self._readers.shutdown()
-            self._engines.dispose()
+            self._engines.close()

@@ -152,7 +152,7 @@ class Postgres:
         """Say 0: nothing is rewritten."""
         return 0
 
-    def scrub(self, engines: Engines) -> bool:
+    def scrub(self, connection: Connection) -> bool:
         """Do nothing: what is deleted is in no answer and no dump; its pages are the server's to clean."""
         return True
 

@@ -119,20 +119,17 @@ class Sqlite:
         """Tell the size of the file."""
         return Path(self.file).stat().st_size
 
-    def scrub(self, engines: Engines) -> bool:
+    def scrub(self, connection: Connection) -> bool:
         """Rewrite the file, then empty the write-ahead log: both keep what was deleted until something needs the room.
 
         False when a reader of another process keeps the log.
         """
-        connection = engines.writing.raw_connection()
-        try:
-            cursor = connection.cursor()
-            cursor.execute("VACUUM")
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            told = cursor.fetchone()
-            return told is not None and told[0] == 0
-        finally:
-            connection.close()
+        cursor = connection.connection.cursor()  # the driver's: SQLAlchemy would begin a transaction
+        cursor.execute("VACUUM")
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        told = cursor.fetchone()
+        cursor.close()
+        return told is not None and told[0] == 0
 
     def go_on_counting(self, connection: Connection, table: str, column: str) -> None:
         """Do nothing: the next number is always one above the highest."""
