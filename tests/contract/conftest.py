@@ -6,7 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from compiled import share_compiled
 from contract.archives import on
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled() -> Iterator[None]:
+    """Compile each statement once for all archives."""
+    with pytest.MonkeyPatch.context() as patch:
+        share_compiled(patch)
+        yield
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

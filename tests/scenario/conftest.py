@@ -23,6 +23,7 @@ from clipledger.sim.timeloop import bury
 from clipledger.storage.aws import Address, Aws
 from clipledger.storage.place import read_place
 from clipledger.storage.s3 import S3Store
+from compiled import share_compiled
 from contract.archives import drop_database, new_database
 from s3_servers import BUCKET, S3Server
 from turn import is_picked
@@ -45,6 +46,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _on_both(nodeid: str) -> bool:
     return os.environ.get("CLIPLEDGER_TEST_GROUNDS") == "all" or is_picked(nodeid, of=SHARE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled() -> Iterator[None]:
+    """Compile each statement once for all plays."""
+    with pytest.MonkeyPatch.context() as patch:
+        share_compiled(patch)
+        yield
 
 
 @pytest.fixture(autouse=True)
