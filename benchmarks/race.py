@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from ground import Ground, laid_out
-from racers import Racer, aria2, curl, gallery_dl, guide, ours, yt_dlp
+from racers import Racer, aria2, curl, gallery_dl, guide, least, ours, yt_dlp
 from timing import Cost, Spread, spread, timed
 
 KIB, MIB = 2**10, 2**20
@@ -54,7 +54,7 @@ class Race:
 
 def races() -> dict[str, Race]:
     """List the races."""
-    plain = {"ours": ours(), "curl -Z": curl(), "aria2c": aria2(), "guide": guide()}
+    plain = {"ours": ours(), "curl -Z": curl(), "aria2c": aria2(), "guide": guide(), "least": least()}
     over_tls = {"ours": ours(tls=True), "guide": guide(tls=True), "curl -Z": curl(tls=True)}
     return {
         "small": Race(4000, 64 * KIB, plain | {"gallery-dl": gallery_dl(), "yt-dlp": yt_dlp()}, (

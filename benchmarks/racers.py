@@ -124,6 +124,18 @@ def guide(*, tls: bool = False) -> Racer:
     return ready
 
 
+def least() -> Racer:
+    """Race with the least that Python can do for a post: what no archive written in it goes below."""
+
+    def ready(ground: Ground, place: Path) -> Start:
+        (out := place / "out").mkdir()
+        (place / "ids").write_text("\n".join(ground.ids))
+        command = [sys.executable, str(HERE / "peers" / "least.py"), ground.url, str(place / "ids"), str(out)]
+        return Start(command, len(ground.ids), check=lambda: sum(1 for each in out.iterdir() if each.suffix == ".mp4"))
+
+    return ready
+
+
 def slow_peer(name: str, words: Sequence[str], *, share: int) -> Racer:
     """Race with a peer of tens of files a second, over one file in `share`."""
 
