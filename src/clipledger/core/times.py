@@ -14,12 +14,12 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _FORM = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*([smhdw])", re.ASCII)
 _LONGEST_S = 10 * 366 * 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = datetime(1970, 1, 1)
 
 
 def iso_time(at: float) -> str:
     """Write unix seconds as `2026-05-29T12:00:00.123Z`: UTC, fixed width, sorts as text."""
-    moment = _EPOCH + timedelta(milliseconds=round(at * 1000))
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return (_NAIVE_EPOCH + timedelta(milliseconds=round(at * 1000))).isoformat(timespec="milliseconds") + "Z"
 
 
 def since(began: float, now: float) -> float:

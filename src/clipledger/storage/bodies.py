@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from stat import S_ISREG
-from typing import Any
 
 from clipledger.core.ports import Sealed
 from clipledger.storage.disk import CHUNK_BYTES, in_thread, translated
