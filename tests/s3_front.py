@@ -33,9 +33,10 @@ class Asked:
 class Front:
     """What the front does, and what it saw. A rule takes an `Asked` and says how to spoil it, or nothing.
 
-    Spoils: `slow_down`, `no_room`, `denied`, `error`, `conflict` (answered without asking the server), `cut` (the
-    connection is dropped half-way through the body), `lost` (done, but the answer is lost), `false_ok` (an
-    error under status 200), `unconditional` (If-None-Match is not passed on), `hang` (no answer at all).
+    Spoils: `slow_down`, `no_room`, `denied`, `elsewhere` (another region, told once the body was read), `error`,
+    `conflict` (answered without asking the server), `cut` (the connection is dropped half-way through the body), `lost`
+    (done, but the answer is lost), `false_ok` (an error under status 200), `unconditional` (If-None-Match is not
+    passed on), `hang` (no answer at all).
     """
 
     endpoint_url: str = ""
@@ -107,6 +108,7 @@ def _answer(
         "error": (500, INTERNAL),
         "no_room": (507, INTERNAL.replace(b"InternalError", b"InsufficientStorage")),
         "denied": (403, INTERNAL.replace(b"InternalError", b"AccessDenied")),
+        "elsewhere": (301, INTERNAL.replace(b"InternalError", b"PermanentRedirect")),
         "conflict": (409, INTERNAL.replace(b"InternalError", b"ConditionalRequestConflict")),
     }
     if spoil in refusals:

@@ -128,6 +128,17 @@ def test_a_broken_upload_leaves_nothing_half_done(
     run(scenario())
 
 
+def test_a_bucket_of_another_region_is_named_even_after_an_upload(store: S3Store, front: Front, spool: Spool) -> None:
+    """A store that reads all of a file before it says that it lies elsewhere is misconfigured, not out of reach."""
+
+    async def scenario() -> None:
+        front.always("elsewhere", "put")
+        with pytest.raises(Misconfigured, match="another region"):
+            await put_part(store, spool, VIDEO, BODY)
+
+    run(scenario())
+
+
 def test_an_error_under_status_200_is_an_error(pieces: S3Store, front: Front, server: S3Server, spool: Spool) -> None:
     """When the store says 200 and then that it failed, the object does not count as stored until it stands."""
     front.times(1, "false_ok", "complete")

@@ -64,7 +64,7 @@ class Engines:
         """
         if self._is_stale:
             self._is_stale = False
-            self._let_go(for_good=True)
+            self._let_go()
         if self._kept is None:
             self._kept = self.writing.connect()
         try:
@@ -83,11 +83,13 @@ class Engines:
         self._let_go()
         self.reading.dispose()
 
-    def _let_go(self, *, for_good: bool = False) -> None:
+    def _let_go(self) -> None:
+        """Close it for good. Its pool may have been replaced since; and a read left half-way, whose old state of the
+        file it would go on showing, ends with it alone: in Python 3.11 the pool's reset does not end one.
+        """
         kept, self._kept = self._kept, None
         if kept is not None:
-            if for_good:
-                kept.invalidate()
+            kept.invalidate()
             kept.close()
 
 

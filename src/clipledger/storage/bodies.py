@@ -5,7 +5,9 @@ Must not: know a store or a key.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,9 +18,6 @@ from clipledger.core.ports import Sealed
 from clipledger.storage.disk import CHUNK_BYTES, in_thread, translated
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-SEND_BYTES = 2**18
-"""Read and handed to the socket at a time: twenty uploads hold 5 MiB of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +43,35 @@ class Offer:
         return [(at, min(CHUNK_BYTES, end - at)) for at in range(offset, end, CHUNK_BYTES)]
 
 
-class Body:
+class Body(io.RawIOBase):
     """A readable, seekable range whose sha256 (hex) is known. Reading it moves nothing but its own place.
 
-    The HTTP library takes what comes out of `async for`. A file it would read itself, 64 KiB at a time, with a hop to a
-    thread for each.
+    A file to the HTTP library, which reads it anew after a redirect. OSError where it ends too soon: who waits for the
+    rest would wait for ever.
     """
 
     def __init__(self, read: Callable[[int, int], bytes], start: int, size_bytes: int, sha256: str) -> None:
+        super().__init__()
         self.sha256 = sha256
         self._read, self._start, self._size, self._at = read, start, size_bytes, 0
 
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say yes."""
+        return True
+
     def read(self, n: int = -1) -> bytes:
-        """Give the next `n` bytes, fewer at the end; all that are left when it is not told."""
+        """Give the next `n` bytes, fewer at the end; all that are left when it is not told. Not through a buffer."""
         left = self._size - self._at
-        found = self._read(self._start + self._at, left if n < 0 else min(n, left))
+        wanted = left if n is None or n < 0 else min(n, left)
+        found = self._read(self._start + self._at, wanted) if wanted else b""
+        if wanted and not found:
+            raise OSError(errno.EIO, "a part is shorter than when it was sealed")
         self._at += len(found)
         return found
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Give what is left, in pieces of `SEND_BYTES`."""
-        while piece := await in_thread(lambda: self.read(SEND_BYTES)):
-            yield piece
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the place."""
