@@ -140,7 +140,7 @@ class Limiter:
     async def _reserve(self) -> None:
         permits = permits_per_reservation(self._per_minute, self._waiting)
         taken, self._throttles = await self._row.reserve(permits, self._clock.now(), self._per_minute)
-        self._moments.extend(taken.first_at + nth * taken.interval_s for nth in range(permits))
+        self._moments.extend(taken.moments)
 
     def _is_good(self, at: float) -> bool:
         return at >= self._paused_until and not permit_is_late(at, self._clock.now())

@@ -110,7 +110,68 @@ def test_an_idle_caller_is_not_kept_waiting(tmp_path: Path) -> None:
 
     with_limiters(tmp_path, act)
     assert times[0] == pytest.approx(300, abs=0.01)
-    assert all(later - earlier >= 0.302 for earlier, later in pairwise(times))
+    assert all(0.3 <= later - earlier < 0.31 for earlier, later in pairwise(times))
+
+
+def test_many_callers_go_in_groups(tmp_path: Path) -> None:
+    """At the usual rate four calls go together, of one process or two, and no later than they would alone."""
+    times: list[float] = []
+
+    async def act(limiters: list[Limiter]) -> None:
+        async def call(limiter: Limiter) -> None:
+            await limiter.permit()
+            times.append(_now())
+
+        async with asyncio.TaskGroup() as group:
+            for nth in range(40):
+                group.create_task(call(limiters[nth % 2]))
+
+    with_limiters(tmp_path, act, count=2)
+    moments = {round(at, 2) for at in times}
+    assert len(moments) <= 40 // 4 + 3 and times[-1] <= 40 * interval_s(200) + 4 * interval_s(200)
+
+
+@pytest.mark.parametrize("answer_s", [0.05, 0.5, 1.1, 1.6, 2.2])
+def test_going_in_groups_costs_no_call(tmp_path: Path, answer_s: float) -> None:
+    """Eight open calls, as many as a process makes, use up the rate however long the answers take."""
+    calls: list[float] = []
+
+    async def act(limiters: list[Limiter]) -> None:
+        async def caller() -> None:
+            while _now() < 120:
+                await limiters[0].permit()
+                calls.append(_now())
+                await asyncio.sleep(answer_s)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(caller())
+
+    with_limiters(tmp_path, act)
+    assert sum(60 <= at < 120 for at in calls) >= 196
+    assert max(sum(at <= other <= at + 60 for other in calls) for at in calls) <= 200
+
+
+def test_one_caller_beside_many_goes_with_them(tmp_path: Path) -> None:
+    """Where another process keeps the pace busy a lone call waits for the next group, not for a gap."""
+    lone: list[float] = []
+
+    async def act(limiters: list[Limiter]) -> None:
+        async def keep_busy() -> None:
+            for _ in range(20):
+                await limiters[0].permit()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(6):
+                group.create_task(keep_busy())
+            for _ in range(10):
+                await asyncio.sleep(1)
+                began = _now()
+                await limiters[1].permit()
+                lone.append(_now() - began)
+
+    with_limiters(tmp_path, act, count=2)
+    assert max(lone) < 3 * 4 * interval_s(200)
 
 
 def test_a_permit_that_was_not_used_in_time_is_taken_anew(tmp_path: Path) -> None:
@@ -255,7 +316,7 @@ def test_a_late_permit_is_thrown_away(tmp_path: Path) -> None:
 
     with_limiters(tmp_path, act, clock=Oversleeper())
     assert len(times) == 4
-    assert all(later - earlier >= 0.302 for earlier, later in pairwise(times))
+    assert all(later - earlier >= 0.3 for earlier, later in pairwise(times))
 
 
 def test_an_early_timer_is_waited_out(tmp_path: Path) -> None:
@@ -273,4 +334,4 @@ def test_an_early_timer_is_waited_out(tmp_path: Path) -> None:
             times.append(_now())
 
     with_limiters(tmp_path, act, clock=Earlybird())
-    assert all(later - earlier >= 0.302 for earlier, later in pairwise(times))
+    assert all(later - earlier >= 0.3 for earlier, later in pairwise(times))

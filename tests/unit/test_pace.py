@@ -25,42 +25,88 @@ def _worst_window(arrivals: list[float]) -> int:
 
 
 @given(
-    st.integers(1, 700),
-    st.lists(st.tuples(st.integers(1, 12), st.floats(0, 2)), min_size=1, max_size=150),
+    st.integers(1, 700) | st.sampled_from([60, 200, 400, 600]),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 12), st.floats(0, 9)), min_size=1, max_size=150),
     st.lists(st.floats(0, 0.9999), min_size=1, max_size=97),
 )
 def test_no_minute_ever_holds_more_than_the_limit(
-    per_minute: int, turns: list[tuple[int, float]], lateness: list[float]
+    per_minute: int, turns: list[tuple[int, int, float]], lateness: list[float]
 ) -> None:
-    """However reservations and delays fall, the server never sees more calls in 60 s than the plan allows."""
-    next_at, now, arrivals = 0.0, NOW, []
-    for permits, idle in turns:
-        taken = pace.reserve(next_at, now, permits, per_minute)
-        assert taken.first_at >= max(next_at, now) - 1e-6
-        for n in range(permits):
-            scheduled = taken.first_at + n * taken.interval_s
+    """However the turns of three processes and delays fall, the server never sees more calls in 60 s than allowed."""
+    next_at, now, arrivals = 0.0, NOW, list[float]()
+    ours: dict[int, float | None] = {}
+    for process, permits, idle in turns:
+        taken = pace.reserve(next_at, now, permits, per_minute, ours=ours.get(process))
+        assert len(taken.moments) == permits and taken.moments[0] >= max(next_at, now - pace.JOIN_S) - 1e-6
+        for scheduled in taken.moments:
             late = lateness[len(arrivals) % len(lateness)] * SLACK_S
             assert not pace.permit_is_late(scheduled, scheduled + min(late, LATE_S * 0.999))  # the rest is the way
             arrivals.append(scheduled + late)
         next_at = _kept(taken.next_at)
         assert next_at == taken.next_at
-        now += idle * 60.0 / per_minute * permits
+        ours[process] = taken.next_at if taken.spaced else None
+        now += idle * pace.interval_s(per_minute) * permits
     assert _worst_window(arrivals) <= per_minute
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_window_that_begins_where_the_ways_meet_holds_no_more(grouped: bool) -> None:
+    """Calls that go together, then spaced ones as soon as may be, and the other way round: 200 in the minute."""
+    arrivals, next_at, now, ours, spaced = list[float](), 0.0, NOW, None, list[bool]()
+    for nth in range(1600):
+        together = (nth // 400 % 2 == 0) == grouped
+        permits = 4 if together else 1
+        size, waits_s = pace.group(200), 0.0
+        if not together and spaced[-1:] == [False]:
+            waits_s = size * pace.interval_s(200)
+        now = max(now, next_at + waits_s)
+        taken = pace.reserve(next_at, now, permits, 200, ours=ours)
+        spaced.append(taken.spaced)
+        arrivals.extend(taken.moments)
+        next_at, ours = taken.next_at, taken.next_at if taken.spaced else None
+    assert {True, False} == set(spaced)
+    assert _worst_window([at + SLACK_S * 0.999 * (nth % 300 < 200) for nth, at in enumerate(arrivals)]) <= 200
+
+
 def test_the_worst_lateness_fills_the_window_exactly() -> None:
-    """The spacing is as wide as it must be: the limit is reached, never passed."""
-    taken = pace.reserve(0.0, NOW, 1000, 200)
-    arrivals = [taken.first_at + n * taken.interval_s for n in range(1000)]
-    for n in range(0, 1000, 200):
-        arrivals[n] += SLACK_S * 0.999  # late, and the rest of the minute in time
-    assert _worst_window(arrivals) == 200
+    """The spacing is as wide as it must be: the limit is reached, never passed, spaced or together."""
+    for permits in (1, 1000):
+        arrivals, next_at = list[float](), NOW - 100
+        for _ in range(1000 // permits):
+            taken = pace.reserve(next_at, NOW, permits, 200, ours=next_at)
+            assert taken.spaced == (permits == 1)
+            arrivals, next_at = [*arrivals, *taken.moments], taken.next_at
+        for n in range(0, 1000, 200):
+            for first in range(n, n + (1 if permits == 1 else 4)):
+                arrivals[first] += SLACK_S * 0.999  # late, and the rest of the minute in time
+        assert _worst_window(arrivals) == 200
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "size"), [(1, 1), (60, 1), (100, 2), (197, 1), (200, 4), (210, 3), (400, 4), (600, 4), (700, 1)]
+)
+def test_calls_go_together_in_groups_that_divide_the_limit(per_minute: int, size: int) -> None:
+    """At most a second and a quarter's worth wait for each other."""
+    assert pace.group(per_minute) == size
+
+
+def test_many_go_together_and_few_at_their_own_moments() -> None:
+    """Four calls share a tick; one that comes alone does not wait, unless it might be one too many."""
+    many = pace.reserve(0.0, NOW, 8, 200)
+    assert len(set(many.moments)) in (2, 3) and max(many.moments.count(at) for at in many.moments) == 4
+    after = pace.reserve(many.next_at, many.next_at, 1, 200)
+    assert not after.spaced and after.moments[0] - many.next_at < 4 * pace.interval_s(200)
+    alone = pace.reserve(0.0, NOW, 1, 200)
+    assert alone.spaced and alone.moments[0] == pytest.approx(NOW, abs=0.0011)
+    assert pace.reserve(alone.next_at, NOW, 1, 200, ours=alone.next_at).moments == (alone.next_at,)
+    assert not pace.reserve(alone.next_at, NOW, 1, 200).spaced, "left by another process"
+    assert pace.reserve(alone.next_at, alone.next_at + 1.3, 1, 200).spaced, "nobody called for long enough"
 
 
 @pytest.mark.parametrize("per_minute", [1, 7, 200, 350, 1_000_000])
 def test_the_rate_is_used(per_minute: int) -> None:
     """Spacing costs one per cent of the plan, not more, also over many small reservations."""
-    next_at = first = pace.reserve(0.0, NOW, 1, per_minute).first_at
+    next_at = first = pace.reserve(0.0, NOW, 1, per_minute).moments[0]
     permits = pace.permits_per_reservation(per_minute, 10**9)
     for _ in range(500):
         next_at = pace.reserve(next_at, NOW, permits, per_minute).next_at
@@ -71,8 +117,8 @@ def test_the_rate_is_used(per_minute: int) -> None:
 def test_unused_time_is_not_saved_up() -> None:
     """After a quiet hour there is no burst."""
     taken = pace.reserve(NOW - 3600, NOW, 3, 200)
-    assert NOW <= taken.first_at < NOW + 0.0011
-    assert taken.next_at >= taken.first_at + 3 * taken.interval_s - 1e-6
+    assert NOW <= taken.moments[0] < NOW + 0.0011
+    assert taken.next_at >= taken.moments[0] + 3 * pace.interval_s(200) - 1e-6
 
 
 def test_late_permits_are_thrown_away() -> None:
@@ -101,7 +147,7 @@ def test_pauses_double_and_obey() -> None:
 
 @pytest.mark.parametrize(
     ("per_minute", "waiting", "permits"),
-    [(200, 100, 3), (200, 2, 2), (200, 0, 1), (1, 100, 1), (60_000, 5000, 990), (60_000, 0, 9)],
+    [(200, 100, 4), (200, 2, 2), (200, 0, 1), (1, 100, 1), (60_000, 5000, 990), (60_000, 0, 9)],
 )
 def test_one_process_takes_a_second_at_most(per_minute: int, waiting: int, permits: int) -> None:
     """Processes that share an archive get fair shares."""

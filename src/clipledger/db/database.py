@@ -36,7 +36,11 @@ BATCH_MAX = 256
 
 COMMIT_EVERY_S = 0.005
 """Commits begin at least so long after one another. Under load more writes share one, whose statements cost the same
-for one row and for twenty; a lone write does not wait."""
+for one row and for twenty."""
+
+LONE_S = 0.002
+"""A lone write waits so long for company: calls that go together at the API's rate come here one after another. On a
+disk a commit takes several times as long."""
 
 LOOKS_MAX = 16
 """Reads of one snapshot, at most: bounds how long one waits for those before it."""
@@ -230,14 +234,14 @@ class Database:
         self._asks.append(ask)
         if self._idle.is_set():
             self._idle.clear()
-            self._commit_soon(loop)
+            self._commit_soon(loop, LONE_S)
         return await ask.answer
 
-    def _commit_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _commit_soon(self, loop: asyncio.AbstractEventLoop, at_least_s: float = 0.0) -> None:
         if not self._asks:
             self._idle.set()
             return
-        wait_s = self._began_at + COMMIT_EVERY_S - loop.time()
+        wait_s = max(self._began_at + COMMIT_EVERY_S - loop.time(), at_least_s)
         if wait_s > 0:
             loop.call_later(wait_s, self._commit_next, loop)
         else:

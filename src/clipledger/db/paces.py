@@ -46,10 +46,13 @@ class PaceRow:
     def __init__(self, db: Database, name: str) -> None:
         self._db = db
         self._name = name
+        self._ours: float | None = None  # where we left the row with spaced moments
 
     async def reserve(self, permits: int, now: float, per_minute: int) -> tuple[Reservation, int]:
         """Take the next `permits` moments, none before a pause ends; also tell the throttles in a row."""
-        return await self._db.write(lambda connection: self._reserve(connection, permits, now, per_minute))
+        told = await self._db.write(lambda connection: self._reserve(connection, permits, now, per_minute))
+        self._ours = told[0].next_at if told[0].spaced else None
+        return told
 
     async def throttle(self, now: float, retry_after_s: float | None, jitter: float) -> tuple[float, int]:
         """Pause everybody after a 429; return until when, and the throttles in a row.
@@ -74,24 +77,24 @@ class PaceRow:
         return Pace(row[0], row[1] or 0.0, row[2]) if row is not None else None
 
     def _reserve(self, connection: Connection, permits: int, now: float, per_minute: int) -> tuple[Reservation, int]:
-        row = self._read(connection, now)
-        taken = reserve(max(row.next_at, row.paused_until), now, permits, per_minute)
+        row = self._read(connection)
+        taken = reserve(row.next_at, now, permits, per_minute, ours=self._ours, not_before=row.paused_until)
         connection.execute(_MOVE, {"which": self._name, "at": taken.next_at})
         return taken, row.throttles
 
     def _throttle(
         self, connection: Connection, now: float, retry_after_s: float | None, jitter: float
     ) -> tuple[float, int]:
-        row = self._read(connection, now)
+        row = self._read(connection)
         throttles = row.throttles + (row.paused_until <= now or not row.throttles)
         until = max(row.paused_until, pause(throttles, now, retry_after_s, jitter))
         connection.execute(_PAUSE, {"which": self._name, "until": until, "count": throttles})
         return until, throttles
 
-    def _read(self, connection: Connection, now: float) -> Pace:
+    def _read(self, connection: Connection) -> Pace:
         found = connection.execute(_READ, {"which": self._name}).one_or_none()
         if found is None:
-            connection.execute(_OPEN(connection), {"name": self._name, "next_at": now})
+            connection.execute(_OPEN(connection), {"name": self._name, "next_at": 0.0})  # nobody ever called
             found = connection.execute(_READ, {"which": self._name}).one()
         next_at, paused_until, throttles = found
         return Pace(next_at, paused_until or 0.0, throttles)
