@@ -22,9 +22,10 @@ $(RUNS): requirements-run.lock requirements-build.lock pyproject.toml
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(RUNS)
 
-# All extras, the test servers and the tools.
-$(READY): $(RUNS) requirements.lock
+# All extras, the test servers and the tools. uvloop lies aside, where one test finds it: all others are to meet Python's own loop.
+$(READY): $(RUNS) requirements.lock requirements-fast.lock
 	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --require-hashes --upgrade --target $(VENV)/fast -r requirements-fast.lock
 	@touch $(READY)
 
 env: $(READY)  ## make the environment
@@ -80,6 +81,7 @@ COMPILE = $(BIN)/python -m piptools compile --quiet --strip-extras --allow-unsaf
 
 lock:  ## pin every dependency anew, with hashes
 	$(COMPILE) --extra dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --output-file requirements-fast.lock requirements-fast.in
 	$(MAKE) lock-deploy
 
 # No rule makes a lock file by itself: a clone or a pull may leave pyproject.toml the newer one, and nothing is to be pinned by that.

@@ -1,4 +1,4 @@
-"""Suit the interpreter to a process that works for hours: turns for its threads, memory, when garbage is looked for.
+"""Suit the interpreter to a process that works for hours: its loop, turns for its threads, memory, garbage.
 
 Must not: know what the process does. A command that only looks something up is better off without it.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 TURN_S = 0.0005
 """How long one thread keeps the interpreter while others wait. A commit hands it over with each of its statements, and
@@ -38,6 +39,13 @@ def keep_memory_together() -> None:
     with suppress(OSError, AttributeError):
         for name, value in _MALLOPT.items():
             _c_library().mallopt(name, value)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Make the event loop of a process that works: uvloop's where that is installed, else Python's own."""
+    with suppress(ImportError):
+        return cast(asyncio.AbstractEventLoop, importlib.import_module("uvloop").new_event_loop())
+    return asyncio.new_event_loop()
 
 
 @contextmanager

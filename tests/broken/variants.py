@@ -222,9 +222,30 @@ VARIANTS = (
     Variant(
         "unused permits are saved up",
         "core/pace.py",
-        "    first_ms = max(round(next_at * 1000), _ceil_ms(now))\n",
-        "    first_ms = round(next_at * 1000)\n",
+        "        first_ms = max(round(next_at * 1000), _ceil_ms(max(now, not_before)))\n",
+        "        first_ms = round(next_at * 1000)\n",
         "tests/unit/test_pace.py::test_unused_time_is_not_saved_up",
+    ),
+    Variant(
+        "single calls follow a group at once",
+        "core/pace.py",
+        "    idle = next_at + size * interval_s(per_minute) <= max(now, not_before)\n",
+        "    idle = next_at <= max(now, not_before)\n",
+        "tests/unit/test_pace.py::test_groups_and_single_calls_by_turns_hold_the_limit",
+    ),
+    Variant(
+        "a group need not divide the limit",
+        "core/pace.py",
+        "range(most, 1, -1) if per_minute % size == 0), 1)\n",
+        "range(most, 1, -1)), 1)\n",
+        "tests/unit/test_pace.py::test_calls_go_together_in_groups_that_divide_the_limit",
+    ),
+    Variant(
+        "a group may be joined for ever",
+        "core/pace.py",
+        "ticks.opens_ms(_ceil_ms(max(now - JOIN_S, not_before))))\n",
+        "0)\n",
+        "tests/unit/test_pace.py::test_no_minute_ever_holds_more_than_the_limit",
     ),
     Variant(
         "late permits are used",

@@ -57,11 +57,28 @@ def test_many_writers_share_one_commit(tmp_path: Path) -> None:
     in_archive(tmp_path, act)
 
 
+def test_a_lone_write_waits_for_company(tmp_path: Path) -> None:
+    """What is written within a moment of an idle time shares one commit, though it does not come at once."""
+
+    async def act(db: Database) -> None:
+        keep = db.batched(_keep)
+        with commits() as seen:
+            async with asyncio.TaskGroup() as group:
+                for n in range(4):
+                    group.create_task(keep(f"k{n}"))
+                    for _ in range(3):
+                        await asyncio.sleep(0)
+        assert len(seen) == 1
+
+    in_archive(tmp_path, act)
+
+
 def test_writes_gather_while_a_commit_is_under_way(tmp_path: Path) -> None:
     """What is written while the disk is busy waits together and becomes the next commit."""
-    gate = threading.Event()
+    began, gate = threading.Event(), threading.Event()
 
     def slow(connection: Connection) -> None:
+        began.set()
         gate.wait(60)
         _keep(connection, ["slow"])
 
@@ -70,8 +87,7 @@ def test_writes_gather_while_a_commit_is_under_way(tmp_path: Path) -> None:
         with commits() as seen:
             async with asyncio.TaskGroup() as group:
                 group.create_task(db.write(slow))
-                for _ in range(5):
-                    await asyncio.sleep(0)
+                await asyncio.to_thread(began.wait, 60)
                 for n in range(50):
                     group.create_task(keep(f"k{n}"))
                 for _ in range(5):

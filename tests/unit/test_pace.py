@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from bisect import bisect_right
 
 import pytest
@@ -49,23 +50,30 @@ def test_no_minute_ever_holds_more_than_the_limit(
     assert _worst_window(arrivals) <= per_minute
 
 
-@pytest.mark.parametrize("grouped", [False, True])
-def test_a_window_that_begins_where_the_ways_meet_holds_no_more(grouped: bool) -> None:
-    """Calls that go together, then spaced ones as soon as may be, and the other way round: 200 in the minute."""
-    arrivals, next_at, now, ours, spaced = list[float](), 0.0, NOW, None, list[bool]()
-    for nth in range(1600):
-        together = (nth // 400 % 2 == 0) == grouped
-        permits = 4 if together else 1
-        size, waits_s = pace.group(200), 0.0
-        if not together and spaced[-1:] == [False]:
-            waits_s = size * pace.interval_s(200)
-        now = max(now, next_at + waits_s)
-        taken = pace.reserve(next_at, now, permits, 200, ours=ours)
-        spaced.append(taken.spaced)
-        arrivals.extend(taken.moments)
-        next_at, ours = taken.next_at, taken.next_at if taken.spaced else None
-    assert {True, False} == set(spaced)
-    assert _worst_window([at + SLACK_S * 0.999 * (nth % 300 < 200) for nth, at in enumerate(arrivals)]) <= 200
+def _played(per_minute: int, dice: random.Random) -> list[float]:
+    """Play three minutes at full rate: up to three processes, groups and single calls, pauses of all lengths."""
+    interval_s, size = pace.interval_s(per_minute), pace.group(per_minute)
+    next_at, now, arrivals, ours = 0.0, NOW + dice.uniform(0, 1000), list[float](), dict[int, float | None]()
+    processes, many, idle = dice.choice([1, 1, 2, 3]), dice.choice([0.02, 0.3, 0.9]), dice.choice([0, 0.01, 0.1, 0.5])
+    late_s = dice.choice([lambda: 0.0, lambda: dice.uniform(0, 0.599), lambda: dice.choice([0, 0.599])])
+    while len(arrivals) < 3 * per_minute:
+        process = dice.randrange(processes)
+        if dice.random() < idle:
+            pauses = (size * interval_s, (size - 1) * interval_s, interval_s, dice.uniform(0, 3) * size * interval_s)
+            now = max(now, next_at) + dice.choice(pauses)
+        permits = size if dice.random() < many else dice.randint(1, max(size - 1, 1))
+        taken = pace.reserve(next_at, now, permits, per_minute, ours=ours.get(process))
+        arrivals.extend(at + late_s() for at in taken.moments)
+        next_at, ours[process] = taken.next_at, taken.next_at if taken.spaced else None
+        now = max(now, taken.moments[-1] - dice.choice([0, 0, 0.3, 1.0]))
+    return arrivals
+
+
+@pytest.mark.parametrize("per_minute", [48, 100, 200, 400])
+def test_groups_and_single_calls_by_turns_hold_the_limit(per_minute: int) -> None:
+    """However groups, single calls and pauses follow one another, the limit is reached and never passed."""
+    worst = [_worst_window(_played(per_minute, random.Random(seed))) for seed in range(60)]
+    assert max(worst) == per_minute
 
 
 def test_the_worst_lateness_fills_the_window_exactly() -> None:

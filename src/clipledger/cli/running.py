@@ -22,7 +22,7 @@ from clipledger.core.times import iso_time, utc_day
 from clipledger.crew import ROLES, Crew, Plan
 from clipledger.db.sources import SourceRow
 from clipledger.events import Events
-from clipledger.interpreter import keep_memory_together, suited_to_work
+from clipledger.interpreter import keep_memory_together, new_loop, suited_to_work
 from clipledger.net import descriptors
 from clipledger.net.wire import CurlWire
 from clipledger.settings import read_key
@@ -73,7 +73,8 @@ def list_regions(context: Context) -> None:
 
 def _begin(context: Context, plan: Plan, limits: Limits, watched: Watched, *, attended: bool = False) -> None:
     keep_memory_together()
-    asyncio.run(_run(context, plan, limits, watched, attended=attended))
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_run(context, plan, limits, watched, attended=attended))
 
 
 async def _run(context: Context, plan: Plan, limits: Limits, watched: Watched, *, attended: bool) -> None:
