@@ -138,7 +138,8 @@ class Limiter:
         return at if self._is_good(at) else None
 
     async def _reserve(self) -> None:
-        permits = permits_per_reservation(self._per_minute, self._waiting)
+        waiting = 1 if self._throttles else self._waiting  # after a 429 one goes first, and no group behind a pause
+        permits = permits_per_reservation(self._per_minute, waiting)
         taken, self._throttles = await self._row.reserve(permits, self._clock.now(), self._per_minute)
         self._moments.extend(taken.moments)
 

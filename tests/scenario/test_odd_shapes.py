@@ -44,7 +44,7 @@ def test_a_post_that_turns_out_to_be_photos_after_all_is_archived(folder: Path) 
 
 def test_what_stands_under_a_key_is_kept_when_the_kind_changes(folder: Path) -> None:
     """Slides that stand already are kept while the API calls the post a video, and finished when it thinks again."""
-    play = staged(folder, "cdn_500=0.5@0-6,images_gone=1@6-30")
+    play = staged(folder, "cdn_500=0.5@0-8,images_gone=1@8-30")
     play.run(stop_after_s=29)
     stood = {key: stamp for key, stamp in play.stamps().items() if key.startswith("photos/")}
     told = play.rows("SELECT last_detail FROM archive_queue WHERE last_detail LIKE '%stands already and is kept'")
