@@ -307,7 +307,7 @@ class Worker:
         elif isinstance(error, StorageUnavailable) or (
             attempt.resolved and not isinstance(error, Halt | NotSent | SameBytes)
         ):
-            self._guard.delivered(attempt.job.aweme_id, whole=False)
+            self._guard.delivered(attempt.job.aweme_id, whole=False, why=error.detail)
         if isinstance(error, Throttled) and error.costly:
             error.alone = self._company.is_alone(attempt.job.aweme_id)
         settlement = after_failure(

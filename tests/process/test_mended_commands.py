@@ -113,6 +113,7 @@ def test_the_dead_are_acknowledged(tmp_path: Path) -> None:
         archive.cli("run", code=0)
         told = archive.json("failures")["failures"]
         assert {row["aweme_id"] for row in told} == set(gone) and all(row["acknowledged_at"] for row in told)
+        assert archive.cli("failures").out.count("dead, acknowledged") == 2
         assert archive.json("status")["ids"]["dead"] == 2
         archive.cli("verify")
         archive.cli("retry", *gone)

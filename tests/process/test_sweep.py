@@ -106,7 +106,7 @@ def test_stopped_with_ctrl_c_and_gone_on_with(archive: Archive) -> None:
         wait_until(lambda: progress(archive) > 1000, 60.0)
         stop(sweep, signal.SIGINT)
         assert sweep.wait(30) == 130
-        assert sweep.stderr is not None and b"`clipledger verify --media` goes on" in sweep.stderr.read()
+        assert sweep.stderr is not None and b" verify --media` goes on" in sweep.stderr.read()
     assert not archive.rows("SELECT 1 FROM sweep_ranges WHERE lease_until IS NOT NULL AND done_at IS NULL")
     all_counted_once(archive, archive.json("verify", "--media", code=7))
     assert archive.cli("verify", "--media", "--resume", code=2).err.endswith("begins one\n")

@@ -87,7 +87,7 @@ def test_a_run_that_follows_recovers_by_itself(since_s: int, folder: Path) -> No
 
 @pytest.mark.parametrize(("since_s", "calls"), [(20.0, 18), (30.1, 15), (43.7, 15), (20.0, 25)])
 def test_a_short_outage_kills_nobody(since_s: float, calls: int, folder: Path) -> None:
-    """A dozen not-founds in a row, or more, and then all is well again: a canary goes past the queue and tells in time."""
+    """A dozen not-founds in a row, and then all is well again: a canary goes past the queue and tells in time."""
     play = staged(folder, f"not_found_outage@{since_s}-{since_s + calls * 0.303}")
     play.run_to_the_end(4)
     assert detail_calls(play, since_s, since_s + calls * 0.303) >= 12

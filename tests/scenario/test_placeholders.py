@@ -42,7 +42,7 @@ def credits_beyond(play: Play) -> int:
 
 def test_a_cdn_that_serves_one_file_for_all_is_not_believed(folder: Path) -> None:
     """Five posts at most take the placeholder; a canary shows it up, the run ends with exit 8, later all are saved."""
-    play = staged(folder, "placeholder@5-7200")
+    play = staged(folder, "placeholder@6-7200")
     assert play.run().ending == "outage"
     assert alarms(play) == [DISPROVED] and 0 < len(wrong(play)) <= MOST
     waiting = "SELECT count(*), max(attempts) FROM archive_queue WHERE last_reason = 'same_bytes' AND state = 'pending'"

@@ -273,6 +273,14 @@ def test_evidence_names_what_was_seen() -> None:
     assert seen([A, G, G, F]).evidence() == "last 4 answers: 1 alive, 2 gone, 1 failed"
 
 
+def test_evidence_names_the_last_failure() -> None:
+    """An operator reads why calls fail, not only how many: of the failures that said so the latest speaks."""
+    window = Window()
+    for answer, why in ((F, "api: curl 28 Timeout"), (F, "api: curl 7 Connection refused"), (F, ""), (A, "")):
+        window = window.observe(Outcome(0.0, answer, AwemeId("1"), why))
+    assert window.evidence() == "last 4 answers: 1 alive, 3 failed; the last failure: api: curl 7 Connection refused"
+
+
 def test_probes_back_off_to_half_an_hour() -> None:
     """While the breaker is open the API is probed after 1, 2, 4, 8, 16 and then every 30 minutes."""
     waits = [probe_delay_s(n) / 60 for n in range(7)]

@@ -161,6 +161,26 @@ def test_quiet_keeps_what_must_be_said(loudness: int, out: str, err: str, capsys
     assert capsys.readouterr() == (out, err)
 
 
+@pytest.mark.parametrize(
+    ("named", "text", "told"),
+    [
+        (False, "`clipledger failures` says why", "`clipledger failures` says why"),
+        (True, "`clipledger failures` says why", "`clipledger --archive 'my archive' failures` says why"),
+        (True, "or run `clipledger init elsewhere` first", "or run `clipledger init elsewhere` first"),
+        (True, "see `clipledger search --help`", "see `clipledger search --help`"),
+        (True, "`clipledger --help`, `clipledger demo`", "`clipledger --help`, `clipledger demo`"),
+    ],
+)
+def test_what_is_proposed_to_type_names_the_archive(
+    named: bool, text: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who had to say which archive is shown commands that say it too: as they stand they meet the same one."""
+    context = Context(archive=Path("my archive"), named=named)
+    context.tell(text)
+    context.warn(text)
+    assert capsys.readouterr() == (f"{told}\n", f"{told}\n")
+
+
 def test_a_reader_that_goes_away_stops_nothing() -> None:
     """`clipledger run | head` goes on working: what nobody reads any more goes nowhere."""
     reading, writing = os.pipe()

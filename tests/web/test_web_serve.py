@@ -79,7 +79,7 @@ def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
 def test_beyond_this_machine_it_asks_for_a_password(folder: Path) -> None:
     """On an address that others can reach it does not start before somebody has a password; with one it asks for it."""
     refused = command(folder, "serve", "--host", "0.0.0.0", "--port", "0")
-    assert refused.code == 4 and "clipledger access password" in refused.err
+    assert refused.code == 4 and " access password NAME" in refused.err
     assert command(folder, "access", "password", "ada", given="correct horse battery\n").code == 0
     with serving(folder, "--host", "0.0.0.0") as (base, _), httpx.Client(base_url=base) as client:
         assert client.get("/api/v1/posts").status_code == 401

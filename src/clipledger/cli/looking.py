@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from clipledger.answers.failures import failures
@@ -110,15 +110,19 @@ def list_failures(context: Context, ids: Sequence[str], reason: str | None, limi
         context.document(body)
         return
     rows = [
-        (row["aweme_id"], row["state"], row["reason"], row["attempts"], row["when"], row["detail"][:60])
+        (row["aweme_id"], _state(row), row["reason"], row["attempts"], row["when"], row["source"], row["detail"][:60])
         for row in body["failures"]
     ]
     if rows:
-        context.tell(table(rows, ("id", "state", "reason", "attempts", "when", "detail")))
+        context.tell(table(rows, ("id", "state", "reason", "attempts", "when", "source", "detail")))
     elif not body["sources"]:
         context.tell("no failures")
     if body["sources"]:
         context.tell(table([tuple(row.values()) for row in body["sources"]], ("source", "problem", "again", "detail")))
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    return f"{row['state']}, acknowledged" if row.get("acknowledged_at") else row["state"]
 
 
 def asked(context: Context, ask: Callable[[Archive], Awaitable[T]]) -> T:

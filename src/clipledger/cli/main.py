@@ -154,9 +154,10 @@ def _is_flag(word: str) -> bool:
 def _fail(argv: Sequence[str], code: Exit, why: str) -> Exit:
     import json
 
+    from clipledger.cli.app import context
     from clipledger.core.scrub import scrub_text
 
-    line = printable(scrub_text(" ".join(why.split())))  # the parser repeats what was typed
+    line = printable(context.spelt(scrub_text(" ".join(why.split()))))  # the parser repeats what was typed
     write_line(sys.stderr, f"clipledger: {line}")
     if "--json" in argv:
         write_line(sys.stdout, json.dumps({"exit": code.word, "error": line}))

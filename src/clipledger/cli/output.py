@@ -6,6 +6,8 @@ With `--json` stdout holds the document and nothing else; everything meant for p
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from clipledger.cli.streams import printable, write_line
 NAMED = 5
 """Ids that are named in words; the rest is counted."""
 
+_PROPOSED = re.compile(r"`clipledger (?=(?!init|demo|sim|[^`]*--help`)[a-z])")
+
 
 @dataclass(slots=True)
 class Context:
@@ -28,20 +32,28 @@ class Context:
     loudness: int = 0  # -1 quiet, 0, 1 verbose
     exit: Exit = Exit.OK
     write: Callable[[TextIO | None, str], None] = write_line
+    named: bool = False  # the command line says which archive: what we propose to type must say so too
+
+    def spelt(self, text: str) -> str:
+        """Name the archive in the commands that a text proposes, where whoever asked had to name it."""
+        if not self.named:
+            return text
+        which = f"`clipledger --archive {shlex.quote(str(self.archive))} "
+        return _PROPOSED.sub(lambda _: which, text)
 
     def tell(self, text: str) -> None:
         """Say something to people: stdout, or stderr with --json; nothing with -q."""
         if self.loudness >= 0:
-            self.write(sys.stderr if self.json else sys.stdout, printable(text))
+            self.write(sys.stderr if self.json else sys.stdout, printable(self.spelt(text)))
 
     def marked(self, mark: str, text: str) -> None:
         """Say something to people behind a mark of our own, which may be coloured; nothing with -q."""
         if self.loudness >= 0:
-            self.write(sys.stdout, f"{mark} {printable(text)}")
+            self.write(sys.stdout, f"{mark} {printable(self.spelt(text))}")
 
     def warn(self, text: str) -> None:
         """Say what people must see even with -q."""
-        self.write(sys.stderr, printable(text))
+        self.write(sys.stderr, printable(self.spelt(text)))
 
     def document(self, body: Mapping[str, Any] | Sequence[Any]) -> None:
         """Print the one JSON document, in ASCII: a folder's name may be bytes that no encoding can print.

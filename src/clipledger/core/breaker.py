@@ -62,6 +62,9 @@ class Answer(StrEnum):
     MALFORMED = "malformed"
 
 
+_FAILURES = frozenset({Answer.FAILED, Answer.MALFORMED})
+
+
 class Mood(Enum):
     """What the window says. `DOUBT` asks canaries and goes on, `BURST` goes on only if all are alive."""
 
@@ -74,11 +77,12 @@ class Mood(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One answer at `at` (unix seconds)."""
+    """One answer at `at` (unix seconds); `why`: what a failure said of itself."""
 
     at: float
     answer: Answer
     aweme_id: AwemeId
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +148,11 @@ class Window:
         return any(o.answer is Answer.ALIVE for o in self.outcomes)
 
     def evidence(self) -> str:
-        """Say in one line what the window holds."""
+        """Say in one line what the window holds, and what the last failure said of itself."""
         counts = {answer: sum(o.answer is answer for o in self.outcomes) for answer in Answer}
         told = ", ".join(f"{count} {answer}" for answer, count in counts.items() if count)
-        return f"last {len(self.outcomes)} answers: {told or 'none'}"
+        why = next((o.why for o in reversed(self.outcomes) if o.answer in _FAILURES and o.why), "")
+        return f"last {len(self.outcomes)} answers: {told or 'none'}" + (f"; the last failure: {why}" if why else "")
 
 
 def _tail(outcomes: Sequence[Outcome], answer: Answer) -> int:

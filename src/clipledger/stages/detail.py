@@ -62,12 +62,12 @@ class Detail:
             raise
         except MalformedReply as error:
             another = error.reason is Reason.WRONG_ID
-            self._guard.resolved(job.aweme_id, Answer.FAILED if another else Answer.MALFORMED)
+            self._guard.resolved(job.aweme_id, Answer.FAILED if another else Answer.MALFORMED, error.detail)
             raise
         except TooManyOpenFiles:
             raise  # our own trouble: it says nothing of the API
-        except Transient:
-            self._guard.resolved(job.aweme_id, Answer.FAILED)
+        except Transient as error:
+            self._guard.resolved(job.aweme_id, Answer.FAILED, error.detail)
             raise
         self._guard.resolved(job.aweme_id, Answer.ALIVE)
         attempt.resolved, attempt.answered_at = True, self._clock.now()

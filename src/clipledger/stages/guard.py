@@ -111,20 +111,20 @@ class Guard:
             if switch is None or outcome.at > switch.since:
                 self._resolves = self._resolves.observe(outcome)
 
-    def resolved(self, aweme_id: AwemeId, answer: Answer) -> None:
-        """Note what one resolve came to."""
-        self._resolves = self._resolves.observe(Outcome(self._clock.now(), answer, aweme_id))
+    def resolved(self, aweme_id: AwemeId, answer: Answer, why: str = "") -> None:
+        """Note what one resolve came to; `why`: what a failure said of itself."""
+        self._resolves = self._resolves.observe(Outcome(self._clock.now(), answer, aweme_id, why))
         self._suspects |= answer is Answer.GONE
         if answer in (Answer.ALIVE, Answer.GONE):
             self._recent = self._recent.plus(Share(answer is Answer.GONE, 1))
             self._until_share -= 1
 
-    def delivered(self, aweme_id: AwemeId, *, whole: bool) -> None:
-        """Note whether a resolved post's bytes came whole."""
+    def delivered(self, aweme_id: AwemeId, *, whole: bool, why: str = "") -> None:
+        """Note whether a resolved post's bytes came whole; `why` not."""
         if whole:
             self._refused.clear()
         answer = Answer.ALIVE if whole else Answer.FAILED
-        self._deliveries = self._deliveries.observe(Outcome(self._clock.now(), answer, aweme_id))
+        self._deliveries = self._deliveries.observe(Outcome(self._clock.now(), answer, aweme_id, why))
 
     def link_refused(self, aweme_id: AwemeId) -> bool:
         """Note that the CDN no longer honours a post's link; say whether a new one is worth a credit now.

@@ -66,6 +66,7 @@ def _globals(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
+    context.named = archive is not None
     context.archive = archive or Path(os.environ.get("CLIPLEDGER_ARCHIVE") or ".")
     context.json = json
     context.loudness = verbose - quiet
