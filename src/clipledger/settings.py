@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -277,8 +278,10 @@ def read_key(environ: Mapping[str, str] = os.environ) -> ApiKey | None:
 
 def checked_key(text: str, where: str) -> ApiKey:
     """Read a key; Misconfigured unless it is one line: a break in a header value would write headers of its own."""
-    if not text or len(text) > _KEY_MAX_BYTES or not text.isascii() or not text.isprintable():
-        raise Misconfigured(f"{where} does not hold an API key: one line of printable ASCII is expected")
+    if len(text) > _KEY_MAX_BYTES or not re.fullmatch("[!-~]+", text):
+        raise Misconfigured(
+            f"{where} does not hold an API key: one line of printable ASCII is expected, without spaces; copy it again"
+        )
     return ApiKey(text)
 
 

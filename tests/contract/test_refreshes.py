@@ -11,7 +11,7 @@ import pytest
 from clipledger.core.errors import Reason
 from clipledger.core.history import DOUBT_S
 from clipledger.core.lifecycle import CallReason
-from clipledger.core.model import Author, Counters, Post
+from clipledger.core.model import BY_HAND, Author, Counters, Post
 from clipledger.db.authors import Authors
 from clipledger.db.availability import runs
 from clipledger.db.credits import CallIn, CallOutcome, Credits
@@ -212,5 +212,26 @@ def test_an_id_that_was_never_there_is_dated_by_itself(tmp_path: Path) -> None:
         )
         [gone] = await Gone(db).never_resolved(Wanted(), 9)
         assert (gone.created_at, gone.archived, gone.reason) == (float(int(vid(7)) >> 32), False, "not_found")
+
+    with_posts(tmp_path, [], act)
+
+
+def test_an_id_that_was_typed_was_not_seen(tmp_path: Path) -> None:
+    """What the operator typed tells nothing of when a post was there; what a list showed does."""
+
+    async def act(db: Database) -> None:
+        for n, source in ((7, BY_HAND), (8, "@alice")):
+            dead = "INSERT INTO dead_letters (aweme_id, reason, attempts, died_at) VALUES (?, 'not_found', 1, ?)"
+            raw(tmp_path, dead, vid(n), "2026-05-29T00:00:00.000Z")
+            shown = "INSERT INTO sightings (source, aweme_id, seen_at, last_seen_at, is_ad, pinned)"
+            raw(
+                tmp_path,
+                shown + " VALUES (?, ?, ?, ?, FALSE, FALSE)",
+                source,
+                vid(n),
+                *["2026-05-28T00:00:00.000Z"] * 2,
+            )
+        seen = {gone.aweme_id: gone.last_seen_at for gone in await Gone(db).never_resolved(Wanted(), 9)}
+        assert seen[vid(7)] is None and seen[vid(8)] is not None
 
     with_posts(tmp_path, [], act)

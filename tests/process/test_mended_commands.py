@@ -130,3 +130,19 @@ def test_failures_name_the_sources_that_fail(tmp_path: Path) -> None:
         (row,) = archive.json("failures")["sources"]
         assert row["source"] == "@nobody.at.all" and row["reason"] == "not_found" and row["again"]
         assert "@nobody.at.all" in archive.cli("failures").out
+        told = archive.cli("run", code=3).out
+        assert all(word in told for word in ("@nobody.at.all: not_found", "read again from", "remove SOURCE"))
+
+
+def test_a_source_that_nobody_answers_for_is_not_called_missing(tmp_path: Path) -> None:
+    """Where nothing answers at all, the run says so, and what finds out why."""
+    with simulator(60) as sim:
+        archive = archive_for(
+            tmp_path / "archive",
+            sim,
+            CLIPLEDGER_API__BASE_URL="http://127.0.0.1:9",
+            CLIPLEDGER_QUEUE__RETRY_BASE_S="300",
+        )
+        archive.cli("add", "@nobody.at.all")
+        told = archive.cli("run", code=3).out
+        assert all(word in told for word in ("api_unavailable", "nothing answers", "doctor --online"))

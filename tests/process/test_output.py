@@ -77,7 +77,10 @@ def test_failures_and_retry(archive: Archive) -> None:
     assert archive.json("retry", dead[0])["due_again"] == 1
     assert archive.ids("pending") == dead[:1]
     assert archive.json("retry", "--reason", "not_found")["due_again"] == len(dead) - 1
-    assert archive.json("retry", archive.ids("archived")[0])["due_again"] == 0
+    saved = archive.ids("archived")[0]
+    told = archive.json("retry", saved)
+    assert (told["due_again"], told["archived"]) == (0, [saved])
+    assert f"archived already: {saved}" in archive.cli("retry", saved).out
     rows = archive.json("failures")["failures"]
     assert {row["aweme_id"] for row in rows} == set(dead) and {row["state"] for row in rows} == {"waiting"}
     archive.cli("verify")

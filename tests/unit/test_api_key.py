@@ -41,8 +41,17 @@ def test_the_variable_comes_before_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [f"{KEY}\r\nX-Admin: 1", f"{KEY}\n{KEY}", f"{KEY}\r{KEY}", f"{KEY}\x00", f"{KEY}\x7f", f"{KEY}\u00e9", "k" * 4097],
-    ids=["CRLF", "LF", "CR", "NUL", "DEL", "not ASCII", "too long"],
+    [
+        f"{KEY[:4]} {KEY[4:]}",
+        f"{KEY}\r\nX-Admin: 1",
+        f"{KEY}\n{KEY}",
+        f"{KEY}\r{KEY}",
+        f"{KEY}\x00",
+        f"{KEY}\x7f",
+        f"{KEY}\u00e9",
+        "k" * 4097,
+    ],
+    ids=["space", "CRLF", "LF", "CR", "NUL", "DEL", "not ASCII", "too long"],
 )
 def test_a_key_that_is_none_is_refused(content: str, tmp_path: Path) -> None:
     """A key with a line break or a control character could forge a header: it is refused, and not repeated."""

@@ -129,6 +129,24 @@ def test_a_form_of_our_own_page_is_taken(folder: Path) -> None:
     visit(folder, scenario)
 
 
+def test_a_form_that_is_out_of_date_says_so_on_a_page(folder: Path) -> None:
+    """Who sends a form after the session ended reads what to do next; a program reads problem+json."""
+
+    async def scenario(here: Visit) -> None:
+        person = here.client(accept="text/html", origin=BASE)
+        await person.get("/login")
+        told = await person.post("/queue/retry", data={"csrf": "0" * 64})
+        assert told.status_code == 403 and told.headers["content-type"].startswith("text/html")
+        assert "The form is out of date" in told.text and "load the page again" in told.text
+        program = await here.client(origin=BASE).post("/queue/retry", data={"csrf": "0" * 64})
+        assert program.json()["title"] == "the form is out of date"
+        await here.desk.doorman.access.grant(password_grant("ada", Role.VIEWER, "correct horse", 0.0))
+        asked = await person.post("/queue/retry", data={"csrf": "0" * 64})
+        assert (asked.status_code, asked.headers["location"]) == (303, "/login")
+
+    visit(folder, scenario)
+
+
 def test_a_program_on_this_machine_needs_no_form(folder: Path) -> None:
     """With curl on my own machine I may write, as long as nobody set a password."""
 

@@ -19,13 +19,10 @@ from clipledger.core.links import (
     shown,
     understand,
 )
-from clipledger.core.model import AwemeId
+from clipledger.core.model import BY_HAND, AwemeId
 from clipledger.core.times import parse_duration
 from clipledger.db.sources import SourceIn
 from clipledger.stages.listing import known_regions
-
-BY_HAND = "by-hand"
-"""The source of every post that was added by id or URL."""
 
 LINES_MAX, LISTS_MAX = 10_000, 500
 """Lines, and sources among them, that one request over the web may bring."""

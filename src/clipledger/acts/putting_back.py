@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from clipledger.archive import Archive
 from clipledger.core.chain import Act
 from clipledger.core.errors import Reason, UsageError
-from clipledger.core.model import AwemeId
+from clipledger.core.model import AwemeId, State
 from clipledger.core.times import iso_time
 from clipledger.db.alarms import ALLOWED, Alarms
 
@@ -25,22 +25,25 @@ async def acknowledge(archive: Archive, which: Sequence[AwemeId] | Reason | None
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """How many ids are due again, and which of those named are withheld: nothing brings them back but `--undo`."""
+    """How many ids are due again; of those named, which are withheld (`--undo` alone brings them back) or saved."""
 
     due: int
     withheld: list[AwemeId]
+    archived: list[AwemeId]
 
 
 async def retry(archive: Archive, which: Sequence[AwemeId] | Reason | None) -> Retried:
     """Make failed and waiting ids due now: those named, or of one reason, or all; UsageError for one never seen."""
-    out = list[AwemeId]()
+    out, saved = list[AwemeId](), list[AwemeId]()
     if which is not None and not isinstance(which, Reason):
         for aweme_id in which:
-            if await archive.queue.row(aweme_id) is None:
+            row = await archive.queue.row(aweme_id)
+            if row is None:
                 raise UsageError(f"{aweme_id}: this archive has never seen it; `clipledger add {aweme_id}` queues it")
+            saved += [aweme_id] * (row.state == State.ARCHIVED)
         out = await archive.queue.withheld(which)
     await note(archive, Act.RETRY, which)
-    return Retried(await archive.queue.retry(which, archive.clock.now()), out)
+    return Retried(await archive.queue.retry(which, archive.clock.now()), out, saved)
 
 
 async def accept(archive: Archive, which: Sequence[AwemeId]) -> tuple[int, int]:

@@ -197,7 +197,7 @@ def _tell_plan(
     whence = (
         f"sizes, pages and waste as measured on this archive's {known.archived:,} posts"
         if known is not None
-        else "sizes and pages assumed: no archive here with enough posts to measure them on"
+        else f"sizes and pages assumed: they are measured where an archive here holds {_EXPERIENCED} posts or more"
     )
     further = f" + {day.further:,} further resolves" if day.further else ""
     copies = f"{wish.copies} cop{'y' if wish.copies == 1 else 'ies'}"

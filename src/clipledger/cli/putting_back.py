@@ -8,7 +8,7 @@ from clipledger.acts.putting_back import accept, acknowledge, retry
 from clipledger.answers.words import a_reason
 from clipledger.cli.exits import Exit
 from clipledger.cli.looking import asked, post_id
-from clipledger.cli.output import Context, tell_withheld
+from clipledger.cli.output import Context, some, tell_withheld
 from clipledger.core.errors import Reason, UsageError
 
 
@@ -36,9 +36,12 @@ def retry_ids(context: Context, ids: Sequence[str], reason: str | None, everythi
     which = [post_id(text) for text in ids] if ids else a_reason(reason)
     done = asked(context, lambda archive: retry(archive, which))
     if context.json:
-        context.document({"due_again": done.due, "withheld": done.withheld, "exit": Exit.OK.word})
+        told = {"due_again": done.due, "withheld": done.withheld, "archived": done.archived}
+        context.document(told | {"exit": Exit.OK.word})
         return
-    context.tell(f"{done.due} due again; `clipledger run` takes them up")
+    context.tell(f"{done.due} due again" + ("; `clipledger run` takes them up" if done.due else ""))
+    if done.archived:
+        context.tell(f"archived already: {some(done.archived)}; `clipledger verify` says whether the files are whole")
     tell_withheld(context, done.withheld)
 
 

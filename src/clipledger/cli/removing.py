@@ -167,7 +167,12 @@ def _foretell(context: Context, asked: Asked) -> None:
         context.document({"would_withdraw": rows, "exit": Exit.OK.word})
         return
     told = [(row["aweme_id"], row["state"], row["files"], size(row["bytes"]), row["held"]) for row in rows]
-    context.tell(table(told, ("id", "state", "files", "bytes", "held")) if told else "nothing is archived of it")
+    if not told:
+        context.tell("nothing is archived of it")
+        return
+    context.tell(table(told, ("id", "state", "files", "bytes", "held")))
+    files, sizes = (sum(row[name] for row in rows) for name in ("files", "bytes"))
+    context.tell(f"would withdraw: {len(rows)} ids, {files} files, {size(sizes)}")
 
 
 def _restore(context: Context, asked: Asked) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from clipledger.cli.exits import Exit, exit_of
 from clipledger.cli.output import Context, table
 from clipledger.cli.stopping import signals
 from clipledger.cli.watching import Watched, Watchers, watching
-from clipledger.core.errors import Misconfigured, UsageError
+from clipledger.core.errors import Misconfigured, Reason, UsageError
 from clipledger.core.model import State
 from clipledger.core.sizes import parse_size
 from clipledger.core.times import iso_time, utc_day
@@ -196,11 +196,24 @@ async def _owed(archive: Archive) -> list[str]:
         due_at = await archive.queue.next_due_at()
         later = due_at is not None and due_at > archive.clock.now()
         until = f", the first until {iso_time(due_at)[:19]}Z" if due_at is not None and later else ""
-        words.append(f"waiting: {waiting}{until} (`clipledger run` again then, or `run --follow`)")
+        then = " then" if until else ""
+        words.append(f"waiting: {waiting}{until} (`clipledger run` again{then}, or `run --follow`)")
     if failing:
-        first = f"{failing[0].source}: {failing[0].last_reason}"
-        words.append(f"sources that cannot be read: {len(failing)}, such as {first} (`clipledger sources`)")
+        words.append(_unread(failing))
     return words
+
+
+def _unread(failing: Sequence[SourceRow]) -> str:
+    """Say which sources give nothing and when they are read again, and what to do where nothing answers at all."""
+    first = min(failing, key=lambda row: row.next_at)
+    why = f"{first.source}: {first.last_reason}" + (f", {first.last_detail}" if first.last_detail else "")
+    next_ = "`clipledger sources` lists them, `clipledger remove SOURCE` is for one that was mistyped"
+    if all(row.last_reason == Reason.API_UNAVAILABLE for row in failing):
+        next_ = "nothing answers: `clipledger doctor --online` says what is wrong"
+    return (
+        f"sources that cannot be read: {len(failing)}, such as {why}; read again from {iso_time(first.next_at)[:19]}Z, "
+        f"or at once by `clipledger read SOURCE` ({next_})"
+    )
 
 
 async def _summary(archive: Archive, tally: Tally, hands: Crew, code: Exit, why: str | None) -> dict[str, Any]:
@@ -245,6 +258,7 @@ async def _foretell(context: Context, roles: frozenset[str], limits: Limits) -> 
     async with open_archive(context.archive) as archive:
         now, pace = archive.clock.now(), archive.settings.api.requests_per_minute
         due = await archive.queue.due_count(now, 1 << 62) if "capture" in roles else 0
+        later = (await archive.queue.counts())[State.PENDING] - due if "capture" in roles else 0
         due = due if limits.videos is None else min(due, limits.videos)
         refreshes = await _refreshes(archive, now) if "history" in roles else 0
         kinds = registry() if "listing" in roles else {}
@@ -258,6 +272,7 @@ async def _foretell(context: Context, roles: frozenset[str], limits: Limits) -> 
         "lookups": lookups,
         "pages_at_least": len(listing),
         "refreshes": refreshes,
+        "not_due_yet": max(later, 0),
         "credits_at_least": spends,
         "credits_at_most": left,
         "minutes_at_least": round(spends / pace, 1),
@@ -271,6 +286,7 @@ async def _foretell(context: Context, roles: frozenset[str], limits: Limits) -> 
         f"would spend at least {spends} credits{capped}: {due} posts to resolve, {lookups} look-ups, "
         f"{len(listing)} sources with one page or more each, {refreshes} refreshes, and one for every 30 posts they "
         f"show and each post not known yet; at least {body['minutes_at_least']:.1f} min at {pace} calls a minute"
+        + (f". Not due yet: {body['not_due_yet']} posts" if body["not_due_yet"] else "")
     )
 
 

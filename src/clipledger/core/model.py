@@ -20,6 +20,9 @@ AwemeId = NewType("AwemeId", str)
 ObjectKey = NewType("ObjectKey", str)
 """Where bytes lie in the store: `/`-separated, relative, the same on disk and in a bucket."""
 
+BY_HAND = "by-hand"
+"""The source of ids that the operator gave: nothing had shown them."""
+
 Reply = Mapping[str, Any]
 """A decoded JSON object of the API, as it came or scrubbed of signatures."""
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from clipledger.core.errors import Reason
 from clipledger.core.links import created_second
-from clipledger.core.model import AwemeId
+from clipledger.core.model import BY_HAND, AwemeId
 from clipledger.db.database import Database
 from clipledger.db.index_tables import author_handles, availability, hashtags
 from clipledger.db.tables import UtcTime, dead_letters, posts, sightings
@@ -135,7 +135,10 @@ def _told(found: Subquery, *, archived: bool) -> Select[Any]:
     first = select(func.min(sightings.c.seen_at)).where(shown).scalar_subquery()
     order = (found.c.gone_at.desc(), aweme_id.desc())
     if not archived:
-        last = select(func.max(sightings.c.last_seen_at)).where(shown).scalar_subquery()
+        # An id that the operator gave says nothing of when it was there.
+        by_a_list = sightings.c.source != BY_HAND
+        first = select(func.min(sightings.c.seen_at)).where(shown, by_a_list).scalar_subquery()
+        last = select(func.max(sightings.c.last_seen_at)).where(shown, by_a_list).scalar_subquery()
         nobody = select(aweme_id, *[literal("")] * 3, first, last, found.c.gone_at, found.c.reason)
         return nobody.order_by(*order)
     present = select(func.max(_a.c.last_at)).where(_a.c.aweme_id == aweme_id, _a.c.state == "present").scalar_subquery()

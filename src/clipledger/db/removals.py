@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, bindparam, delete, exists, select, update
 
 from clipledger.core.chain import Act, Entry, Who
-from clipledger.core.model import AwemeId, State
+from clipledger.core.model import BY_HAND, AwemeId, State
 from clipledger.core.tombstone import RemovedFile, Tombstone
 from clipledger.db import audit, authors, bans, holds, meta, purging, quarantine, search_index, withheld
 from clipledger.db.bans import Ban, Hidden, Named
@@ -28,9 +28,6 @@ from clipledger.db.withheld import PURGED, QUARANTINED, UNSEEN
 
 CHUNK = 100
 """Posts taken out in one transaction."""
-
-BY_HAND = "by-hand"
-"""The source of an id that nothing had shown."""
 
 _RESTING = (State.ARCHIVED, State.DEAD)
 

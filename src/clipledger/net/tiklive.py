@@ -289,6 +289,7 @@ def _checked_base(base_url: str, allow_insecure: bool) -> str:
         plain = False
     if not plain or "@" in base_url or not re.fullmatch("[!-~]+", base_url):
         raise Misconfigured(
-            "api.base_url must be a plain https:// address; http:// is for simulators: set cdn.allow_insecure = true"
+            "api.base_url must be a plain https:// address, like https://api.example.org; "
+            "http:// is for simulators: set cdn.allow_insecure = true"
         )
     return base_url.rstrip("/")

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from clipledger import presence, settings, sources
 from clipledger.archive import Archive, create_archive, open_archive
 from clipledger.core.links import WantedPost, WantedShortLink, WantedSource, understand
-from clipledger.core.model import ApiKey
+from clipledger.core.model import BY_HAND, ApiKey
 from clipledger.core.ports import ObjectStore, Wire
 from clipledger.core.times import parse_duration, read_iso_time
 from clipledger.crew import Crew, Plan
@@ -48,9 +48,6 @@ API = "https://api.tikliveapi.com"
 KEY = "sim-key-of-the-play"
 LIMIT_S = 32 * 86_400.0
 """A run that takes longer than this many simulated seconds hangs."""
-
-BY_HAND = "by-hand"
-"""The source of posts that are added by id or link; `clipledger add` calls it so."""
 
 NO_LIMITS = Limits()
 

@@ -42,7 +42,7 @@ def build(archive: Archive, house: House, listeners: Sequence[Listener] = ()) ->
     )
     doorman = Doorman(archive)
     app.state.desk = Desk(archive, templates(), doorman, Pulse(archive), Workers(archive, listeners), house)
-    app.add_middleware(Guard, house=house, doorman=doorman)
+    app.add_middleware(Guard, house=house, doorman=doorman, answer=answer)
     for kind in _ANSWERED:
         app.add_exception_handler(kind, answer)
     app.add_exception_handler(Exception, unexpected)

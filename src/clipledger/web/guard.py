@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import Request, cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Asked
@@ -23,7 +23,7 @@ from starlette.types import Scope as Asked
 from clipledger.core.access import SESSION_S, Role, Scope, Visitor
 from clipledger.core.errors import ClipledgerError
 from clipledger.web.access import OPEN, Doorman, csrf_of, new_secret, token_in
-from clipledger.web.problems import Problem, problem_of, problem_response
+from clipledger.web.problems import Problem, problem_response
 
 BODY_MAX = 2**20
 """The largest body of a request, bytes: a pasted list of some ten thousand ids."""
@@ -104,11 +104,15 @@ class House:
         return _is_address(name) and (is_loopback(name) or not self.is_loopback)
 
 
+Answer = Callable[[Request, Exception], Awaitable[Response]]
+"""How a refusal is told: on a page to people, as problem+json to programs."""
+
+
 class Guard:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, house: House, doorman: Doorman) -> None:
-        self._app, self._house, self._doorman = app, house, doorman
+    def __init__(self, app: ASGIApp, house: House, doorman: Doorman, answer: Answer) -> None:
+        self._app, self._house, self._doorman, self._answer = app, house, doorman, answer
 
     async def __call__(self, scope: Asked, receive: Receive, send: Send) -> None:
         """Let a request in, or answer with the refusal."""
@@ -118,13 +122,20 @@ class Guard:
         answered = _signed(send, request)
         try:
             await self._let_in(request)
-        except Problem as refused:
-            await _refusal(request, refused)(scope, receive, answered)
-            return
-        except ClipledgerError as error:
-            await problem_response(problem_of(error))(scope, receive, answered)
+        except (Problem, ClipledgerError) as refused:
+            await (await self._refusal(request, refused))(scope, receive, answered)
             return
         await self._app(scope, request.replay, answered)
+
+    async def _refusal(self, request: _Request, refused: Problem | ClipledgerError) -> Response:
+        if not isinstance(refused, Problem) or refused.status != 401:
+            return await self._answer(Request(request.scope), refused)
+        if request.is_for_people:
+            return RedirectResponse(f"{LOGIN}?next={quote(request.path, safe='/')}" if request.is_page else LOGIN, 303)
+        response = problem_response(refused)
+        is_api = request.path.startswith(API)
+        response.headers["www-authenticate"] = "Bearer" if is_api else 'Basic realm="clipledger"'
+        return response
 
     async def _let_in(self, request: _Request) -> None:
         if not self._house.knows(request.headers.get("host", "")):
@@ -210,9 +221,14 @@ class _Request:
         return self.scope.get("scheme") == "https"
 
     @property
+    def is_for_people(self) -> bool:
+        """Say whether a person waits for the answer: for a page, or behind a form."""
+        return not self.path.startswith(API) and "text/html" in self.headers.get("accept", "")
+
+    @property
     def is_page(self) -> bool:
         """Say whether a person waits for a page."""
-        return self.method == "GET" and not self.path.startswith(API) and "text/html" in self.headers.get("accept", "")
+        return self.method == "GET" and self.is_for_people
 
     async def read_body(self) -> None:
         """Read the whole body; Problem 413 when it is larger than `BODY_MAX`, 400 when the line broke."""
@@ -264,15 +280,6 @@ def _form_field(request: _Request, name: str) -> str:
     except ValueError:
         return ""
     return fields.get(name, [""])[0]
-
-
-def _refusal(request: _Request, refused: Problem) -> Response:
-    if refused.status == 401 and request.is_page:
-        return RedirectResponse(f"{LOGIN}?next={quote(request.path, safe='/')}", 303)
-    response = problem_response(refused)
-    if refused.status == 401:
-        response.headers["www-authenticate"] = "Bearer" if request.path.startswith(API) else 'Basic realm="clipledger"'
-    return response
 
 
 def _scope_of(path: str) -> Scope | None:
