@@ -41,6 +41,7 @@ from clipledger.db.credits import CallIn, CallOutcome, Credits
 from clipledger.db.database import Database
 from clipledger.db.leases import CRASHES_ALONE
 from clipledger.db.queue import Queue
+from clipledger.db.retries import Recheck
 from clipledger.db.sources import SourceIn, SourceJob, Sources
 from contract.archive_model import CRASHES_MAX, LIST, Call, Model, Video, claimable, everything, expected
 from contract.archives import NOW, JumpingLoop, archive_at, new_archive, page_of, remove_archive, vid
@@ -398,7 +399,7 @@ class ArchiveMachine(RuleBasedStateMachine):
                 died = video.letter[1] if video.first_died is None else video.first_died
                 if video.rechecks == nth and died <= before:
                     chosen.append((video, died))
-        assert self.run(self.queue.recheck_gone(reason, nth, before, self.model.now)) == len(chosen)
+        assert self.run(self.queue.recheck_gone([Recheck(reason, nth, before)], self.model.now)) == len(chosen)
         for video, died in chosen:
             crashes = video.crashes
             video.anew(self.model.now)

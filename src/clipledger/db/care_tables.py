@@ -29,6 +29,7 @@ fixity = Table(
     Index("fixity_due", "due_at"),
     Index("fixity_checked", "checked_at"),
     Index("fixity_damaged", "damaged_at", sqlite_where=_DAMAGED),
+    Index("fixity_held", "worker", sqlite_where=text("worker IS NOT NULL")),
 )
 
 custody = Table(

@@ -40,6 +40,8 @@ from clipledger.db.tables import credits as calls
 from clipledger.db.told import ToldRows
 
 _ABANDONED_MAX = 1000
+SHARE_MAX = 1_000_000
+"""Resolves that the usual share of the gone is taken from: three weeks at 50,000 a day, read in a third of a second."""
 
 
 class CallOutcome(StrEnum):
@@ -218,11 +220,14 @@ _ASKED = (
     calls.c.endpoint.in_(bindparam("paths", expanding=True)),
     calls.c.outcome.in_([CallOutcome.OK, CallOutcome.GONE]),
 )
-_SHARE = (
-    select(calls.c.outcome, func.count())
+_LATEST = (
+    select(calls.c.outcome)
     .where(*_ASKED, calls.c.reason.not_in((CallReason.CANARY, CallReason.REFRESH)))
-    .group_by(calls.c.outcome)
+    .order_by(calls.c.seq.desc())
+    .limit(SHARE_MAX)
+    .subquery()
 )
+_SHARE = select(_LATEST.c.outcome, func.count()).group_by(_LATEST.c.outcome)
 _SAID_GONE = select(func.max(calls.c.seq)).where(
     calls.c.aweme_id == bindparam("id"), calls.c.outcome == CallOutcome.GONE
 )
@@ -289,7 +294,10 @@ class Credits:
         return [Outcome(at, _answer(outcome), AwemeId(aweme_id)) for at, outcome, aweme_id in reversed(rows)]
 
     async def share(self, endpoints: Sequence[str]) -> tuple[int, int]:
-        """Count the resolves that found a post gone, and those that found one gone or alive; canaries left out."""
+        """Count the resolves that found a post gone, and those that found one gone or alive; canaries left out.
+
+        Of the latest `SHARE_MAX`: a ledger of years is not read anew at each start.
+        """
         asked = {"paths": list(endpoints)}
         rows = await self._db.read(lambda connection: connection.execute(_SHARE, asked).all())
         counts = {outcome: count for outcome, count in rows}

@@ -84,6 +84,7 @@ refreshes = Table(
         "doubt_due_at",
         sqlite_where=text("doubt_due_at IS NOT NULL"),
     ),
+    Index("refreshes_held", "worker", sqlite_where=text("worker IS NOT NULL")),
 )
 
 Index("posts_plays", posts.c.play_count, posts.c.aweme_id)

@@ -21,6 +21,7 @@ from clipledger.db import intake, leases, retries, settling, standing, suspects,
 from clipledger.db.database import Database
 from clipledger.db.intake import AddedOut, PageIn, PageOut
 from clipledger.db.leases import CHUNK, Released
+from clipledger.db.retries import Recheck
 from clipledger.db.standing import Failure, QueueRow
 from clipledger.db.suspects import Suspect
 
@@ -136,10 +137,9 @@ class Queue:
         if ids:
             await self._db.write(lambda connection: retries.refund(connection, ids))
 
-    async def recheck_gone(self, reason: Reason, nth: int, died_before: float, now: float) -> int:
-        """Have posts asked again that are gone for a reason, were asked `nth` times since, and first died before."""
-        again = partial(retries.recheck_gone, reason=reason, nth=nth, died_before=died_before, now=now, limit=CHUNK)
-        return await self._sweep(again)
+    async def recheck_gone(self, which: Sequence[Recheck], now: float) -> int:
+        """Have dead posts asked again to which one of `which` applies; return how many."""
+        return await self._sweep(partial(retries.recheck_gone, which=which, now=now, limit=CHUNK))
 
     async def shown_in_region(self, ids: Sequence[AwemeId], source: str, now: float) -> int:
         """Have those asked again that are dead for their region and that a source shows for the first time."""

@@ -6,9 +6,24 @@ Statements on a connection; `Queue` runs them. Must not: touch what is running o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, null, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import CallReason
@@ -89,17 +104,7 @@ _letter = (
     _q.c.rechecks,
 )
 _LETTERS = select(*_letter).join(_q, dead_letters.c.aweme_id == _q.c.aweme_id)
-_TO_RECHECK = (
-    _LETTERS.where(
-        _q.c.state == State.DEAD,
-        dead_letters.c.reason == bindparam("why"),
-        _q.c.rechecks == bindparam("nth"),
-        func.coalesce(_q.c.first_died_at, dead_letters.c.died_at) <= bindparam("before", type_=UtcTime),
-    )
-    .order_by(_q.c.aweme_id)
-    .limit(bindparam("n"))
-)
-_TO_FORGET = _LETTERS.where(dead_letters.c.aweme_id.in_(bindparam("ids", expanding=True))).order_by(_q.c.aweme_id)
+_OF_IDS = _LETTERS.where(dead_letters.c.aweme_id.in_(bindparam("ids", expanding=True))).order_by(_q.c.aweme_id)
 _RECHECK = (
     update(_q)
     .where(_q.c.aweme_id == bindparam("id"), _q.c.state == State.DEAD)
@@ -120,12 +125,34 @@ _SHOWN = _LETTERS.where(
 ).order_by(_q.c.aweme_id)
 
 
-def recheck_gone(
-    connection: Connection, *, reason: Reason, nth: int, died_before: float, now: float, limit: int
-) -> int:
-    """Have posts asked again that are gone for `reason`, were asked `nth` times since they died, and died before."""
-    asked = {"why": reason, "nth": nth, "before": died_before, "n": limit}
-    return _ask_again(connection, connection.execute(_TO_RECHECK, asked).all(), now)
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """Which of the dead are to be asked again: of this reason, asked `nth` times since they first died, before then."""
+
+    reason: Reason
+    nth: int
+    died_before: float
+
+
+def recheck_gone(connection: Connection, *, which: Sequence[Recheck], now: float, limit: int) -> int:
+    """Have dead posts asked again to which one of `which` applies, at most `limit`; return how many."""
+    ids = connection.execute(_to_recheck(which).limit(limit)).scalars().all() if which else []
+    return _ask_again(connection, connection.execute(_OF_IDS, {"ids": ids}).all(), now) if ids else 0
+
+
+def _to_recheck(which: Sequence[Recheck]) -> Select[tuple[str]]:
+    """Walk the letters once, however many are asked for: a join may begin with the whole queue, which is far longer."""
+    died_at = func.coalesce(_q.c.first_died_at, dead_letters.c.died_at)
+    due = (
+        and_(
+            dead_letters.c.reason == each.reason,
+            _q.c.rechecks == each.nth,
+            died_at <= literal(each.died_before, UtcTime),
+        )
+        for each in which
+    )
+    is_due = select(_q.c.aweme_id).where(_q.c.aweme_id == dead_letters.c.aweme_id, _q.c.state == State.DEAD, or_(*due))
+    return select(dead_letters.c.aweme_id).where(is_due.exists()).order_by(dead_letters.c.aweme_id)
 
 
 def shown_in_region(connection: Connection, ids: Sequence[AwemeId], source: str, now: float) -> int:
@@ -177,7 +204,7 @@ def retry(connection: Connection, ids: Sequence[AwemeId], now: float) -> int:
     """Make those of `ids` due that are dead (as if never tried) or wait; return how many."""
     revived = connection.execute(_REVIVE, {"ids": ids, "now": now}).scalars().all()
     if revived:
-        _keep(connection, connection.execute(_TO_FORGET, {"ids": revived}).all(), "retried", now)
+        _keep(connection, connection.execute(_OF_IDS, {"ids": revived}).all(), "retried", now)
         connection.execute(_FORGET, {"ids": revived})
     return len(revived) + connection.execute(_HASTEN, {"ids": ids, "now": now}).rowcount
 

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from clipledger.core.times import iso_time, read_iso_time
 from clipledger.db.backend import DamagedValue
 
-SCHEMA_VERSION = "0010"
+SCHEMA_VERSION = "0011"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 told_time = lru_cache(maxsize=256)(iso_time)  # the rows of one batch hold the same few moments

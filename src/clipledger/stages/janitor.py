@@ -23,6 +23,7 @@ from clipledger.db.database import Database
 from clipledger.db.members import Members
 from clipledger.db.queue import Queue
 from clipledger.db.restoring import Restorer
+from clipledger.db.retries import Recheck
 from clipledger.events import Events
 from clipledger.settings import Settings
 from clipledger.stages.restoring import Restoring
@@ -156,10 +157,13 @@ class Janitor:
 
         Gives how many dead ones.
         """
-        now, revived = self._clock.now(), 0
-        for reason, delays_s in self._recheck.items():
-            for nth, delay_s in enumerate(delays_s):
-                revived += await self._queue.recheck_gone(reason, nth, now - delay_s, now)
+        now = self._clock.now()
+        due = [
+            Recheck(reason, nth, now - delay_s)
+            for reason, delays_s in self._recheck.items()
+            for nth, delay_s in enumerate(delays_s)
+        ]
+        revived = await self._queue.recheck_gone(due, now)
         if revived:
             self._events.emit("asked_again_after_death", ids=revived)
         await self._alarms.probe(now)
