@@ -1,6 +1,6 @@
 """What does waiting cost? A `run --follow` with nothing due, and one that works at the cap of the API's rate.
 
-    python benchmarks/idle.py waiting|capped [--seconds 60] [--json FILE]
+    python benchmarks/idle.py waiting|capped [--seconds 120] [--json FILE]
 
 CPU is what the kernel books to the process and its threads, a wake-up is each time one of them was given a processor
 after it had slept. Both are counted over so many seconds after the start has settled. At the cap, the share is that
@@ -48,7 +48,7 @@ def main() -> int:
     """Measure and judge."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("waiting", "capped"))
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     measure = waiting if asked.what == "waiting" else capped

@@ -63,7 +63,7 @@ def races() -> dict[str, Race]:
             Bound("64 KiB, speed against curl -Z", "ours", "curl -Z", 0.35, 0.65),
             Bound("64 KiB, CPU a file against the guide's script", "ours", "guide", 0.55, 0.30, "cpu"),
         )),
-        "large": Race(60, 10 * MIB, plain, (
+        "large": Race(200, 10 * MIB, plain, (
             Bound("10 MiB, speed against curl -Z", "ours", "curl -Z", 0.8, 1.0),
             Bound("10 MiB, speed against aria2c", "ours", "aria2c", 1.1, 1.4),
         )),
@@ -75,7 +75,7 @@ def races() -> dict[str, Race]:
         "tls-small": Race(4000, 64 * KIB, over_tls, (
             Bound("64 KiB over TLS, speed against the guide's script", "ours", "guide", 2.0, 3.0),
         ), tls=True),
-        "tls-large": Race(40, 10 * MIB, over_tls, (
+        "tls-large": Race(120, 10 * MIB, over_tls, (
             Bound("10 MiB over TLS, speed against the guide's script", "ours", "guide", 1.2, 1.6),
         ), tls=True),
     }  # fmt: skip

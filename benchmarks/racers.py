@@ -21,6 +21,7 @@ from ground import Ground
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / "peers" / ".venv"
+FAST = Path(sys.executable).parent.parent / "fast"
 SLOTS = 20
 
 PROGRAM = (sys.executable, "-m", "clipledger")
@@ -56,8 +57,12 @@ def ours(*, tls: bool = False, env: Mapping[str, str] | None = None, words: Sequ
 
 
 def environment(ground: Ground, *, tls: bool = False) -> dict[str, str]:
-    """Give the environment of an archive that asks the ground as fast as it answers; no covers, as the peers."""
+    """Give the environment of an archive that asks the ground as fast as it answers; no covers, as the peers.
+
+    With the extra `fast`, which `make env` puts aside.
+    """
     return plain() | {
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(FAST), os.environ.get("PYTHONPATH", "")))),
         "TIKLIVEAPI_KEY": "racing-for-a-key",
         "CLIPLEDGER_API__BASE_URL": ground.url,
         "CLIPLEDGER_API__REQUESTS_PER_MINUTE": "1000000",

@@ -1,6 +1,6 @@
 """How quickly does an archive fill a bucket, beside `aws s3 cp --recursive` of the same files? In turns.
 
-    python benchmarks/store.py [--posts 100] [--rounds 3] [--json FILE]
+    python benchmarks/store.py [--posts 400] [--rounds 3] [--json FILE]
 
 A local S3 server (ministack), 2 MiB a file. Ours downloads each file first, from nginx; the peer has them all in a
 folder. Exits 1 when the bound is missed.
@@ -29,7 +29,7 @@ SIZE = 2 * MIB
 def main() -> int:
     """Measure and judge."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--posts", type=int, default=100)
+    parser.add_argument("--posts", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
