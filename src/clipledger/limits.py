@@ -12,7 +12,7 @@ from collections import deque
 from contextlib import nullcontext
 from typing import Protocol
 
-from clipledger.core.pace import PAUSE_CAP_S, Reservation, permit_is_late, permits_per_reservation
+from clipledger.core.pace import LATE_S, PAUSE_CAP_S, Reservation, permit_is_late, permits_per_reservation
 from clipledger.core.ports import Clock
 
 
@@ -47,6 +47,9 @@ class SharedPause(Protocol):
         """Start the count of throttles anew."""
         ...
 
+
+LAG_MAX_S = 10.0
+"""The slowest reservation that is reckoned with: so long a busy SQLite is waited for."""
 
 LOOK_S = 1.0
 """How old the last look at a shared pause may be: so long the others may go on after one was throttled."""
@@ -96,6 +99,7 @@ class Limiter:
         self._moments: deque[float] = deque()
         self._paused_until = 0.0
         self._throttles = 0
+        self._lag_s = 0.0  # how long the last reservation took, when that was so long that its moment was in danger
 
     async def permit(self, *, urgent: bool = False) -> float:
         """Return when one call may be sent, which must be sent at once; give its moment. First come, first served.
@@ -140,7 +144,10 @@ class Limiter:
     async def _reserve(self) -> None:
         waiting = 1 if self._throttles else self._waiting  # after a 429 one goes first, and no group behind a pause
         permits = permits_per_reservation(self._per_minute, waiting)
-        taken, self._throttles = await self._row.reserve(permits, self._clock.now(), self._per_minute)
+        asked_at = self._clock.now()
+        taken, self._throttles = await self._row.reserve(permits, asked_at + self._lag_s, self._per_minute)
+        took_s = self._clock.now() - asked_at
+        self._lag_s = min(took_s, LAG_MAX_S) if took_s >= LATE_S / 2 else 0.0  # else each came late, and none was used
         self._moments.extend(taken.moments)
 
     def _is_good(self, at: float) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clipledger.core.pace import interval_s
+from clipledger.core.pace import PAUSE_CAP_S, Reservation, interval_s
 from clipledger.db.database import Database
 from clipledger.db.paces import PaceRow
 from clipledger.limits import Limiter
@@ -335,3 +335,39 @@ def test_an_early_timer_is_waited_out(tmp_path: Path) -> None:
 
     with_limiters(tmp_path, act, clock=Earlybird())
     assert all(later - earlier >= 0.3 for earlier, later in pairwise(times))
+
+
+@pytest.mark.parametrize("lag_s", [0.3, 0.45, 3.0])
+@pytest.mark.parametrize("throttled", [False, True])
+def test_a_slow_database_keeps_nobody_from_calling(tmp_path: Path, lag_s: float, throttled: bool) -> None:
+    """Where a reservation takes longer than its moment may be missed by, the next ones lie so much further ahead."""
+
+    class Slow(PaceRow):
+        async def reserve(self, permits: int, now: float, per_minute: int) -> tuple[Reservation, int]:
+            taken, throttles = await super().reserve(permits, now, per_minute)
+            await asyncio.sleep(lag_s)
+            return taken, 1 if throttled else throttles
+
+    async def main() -> None:
+        async with Database.open(new_archive(tmp_path)) as db:
+            limiter = Limiter(Slow(db, "api"), 200, LoopClock())
+            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+                for _ in range(8):
+                    group.create_task(limiter.permit())
+
+    in_jumping_time(main())
+
+
+def test_a_pause_that_a_wrong_clock_wrote_is_not_waited_for(tmp_path: Path) -> None:
+    """A 429 that a machine with the wrong date met stops nobody until that date."""
+
+    async def act(limiters: list[Limiter]) -> None:
+        row = limiters[0]._row
+        await row.throttle(_now() + 10 * 365 * 86_400, None, 0.0)
+        began = _now()
+        await limiters[1].permit()
+        assert _now() - began < 10
+        until, throttles = await row.throttle(_now(), None, 0.0)
+        assert until - _now() <= PAUSE_CAP_S and throttles == 2
+
+    with_limiters(tmp_path, act, count=2)

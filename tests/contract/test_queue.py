@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
+from clipledger.core.errors import Reason
 from clipledger.core.lifecycle import CallReason
 from clipledger.core.model import Job, ObjectKey, State
 from clipledger.db.database import Database
 from clipledger.db.intake import AddedOut
 from clipledger.db.queue import Queue
+from clipledger.db.retries import Recheck
 from clipledger.db.sources import SourceIn, Sources
 from contract.archives import NOW, archive_at, commits, on_sqlite, page_of, post, vid
 from contract.queues import add, all_rows, claim, ended, numbers, with_queue
@@ -266,6 +268,16 @@ def test_a_claim_reads_the_due_index(tmp_path: Path) -> None:
     assert "SEARCH due USING INDEX archive_queue_due (priority=? AND due_at<?)" in plans
     assert any("archive_queue_open (state=? AND lease_until<?)" in plan for plan in plans)
     assert not [plan for plan in plans if plan.startswith("SCAN archive_queue") or "TEMP B-TREE" in plan]
+
+
+def test_many_times_to_ask_the_dead_again_are_taken(tmp_path: Path) -> None:
+    """A schedule of a year of weeks, for every reason, is no statement that a database refuses."""
+
+    async def act(queue: Queue, _db: Database) -> None:
+        weeks = [Recheck(reason, nth, NOW - nth * 604_800) for reason in Reason for nth in range(52)]
+        assert await queue.recheck_gone(weeks, NOW) == 0 and await queue.recheck_gone([], NOW) == 0
+
+    with_queue(tmp_path, act)
 
 
 def test_leases_are_lengthened_only_for_their_holder(tmp_path: Path) -> None:

@@ -141,6 +141,10 @@ def test_a_form_that_is_out_of_date_says_so_on_a_page(folder: Path) -> None:
         program = await here.client(origin=BASE).post("/queue/retry", data={"csrf": "0" * 64})
         assert program.json()["title"] == "the form is out of date"
         await here.desk.doorman.access.grant(password_grant("ada", Role.VIEWER, "correct horse", 0.0))
+        stranger = here.client(accept="text/html", origin=BASE)
+        refused = await stranger.post("/login", data={"csrf": "0" * 64})
+        assert refused.status_code == 403 and "The form is out of date" in refused.text
+        assert folder.name not in refused.text and "Log out" not in refused.text
         asked = await person.post("/queue/retry", data={"csrf": "0" * 64})
         assert (asked.status_code, asked.headers["location"]) == (303, "/login")
 

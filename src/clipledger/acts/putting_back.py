@@ -36,6 +36,7 @@ async def retry(archive: Archive, which: Sequence[AwemeId] | Reason | None) -> R
     """Make failed and waiting ids due now: those named, or of one reason, or all; UsageError for one never seen."""
     out, saved = list[AwemeId](), list[AwemeId]()
     if which is not None and not isinstance(which, Reason):
+        which = list(dict.fromkeys(which))
         for aweme_id in which:
             row = await archive.queue.row(aweme_id)
             if row is None:

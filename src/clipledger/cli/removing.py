@@ -15,6 +15,7 @@ from clipledger.archive import Archive, open_archive
 from clipledger.cli.exits import Exit
 from clipledger.cli.output import Context, size, some, table
 from clipledger.core.errors import UsageError
+from clipledger.core.model import State
 from clipledger.core.times import iso_time
 from clipledger.db.bans import Ban
 
@@ -171,8 +172,14 @@ def _foretell(context: Context, asked: Asked) -> None:
         context.tell("nothing is archived of it")
         return
     context.tell(table(told, ("id", "state", "files", "bytes", "held")))
-    files, sizes = (sum(row[name] for row in rows) for name in ("files", "bytes"))
-    context.tell(f"would withdraw: {len(rows)} ids, {files} files, {size(sizes)}")
+    held = [row["aweme_id"] for row in rows if row["held"]]
+    if held:
+        context.tell(f"nothing would be withdrawn: on hold are {some(held)}")
+        return
+    fresh = [row for row in rows if row["state"] != State.WITHHELD]
+    files, sizes = (sum(row[name] for row in fresh) for name in ("files", "bytes"))
+    before = f"; {len(rows) - len(fresh)} are out already" if len(fresh) < len(rows) else ""
+    context.tell(f"would withdraw: {len(fresh)} ids, {files} files, {size(sizes)}{before}")
 
 
 def _restore(context: Context, asked: Asked) -> None:

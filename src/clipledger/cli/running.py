@@ -205,8 +205,11 @@ async def _owed(archive: Archive) -> list[str]:
 
 def _unread(failing: Sequence[SourceRow]) -> str:
     """Say which sources give nothing and when they are read again, and what to do where nothing answers at all."""
-    first = min(failing, key=lambda row: row.next_at)
-    why = f"{first.source}: {first.last_reason}" + (f", {first.last_detail}" if first.last_detail else "")
+    first = min(failing, key=lambda row: (row.paused_at is not None, row.next_at))
+    detail = " ".join((first.last_detail or "").split())
+    why = f"{first.source}: {first.last_reason}" + (f", {detail}" if detail else "")
+    if first.paused_at is not None:
+        return f"sources that could not be read: {len(failing)}, such as {why}; paused (`clipledger resume SOURCE`)"
     next_ = "`clipledger sources` lists them, `clipledger remove SOURCE` is for one that was mistyped"
     if all(row.last_reason == Reason.API_UNAVAILABLE for row in failing):
         next_ = "nothing answers: `clipledger doctor --online` says what is wrong"

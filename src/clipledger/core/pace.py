@@ -140,6 +140,14 @@ def pause(throttles: int, now: float, retry_after_s: float | None, jitter: float
     return now + min(max(doubled * (1 + 0.5 * jitter), told), PAUSE_CAP_S)
 
 
+def believed_pause(until: float, now: float) -> float:
+    """Give until when everybody waits, 0 for what a wrong clock wrote: no pause is longer than `PAUSE_CAP_S`.
+
+    Clocks of machines may be as far apart once more.
+    """
+    return until if until - now <= 2 * PAUSE_CAP_S else 0.0
+
+
 def permits_per_reservation(per_minute: int, waiting: int) -> int:
     """Say how many permits one process takes at once: what waits, at most a second's worth, at least 1.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from clipledger.core.pace import Reservation, pause, reserve
+from clipledger.core.pace import Reservation, believed_pause, pause, reserve
 from clipledger.db.database import Database
 from clipledger.db.engine import per_dialect
 from clipledger.db.tables import UtcTime, limits
@@ -77,7 +77,7 @@ class PaceRow:
         return Pace(row[0], row[1] or 0.0, row[2]) if row is not None else None
 
     def _reserve(self, connection: Connection, permits: int, now: float, per_minute: int) -> tuple[Reservation, int]:
-        row = self._read(connection)
+        row = self._read(connection, now)
         taken = reserve(row.next_at, now, permits, per_minute, ours=self._ours, not_before=row.paused_until)
         connection.execute(_MOVE, {"which": self._name, "at": taken.next_at})
         return taken, row.throttles
@@ -85,16 +85,16 @@ class PaceRow:
     def _throttle(
         self, connection: Connection, now: float, retry_after_s: float | None, jitter: float
     ) -> tuple[float, int]:
-        row = self._read(connection)
+        row = self._read(connection, now)
         throttles = row.throttles + (row.paused_until <= now or not row.throttles)
         until = max(row.paused_until, pause(throttles, now, retry_after_s, jitter))
         connection.execute(_PAUSE, {"which": self._name, "until": until, "count": throttles})
         return until, throttles
 
-    def _read(self, connection: Connection) -> Pace:
+    def _read(self, connection: Connection, now: float) -> Pace:
         found = connection.execute(_READ, {"which": self._name}).one_or_none()
         if found is None:
             connection.execute(_OPEN(connection), {"name": self._name, "next_at": 0.0})  # nobody ever called
             found = connection.execute(_READ, {"which": self._name}).one()
         next_at, paused_until, throttles = found
-        return Pace(next_at, paused_until or 0.0, throttles)
+        return Pace(next_at, believed_pause(paused_until or 0.0, now), throttles)

@@ -21,7 +21,7 @@ from clipledger.db import intake, leases, retries, settling, standing, suspects,
 from clipledger.db.database import Database
 from clipledger.db.intake import AddedOut, PageIn, PageOut
 from clipledger.db.leases import CHUNK, Released
-from clipledger.db.retries import Recheck
+from clipledger.db.retries import RECHECKS_MAX, Recheck
 from clipledger.db.standing import Failure, QueueRow
 from clipledger.db.suspects import Suspect
 
@@ -139,7 +139,9 @@ class Queue:
 
     async def recheck_gone(self, which: Sequence[Recheck], now: float) -> int:
         """Have dead posts asked again to which one of `which` applies; return how many."""
-        return await self._sweep(partial(retries.recheck_gone, which=which, now=now, limit=CHUNK))
+        parts = (which[at : at + RECHECKS_MAX] for at in range(0, len(which), RECHECKS_MAX))
+        again = (partial(retries.recheck_gone, which=part, now=now, limit=CHUNK) for part in parts)
+        return sum([await self._sweep(each) for each in again])
 
     async def shown_in_region(self, ids: Sequence[AwemeId], source: str, now: float) -> int:
         """Have those asked again that are dead for their region and that a source shows for the first time."""

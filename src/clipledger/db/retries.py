@@ -134,9 +134,13 @@ class Recheck:
     died_before: float
 
 
+RECHECKS_MAX = 100
+"""How many may be asked for in one statement: SQLite takes an expression of a thousand parts."""
+
+
 def recheck_gone(connection: Connection, *, which: Sequence[Recheck], now: float, limit: int) -> int:
-    """Have dead posts asked again to which one of `which` applies, at most `limit`; return how many."""
-    ids = connection.execute(_to_recheck(which).limit(limit)).scalars().all() if which else []
+    """Have dead posts asked again to which one of `which` (1 to 100) applies, at most `limit`; return how many."""
+    ids = connection.execute(_to_recheck(which).limit(limit)).scalars().all()
     return _ask_again(connection, connection.execute(_OF_IDS, {"ids": ids}).all(), now) if ids else 0
 
 
