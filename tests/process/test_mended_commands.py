@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from process.harness import Archive, archive_for, simulator
+from process.harness import Archive, archive_for, finished_archive, simulator
 
 pytestmark = pytest.mark.slow
 
@@ -132,6 +132,9 @@ def test_failures_name_the_sources_that_fail(tmp_path: Path) -> None:
         assert "@nobody.at.all" in archive.cli("failures").out
         told = archive.cli("run", code=3).out
         assert all(word in told for word in ("@nobody.at.all: not_found", "read again from", "remove SOURCE"))
+        archive.cli("pause", "@nobody.at.all")
+        told = archive.cli("run", code=3).out
+        assert "paused (" in told and "resume SOURCE" in told and "read again" not in told
 
 
 def test_a_source_that_nobody_answers_for_is_not_called_missing(tmp_path: Path) -> None:
@@ -146,3 +149,15 @@ def test_a_source_that_nobody_answers_for_is_not_called_missing(tmp_path: Path) 
         archive.cli("add", "@nobody.at.all")
         told = archive.cli("run", code=3).out
         assert all(word in told for word in ("api_unavailable", "nothing answers", "doctor --online"))
+
+
+def test_a_dry_run_of_a_withdrawal_sums_up_what_would_happen(tmp_path: Path) -> None:
+    """What is out already is not counted again, and with a held post among them nothing would happen."""
+    archive = finished_archive(tmp_path / "archive")
+    out, held, *_ = archive.ids("archived")
+    archive.cli("withdraw", out, "--reason", "asked for", "--request", "letter 7")
+    assert "would withdraw: 1 ids" in archive.cli("withdraw", held, out, "--reason", "too", "--dry-run").out
+    assert "1 are out already" in archive.cli("withdraw", held, out, "--reason", "too", "--dry-run").out
+    archive.cli("hold", held, "--reason", "a trial")
+    told = archive.cli("withdraw", held, "--reason", "too", "--dry-run").out
+    assert f"nothing would be withdrawn: on hold are {held}" in told and "would withdraw:" not in told

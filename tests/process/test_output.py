@@ -78,7 +78,7 @@ def test_failures_and_retry(archive: Archive) -> None:
     assert archive.ids("pending") == dead[:1]
     assert archive.json("retry", "--reason", "not_found")["due_again"] == len(dead) - 1
     saved = archive.ids("archived")[0]
-    told = archive.json("retry", saved)
+    told = archive.json("retry", saved, saved)
     assert (told["due_again"], told["archived"]) == (0, [saved])
     assert f"archived already: {saved}" in archive.cli("retry", saved).out
     rows = archive.json("failures")["failures"]

@@ -23,7 +23,7 @@ from starlette.types import Scope as Asked
 from clipledger.core.access import SESSION_S, Role, Scope, Visitor
 from clipledger.core.errors import ClipledgerError
 from clipledger.web.access import OPEN, Doorman, csrf_of, new_secret, token_in
-from clipledger.web.problems import Problem, problem_response
+from clipledger.web.problems import Problem, is_for_people, problem_response
 
 BODY_MAX = 2**20
 """The largest body of a request, bytes: a pasted list of some ten thousand ids."""
@@ -222,8 +222,8 @@ class _Request:
 
     @property
     def is_for_people(self) -> bool:
-        """Say whether a person waits for the answer: for a page, or behind a form."""
-        return not self.path.startswith(API) and "text/html" in self.headers.get("accept", "")
+        """Say whether a person waits for the answer."""
+        return is_for_people(self.path, self.headers.get("accept", ""))
 
     @property
     def is_page(self) -> bool:

@@ -52,6 +52,11 @@ class Problem(Exception):
         self.status, self.what, self.why, self.then = status, what, why, then
 
 
+def is_for_people(path: str, accept: str) -> bool:
+    """Say whether a person waits for the answer, for a page or behind a form: a browser asks for HTML."""
+    return not path.startswith("/api/") and "text/html" in accept
+
+
 def problem_response(problem: Problem) -> Response:
     """Write a problem as RFC 9457 has it, with `next` beside."""
     body = {

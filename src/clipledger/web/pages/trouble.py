@@ -11,7 +11,7 @@ from starlette.responses import Response
 from clipledger.core.access import Visitor
 from clipledger.core.scrub import scrub_text
 from clipledger.web.pages.drawing import draw
-from clipledger.web.problems import problem_of, problem_response
+from clipledger.web.problems import is_for_people, problem_of, problem_response
 
 _NEXT = {
     400: "Correct what was asked, and try again.",
@@ -36,4 +36,4 @@ async def answer(request: Request, error: Exception) -> Response:
 
 def _is_for_people(request: Request) -> bool:
     known = isinstance(getattr(request.state, "visitor", None), Visitor)
-    return known and "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/")
+    return known and is_for_people(request.url.path, request.headers.get("accept", ""))
